@@ -1,0 +1,337 @@
+"""What passes between stages: typed values and their save/load pairs. The only place that knows file names.
+
+Item matrices have N + 1 rows; row 0 is padding. Files are written beside and renamed, so that a killed stage leaves
+nothing half-written that looks whole. Tensors travel as safetensors, tables as Parquet, never as pickles.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmesid.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import torch
+
+MODALITIES = ("collaborative", "text", "image")
+CONTENT = ("text", "image")
+Split = Literal["valid", "test"]
+History = list[dict[str, float]]  # one entry per logged step: {"step": ..., metric: value}
+
+
+class RawEmbedding(NamedTuple):
+    """A precomputed embedding as its file holds it, not yet joined to the catalogue."""
+
+    item_ids: NDArray[Any]  # (n,) str
+    matrix: NDArray[np.float32]  # (n, D)
+
+
+class Catalogue(NamedTuple):
+    """A source in canonical form, nothing filtered.
+
+    interactions: user_id str, item_id str, timestamp int64, and where each row came from: file str, row int64.
+    items: item_id str, text columns str or null (title first), image bytes or null, image_name str or null, file, row.
+    embeddings: named precomputed embeddings, by modality.
+    """
+
+    interactions: pd.DataFrame
+    items: pd.DataFrame
+    embeddings: dict[str, RawEmbedding]
+
+
+class Sequences(NamedTuple):
+    """Users and their items in chronological order; leave-one-out: last = test, last but one = validation."""
+
+    user_ids: list[str]
+    items: list[NDArray[np.int64]]  # each (length,), values 1..N
+    n_items: int
+
+    def train(self) -> list[NDArray[np.int64]]:
+        """The training part of each user: all but the last two items."""
+        return [sequence[:-2] for sequence in self.items]
+
+    def history(self, split: Split) -> list[NDArray[np.int64]]:
+        """What is known before the split's target; the test history includes the validation item."""
+        return [sequence[: -2 if split == "valid" else -1] for sequence in self.items]
+
+    def target(self, split: Split) -> NDArray[np.int64]:
+        """The item to be predicted, (B,)."""
+        return np.array([sequence[-2 if split == "valid" else -1] for sequence in self.items], dtype=np.int64)
+
+    def train_frequency(self) -> NDArray[np.int64]:
+        """Training interactions of each item, (N + 1,); 0 for the padding row."""
+        return np.bincount(np.concatenate(self.train()), minlength=self.n_items + 1).astype(np.int64)
+
+
+class Prepared(NamedTuple):
+    """Sequences and the items they are made of; items has one row per id 1..N, in that order, columns as in Catalogue."""
+
+    sequences: Sequences
+    items: pd.DataFrame
+
+
+class Embedding(NamedTuple):
+    """One modality's item embedding; absent rows are zero and must never be used as data."""
+
+    matrix: NDArray[np.float32]  # (N + 1, D)
+    present: NDArray[np.bool_]  # (N + 1,)
+
+
+class SemanticIds(NamedTuple):
+    """Semantic IDs and the codebooks that give them meaning, by modality."""
+
+    codes: dict[str, NDArray[np.int64]]  # each (N + 1, Q); 0 where absent
+    codebooks: dict[str, NDArray[np.float32]]  # each (Q, K, d)
+    present: dict[str, NDArray[np.bool_]]  # each (N + 1,)
+
+
+class Oracle(NamedTuple):
+    """The true law of a drawn catalogue: score(next | history) = sum_l lags[l] <query[h_-l], key[next]> + bias[next].
+
+    Its softmax over the items not yet taken is the probability with which the next item was drawn. Rows follow item_ids.
+    """
+
+    item_ids: list[str]
+    query: NDArray[np.float32]  # (N, f)
+    key: NDArray[np.float32]  # (N, f)
+    lags: NDArray[np.float32]  # (L,), weight of the last item first
+    bias: NDArray[np.float32]  # (N,)
+
+
+class Checkpoint(NamedTuple):
+    """A recommender without its backbone and adapter: how it is built, and every other tensor."""
+
+    config: dict[str, Any]
+    weights: "dict[str, torch.Tensor]"
+
+
+class Store:
+    """The folder of one dataset, `data/<dataset>/<stage>/`."""
+
+    def __init__(self, dataset: str, root: Path = Path()) -> None:
+        self.dataset = dataset
+        self.root = root
+
+    def folder(self, stage: str) -> Path:
+        """`data/<dataset>/<stage>`, made if missing."""
+        folder = self.root / "data" / self.dataset / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def source(self) -> Path:
+        """Where the dataset comes from: `sources/<dataset>`, a folder or a link to one."""
+        return self.root / "sources" / self.dataset
+
+    def report(self) -> Path:
+        """`reports/<dataset>`, made if missing."""
+        folder = self.root / "reports" / self.dataset
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then rename it onto `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def save_json(path: Path, value: object) -> None:
+    """JSON with sorted keys, so that equal values are equal files."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def load_json(path: Path) -> Any:
+    """Raises ArtifactError where the file is missing or damaged."""
+    try:
+        return json.loads(_existing(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged ({error}); delete it and run `dvc repro`") from None
+
+
+def save_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Parquet, zstd, no index."""
+    write_atomically(path, lambda beside: frame.to_parquet(beside, index=False, compression="zstd"))
+
+
+def load_frame(path: Path) -> pd.DataFrame:
+    """Raises ArtifactError where the file is missing."""
+    return pd.read_parquet(_existing(path))
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """NumPy arrays as safetensors."""
+    from safetensors.numpy import save_file
+
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomically(path, lambda beside: save_file(contiguous, beside))
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Raises ArtifactError where the file is missing."""
+    from safetensors.numpy import load_file
+
+    return dict(load_file(_existing(path)))
+
+
+def save_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]") -> None:
+    """Torch tensors as safetensors, on the CPU."""
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_atomically(path, lambda beside: save_file(plain, beside))
+
+
+def load_tensors(path: Path) -> "dict[str, torch.Tensor]":
+    """Raises ArtifactError where the file is missing."""
+    from safetensors.torch import load_file
+
+    return dict(load_file(_existing(path)))
+
+
+def save_catalogue(store: Store, catalogue: Catalogue) -> None:
+    """Output of `ingest`."""
+    folder = store.folder("ingest")
+    save_frame(folder / "interactions.parquet", catalogue.interactions)
+    save_frame(folder / "items.parquet", catalogue.items)
+    for modality, embedding in catalogue.embeddings.items():
+        frame = pd.DataFrame({"item_id": embedding.item_ids, "embedding": list(embedding.matrix)})
+        save_frame(folder / "embeddings" / f"{modality}.parquet", frame)
+
+
+def load_catalogue(store: Store) -> Catalogue:
+    """Input of `validate` and `prepare`."""
+    folder = store.folder("ingest")
+    embeddings = {
+        path.stem: RawEmbedding(frame["item_id"].to_numpy(object), np.stack(frame["embedding"].to_list()))
+        for path in sorted((folder / "embeddings").glob("*.parquet"))
+        if len(frame := load_frame(path))
+    }
+    return Catalogue(load_frame(folder / "interactions.parquet"), load_frame(folder / "items.parquet"), embeddings)
+
+
+def save_oracle(store: Store, oracle: Oracle) -> None:
+    """Output of `ingest`, for drawn catalogues only."""
+    folder = store.folder("ingest")
+    arrays = {"query": oracle.query, "key": oracle.key, "lags": oracle.lags, "bias": oracle.bias}
+    save_json(folder / "oracle.json", oracle.item_ids)
+    save_arrays(folder / "oracle.safetensors", arrays)
+
+
+def load_oracle(store: Store) -> Oracle | None:
+    """The law of a drawn catalogue, None for a real one."""
+    folder = store.folder("ingest")
+    if not (folder / "oracle.safetensors").exists():
+        return None
+    arrays = load_arrays(folder / "oracle.safetensors")
+    return Oracle(load_json(folder / "oracle.json"), *(arrays[name] for name in ("query", "key", "lags", "bias")))
+
+
+def save_prepared(store: Store, prepared: Prepared) -> None:
+    """Output of `prepare`."""
+    sequences = prepared.sequences
+    frame = pd.DataFrame({"user_id": sequences.user_ids, "items": [s.tolist() for s in sequences.items]})
+    save_frame(store.folder("prepare") / "sequences.parquet", frame)
+    save_frame(store.folder("prepare") / "items.parquet", prepared.items)
+
+
+def load_prepared(store: Store) -> Prepared:
+    """Input of every stage after `prepare`."""
+    items = load_frame(store.folder("prepare") / "items.parquet")
+    return Prepared(load_sequences(store, len(items)), items)
+
+
+def load_sequences(store: Store, n_items: int) -> Sequences:
+    """The sequences alone, where pictures and texts are not needed."""
+    frame = load_frame(store.folder("prepare") / "sequences.parquet")
+    items = [np.asarray(sequence, dtype=np.int64) for sequence in frame["items"]]
+    return Sequences(frame["user_id"].astype(str).to_list(), items, n_items)
+
+
+def save_embedding(store: Store, modality: str, embedding: Embedding) -> None:
+    """Output of `encode_collaborative` and `encode_content`."""
+    arrays = {"matrix": embedding.matrix, "present": embedding.present}
+    save_arrays(store.folder(_encoder(modality)) / f"{modality}.safetensors", arrays)
+
+
+def load_embeddings(store: Store) -> dict[str, Embedding]:
+    """Every modality that the encoders found, in the order of MODALITIES."""
+    embeddings = {}
+    for modality in MODALITIES:
+        path = store.folder(_encoder(modality)) / f"{modality}.safetensors"
+        if path.exists():
+            arrays = load_arrays(path)
+            embeddings[modality] = Embedding(arrays["matrix"], arrays["present"])
+    if not embeddings:
+        raise ArtifactError(f"{store.dataset}: no modality has an embedding; run `dvc repro`")
+    return embeddings
+
+
+def save_semantic_ids(store: Store, ids: SemanticIds) -> None:
+    """Output of `tokenize`."""
+    arrays = {}
+    for modality in ids.codes:
+        arrays[f"{modality}.codes"] = ids.codes[modality]
+        arrays[f"{modality}.codebooks"] = ids.codebooks[modality]
+        arrays[f"{modality}.present"] = ids.present[modality]
+    save_arrays(store.folder("tokenize") / "semantic_ids.safetensors", arrays)
+
+
+def load_semantic_ids(store: Store) -> SemanticIds:
+    """Input of `init_codes` and `evaluate`."""
+    arrays = load_arrays(store.folder("tokenize") / "semantic_ids.safetensors")
+    found = [modality for modality in MODALITIES if f"{modality}.codes" in arrays]
+    return SemanticIds(*({m: arrays[f"{m}.{part}"] for m in found} for part in ("codes", "codebooks", "present")))
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """A recommender's own tensors and configuration; the backbone and the adapter lie beside them."""
+    save_tensors(folder / "recommender.safetensors", checkpoint.weights)
+    save_json(folder / "recommender.json", checkpoint.config)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Raises ArtifactError where a file is missing."""
+    return Checkpoint(load_json(folder / "recommender.json"), load_tensors(folder / "recommender.safetensors"))
+
+
+def save_ranks(store: Store, stage: str, ranks: pd.DataFrame) -> None:
+    """Rank of each user's target: user int64 (position in sequences), split, model, rank int64 (1 is best)."""
+    save_frame(store.folder(stage) / "ranks.parquet", ranks)
+
+
+def load_ranks(store: Store, stage: str) -> pd.DataFrame:
+    """Ranks as written by `encode_collaborative` (SASRec) or `evaluate` (every model)."""
+    return load_frame(store.folder(stage) / "ranks.parquet")
+
+
+def save_history(store: Store, stage: str, history: History) -> None:
+    """Training curves of a stage."""
+    save_json(store.folder(stage) / "history.json", history)
+
+
+def load_history(store: Store, stage: str) -> History:
+    """Training curves of a stage, empty where it has none."""
+    path = store.folder(stage) / "history.json"
+    return list(load_json(path)) if path.exists() else []
+
+
+def _encoder(modality: str) -> str:
+    return "encode_collaborative" if modality == "collaborative" else "encode_content"
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ArtifactError(f"{path} is missing; `dvc repro` makes it")
+    return path

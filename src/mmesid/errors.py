@@ -1,0 +1,37 @@
+"""Every error that a person is meant to read, in one tree.
+
+Each message says what was expected, what came, and which key or file to change. Stages and the command line print it
+without a traceback and exit with status 1.
+"""
+
+
+class MmesidError(Exception):
+    """Base of all errors that a person can mend."""
+
+
+class ConfigError(MmesidError):
+    """A key or value in params.yaml or conf/<dataset>.yaml is wrong."""
+
+
+class DataError(MmesidError):
+    """A source cannot be read: a folder, file or column is missing, or a file is not what its name says."""
+
+
+class ValidationFailed(MmesidError):
+    """The catalogue was read, but an expectation of the `validate` stage does not hold."""
+
+
+class WeightsError(MmesidError):
+    """Pretrained weights or a backbone are missing, incomplete or of another shape."""
+
+
+class ArtifactError(MmesidError):
+    """An earlier stage's output is missing or damaged."""
+
+
+class RegistryError(MmesidError):
+    """The model registry holds no such model, version or alias, or refuses the change."""
+
+
+class RequestError(MmesidError):
+    """A recommendation was asked for that has no answer: unknown items, an empty history, k out of range."""

@@ -1,0 +1,1 @@
+"""One thin entry per DVC stage: read parameters, load, call one room, save, log."""
