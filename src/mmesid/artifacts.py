@@ -185,12 +185,13 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     return dict(load_file(_existing(path)))
 
 
-def save_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]") -> None:
-    """Torch tensors as safetensors, on the CPU."""
+def save_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]", note: dict[str, Any] | None = None) -> None:
+    """Torch tensors as safetensors, on the CPU; `note` is JSON kept in the same file."""
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(path, lambda beside: save_file(plain, beside))
+    metadata = {"note": json.dumps(note)} if note is not None else None
+    write_atomically(path, lambda beside: save_file(plain, beside, metadata=metadata))
 
 
 def load_tensors(path: Path) -> "dict[str, torch.Tensor]":
@@ -236,6 +237,22 @@ def load_oracle(store: Store) -> Oracle | None:
         return None
     arrays = load_arrays(folder / "oracle.safetensors")
     return Oracle(load_json(folder / "oracle.json"), *(arrays[name] for name in ("query", "key", "lags", "bias")))
+
+
+def save_validation(store: Store, result: dict[str, Any], rejects: pd.DataFrame, html: str) -> tuple[Path, Path]:
+    """Output of `validate`: the verdict, the rejected rows, and the page about both; returns the paths of these two."""
+    folder = store.folder("validate")
+    rejects_path, page_path = folder / "rejects.parquet", folder / "report.html"
+    save_json(folder / "result.json", result)
+    save_frame(rejects_path, rejects)
+    write_atomically(page_path, lambda beside: beside.write_text(html, encoding="utf-8"))
+    return rejects_path, page_path
+
+
+def load_validation(store: Store) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The verdict and the rejected rows."""
+    folder = store.folder("validate")
+    return load_json(folder / "result.json"), load_frame(folder / "rejects.parquet")
 
 
 def save_prepared(store: Store, prepared: Prepared) -> None:
@@ -306,6 +323,27 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(load_json(folder / "recommender.json"), load_tensors(folder / "recommender.safetensors"))
 
 
+def save_trainer(store: Store, tensors: "Mapping[str, torch.Tensor]", note: dict[str, Any]) -> None:
+    """Where fine-tuning stands, one file, so that it is whole or absent."""
+    save_tensors(_trainer(store), tensors, note)
+
+
+def load_trainer(store: Store) -> "tuple[dict[str, torch.Tensor], dict[str, Any]] | None":
+    """What a killed fine-tuning left; None where there is nothing."""
+    from safetensors import safe_open
+
+    if not _trainer(store).exists():
+        return None
+    with safe_open(_trainer(store), "pt") as file:
+        note = json.loads(file.metadata()["note"])
+    return load_tensors(_trainer(store)), note
+
+
+def drop_trainer(store: Store) -> None:
+    """Fine-tuning is done: what would resume it goes."""
+    _trainer(store).unlink(missing_ok=True)
+
+
 def save_ranks(store: Store, stage: str, ranks: pd.DataFrame) -> None:
     """Rank of each user's target: user int64 (position in sequences), split, model, rank int64 (1 is best)."""
     save_frame(store.folder(stage) / "ranks.parquet", ranks)
@@ -325,6 +363,10 @@ def load_history(store: Store, stage: str) -> History:
     """Training curves of a stage, empty where it has none."""
     path = store.folder(stage) / "history.json"
     return list(load_json(path)) if path.exists() else []
+
+
+def _trainer(store: Store) -> Path:
+    return store.folder("finetune") / "trainer.safetensors"
 
 
 def _encoder(modality: str) -> str:

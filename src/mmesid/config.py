@@ -36,6 +36,7 @@ class Validate(Section):
     min_items: Positive
     min_interactions: Positive
     min_user_interactions: Positive
+    max_short_users: Share
     max_unknown_items: Share
     max_duplicates: Share
     max_unordered: Share

@@ -4,23 +4,26 @@ It dies with its parent, seeds every generator, turns a person's mistakes into o
 stage logs. A stage itself is a function `run(config, store, log)`.
 """
 
+import contextlib
 import ctypes
+import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mmesid import config as configuration
 from mmesid import tracking
 from mmesid.artifacts import Store
 from mmesid.config import Config
-from mmesid.errors import MmesidError
+from mmesid.errors import ConfigError, MmesidError
 
 Log = Callable[[dict[str, float], int], None]
 Run = Callable[[Config, Store, "tracking.StageRun"], None]
 
 _PR_SET_PDEATHSIG = 1
+_CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 def main(run: Run) -> None:
@@ -30,15 +33,47 @@ def main(run: Run) -> None:
     stage = Path(sys.argv[0]).stem
     if len(sys.argv) != 2:
         sys.exit(f"usage: python -m mmesid.stages.{stage} DATASET")
-    try:
+    with _explained(f"{stage}@{sys.argv[1]}"):
         config = configuration.load(sys.argv[1])
         store = Store(config.dataset)
         with tracking.stage_run(stage, config) as log:
             run(config, store, log)
+
+
+def main_all(run: Callable[[Sequence[Config]], None]) -> None:
+    """Run a stage once over every dataset of `params.yaml`, then close this execution's record."""
+    _die_with_parent()
+    stage = Path(sys.argv[0]).stem
+    if len(sys.argv) != 1:
+        sys.exit(f"usage: python -m mmesid.stages.{stage}")
+    with _explained(stage):
+        run([configuration.load(name) for name in configuration.datasets()])
+        tracking.close_execution()
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """End with one message where a person can mend what went wrong; what nobody foresaw keeps its traceback."""
+    try:
+        _check_code()
+        yield
     except MmesidError as error:
-        sys.exit(f"{stage}@{sys.argv[1]}: {error}")
+        sys.exit(f"{name}: {error}")
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        sys.exit(f"{name}: {error.filename or 'a file'} cannot be written ({error.strerror}); mend it and run again")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _check_code() -> None:
+    """Refuse to run another checkout's code: the `python` on PATH may belong to another environment."""
+    here, running = Path("src/mmesid").resolve(), Path(__file__).resolve().parents[1]
+    if here.exists() and here != running:
+        raise ConfigError(
+            f"{sys.executable} runs the code in {running}, not in {here}: activate this folder's .venv, or use make"
+        )
 
 
 def _die_with_parent() -> None:

@@ -1,0 +1,84 @@
+# `make repro` trains, judges and reports; `make test` runs every test. All run in .venv, which builds itself from
+# requirements.lock. It needs Python 3.11, 3.12 or 3.13: the first that fits of python3, python3.13, python3.12 and
+# python3.11 on PATH, or PYTHON=/path/to/python. `make clean` forgets the choice.
+
+UV_VERSION := 0.13.9
+SYSTEM_PATH := $(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+# No tool calls home.
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+# Stages started by one make call are one run in MLflow.
+ifndef MMESID_EXECUTION
+export MMESID_EXECUTION := make-$(shell date -u +%Y%m%dT%H%M%SZ)-$(shell echo $$PPID)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test check static ui lock clean moved
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+repro: .venv/.stamp  ## run the pipeline; DATASETS="a b" runs only these (names listed under `datasets` in params.yaml)
+ifdef DATASETS
+	dvc repro $(foreach name,$(DATASETS),evaluate@$(name))
+	dvc repro --single-item report
+else
+	dvc repro
+endif
+
+test: .venv/.stamp  ## every test, pipeline and flow included (minutes)
+	pytest
+
+check: static  ## the gate: format, lint, types, unit tests
+	pytest -m "not pipeline"
+
+static: .venv/.stamp  ## the part of the gate that runs no test
+	ruff format --check
+	ruff check
+	mypy
+
+ui: .venv/.stamp  ## MLflow's pages on this machine only; PORT=5000
+	@echo "MLflow: http://127.0.0.1:$(or $(PORT),5000)  (Ctrl-C ends it)"
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --workers 1 \
+	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}" \
+	  --default-artifact-root "$(CURDIR)/mlruns/artifacts"
+
+lock: .uv/.stamp  ## renew requirements.lock from pyproject.toml; UPGRADE=1 takes newer versions
+	.uv/bin/uv pip compile --quiet pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+
+clean:  ## delete the environment and the tools' caches; results (data/, reports/, mlruns/, DVC's cache) stay
+	rm -rf .venv .uv .dvc/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src flows tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last and holds the folder's path: an interrupted build or a moved folder starts afresh,
+# a changed lock only changes what differs.
+ifneq ($(shell cat .venv/.stamp 2>/dev/null),$(CURDIR))
+.venv/.stamp: moved
+endif
+
+.venv/.stamp: requirements.lock pyproject.toml | .uv/.stamp
+	@test "$$(cat $@ 2>/dev/null)" = "$(CURDIR)" || .uv/bin/uv venv --quiet --clear --python .uv/bin/python .venv
+	@rm -f $@
+	.uv/bin/uv pip sync --python .venv/bin/python --require-hashes requirements.lock
+	.uv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	@echo "$(CURDIR)" > $@
+
+.uv/.stamp: export PATH := $(SYSTEM_PATH)
+.uv/.stamp:
+	@python=; for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	  if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	    python=$$candidate; break; fi; done; \
+	test -n "$$python" || { echo "mme-sid needs Python 3.11, 3.12 or 3.13, and $(or $(PYTHON),python3 on PATH) is" \
+	  "$$($(or $(PYTHON),python3) --version 2>&1). Name another: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }; \
+	echo "Building .venv with $$($$python --version) ($$python)"; \
+	$$python -m venv --clear .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@

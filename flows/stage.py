@@ -1,0 +1,75 @@
+"""One DVC stage in a child process: its lines are passed on as they come, and it dies with its parent."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+TAIL = 40  # lines of a failed stage that the error repeats
+
+
+class StageError(Exception):
+    """A stage ended with an error; the message is the stage's own."""
+
+
+def run_dvc_stage(
+    stage: str, root: Path, environment: Mapping[str, str], force: bool, log: Callable[[str], object]
+) -> None:
+    """Bring one stage up to date; DVC skips it if it is.
+
+    Args:
+        stage: name in `dvc.yaml`, `finetune@sample`.
+        root: the project's folder.
+        environment: variables added to this process's own.
+        force: run it even if nothing has changed.
+        log: takes each line of output.
+
+    Raises:
+        StageError: with the last lines that the stage wrote.
+    """
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage, *(["--force"] if force else [])]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # a stage's `python` is this one
+    tail: deque[str] = deque(maxlen=TAIL)
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if text := line.rstrip():
+                    tail.append(text)
+                    log(text)
+            status = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+    if status:
+        raise StageError(explain(stage, status, list(tail)))
+
+
+def explain(stage: str, status: int, tail: list[str]) -> str:
+    """The stage's own error text, without what DVC wraps around it."""
+    noise = ("ERROR: failed to reproduce", "> python", "Running stage")
+    lines = [line for line in tail if line and not line.startswith(noise)]
+    return f"{stage} failed with status {status}:\n" + "\n".join(lines)
+
+
+def _die_with_parent() -> None:
+    """Linux: the kernel kills the child when the thread that started it ends, and the stage in turn dies with dvc."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

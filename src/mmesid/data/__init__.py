@@ -1,0 +1,13 @@
+"""Sources, preparation and expectations: from a raw catalogue to sequences."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mmesid.artifacts import Catalogue, Oracle
+from mmesid.data import files, sample
+
+# How `sources/<dataset>` is read, by `ingest.source`: read(folder, {modality: name of a precomputed embedding}).
+SOURCES: dict[str, Callable[[Path, dict[str, str]], Catalogue]] = {"sample": sample.read, "files": files.read}
+
+# Sources that know the law of their interactions.
+ORACLES: dict[str, Callable[[Path], Oracle]] = {"sample": sample.read_oracle}

@@ -1,0 +1,208 @@
+"""What is wrong with which row of a catalogue: the facts that the expectations judge.
+
+Every table becomes a frame with one column per fact, worked out once in pandas. A row keeps its `file` and `row`, so
+that whatever is wrong with it can be found in the source.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from mmesid.artifacts import Catalogue, RawEmbedding
+
+NOT_TEXT = ("item_id", "image", "image_name", "file", "row")
+_SHOWN = 80  # characters of a value that a report shows
+_BEGINNING = 24  # bytes of a file that is not a picture
+
+
+def frames(catalogue: Catalogue, min_image_side: int) -> dict[str, pd.DataFrame]:
+    """The catalogue's tables with their facts, by the name under which the report shows them.
+
+    Args:
+        catalogue: as a source gave it.
+        min_image_side: pixels below which a picture counts as broken.
+
+    Returns:
+        interactions, users, items, texts, pictures and one frame per precomputed embedding, `<modality> embedding`.
+        A fact is a boolean column that is True where the row is right, or a column that says what is wrong.
+    """
+    checked = {
+        "interactions": _interactions(catalogue),
+        "users": _users(catalogue.interactions),
+        "items": _items(catalogue),
+        "texts": catalogue.items.drop(columns=["image", "image_name"]),
+        "pictures": _pictures(catalogue.items, min_image_side),
+    }
+    for modality, embedding in catalogue.embeddings.items():
+        checked[f"{modality} embedding"] = _embedding(modality, embedding)
+    return checked
+
+
+def text_columns(items: pd.DataFrame) -> list[str]:
+    """The columns that hold an item's text."""
+    return [name for name in items.columns if name not in NOT_TEXT]
+
+
+def shorten(value: object) -> str:
+    """One line of at most 80 characters that shows the value."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return "null"
+    line = " ".join(str(value)[: 4 * _SHOWN].split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
+
+
+def picture_fault(content: bytes, min_side: int) -> str | None:
+    """What is wrong with a picture, None if it can be used. Decodes it fully: a truncated file shows only then."""
+    if not content:
+        return "does not open: the file is empty"
+    try:
+        with Image.open(BytesIO(content)) as image:
+            image.load()
+            width, height = image.size
+            extrema = (image.convert("RGBA") if image.mode in ("P", "PA") else image).getextrema()
+    except Image.UnidentifiedImageError:
+        beginning = content[:_BEGINNING].decode("ascii", errors="replace")
+        return f"does not open: not a picture, it begins with {shorten(beginning)!r}"
+    except Exception as error:  # decoders raise whatever the bytes make them trip over
+        return f"does not open: {shorten(error)}"
+    if min(width, height) < min_side:
+        return f"too small: {width} x {height} pixels, a side needs {min_side}"
+    bands = [extrema] if isinstance(extrema[0], int | float) else extrema
+    if all(low == high for low, high in bands):  # type: ignore[misc]
+        return "a single colour: shows nothing"
+    return None
+
+
+def _interactions(catalogue: Catalogue) -> pd.DataFrame:
+    table = catalogue.interactions
+    users, items = pd.factorize(table["user_id"])[0], pd.factorize(table["item_id"])[0]
+    known = table["item_id"].isin(catalogue.items["item_id"].dropna()) | table["item_id"].isna()
+    return table.assign(
+        user_id_is_text=_is_text(table["user_id"]),
+        item_id_is_text=_is_text(table["item_id"]),
+        timestamp_is_integer=_is_integer(table["timestamp"]),
+        item_is_known=known,
+        first_row=_first_row(table, users, items),
+        is_in_order=_is_in_order(users, table["timestamp"]),
+    ).assign(is_new=lambda frame: frame["first_row"] == frame["row"])
+
+
+def _users(interactions: pd.DataFrame) -> pd.DataFrame:
+    """One row per user; file and row are those of the first interaction."""
+    codes, users = pd.factorize(interactions["user_id"])
+    known = codes >= 0
+    positions = np.flatnonzero(known)[np.unique(codes[known], return_index=True)[1]]  # codes count from 0 as users come
+    first = interactions[["file", "row"]].iloc[positions].reset_index(drop=True)
+    return first.assign(user_id=users, interactions=np.bincount(codes[known], minlength=len(users)))
+
+
+def _items(catalogue: Catalogue) -> pd.DataFrame:
+    """The texts stay in a frame of their own: their columns may have any name, also that of a fact."""
+    items = catalogue.items[["item_id", "file", "row"]]
+    item_id, texts = items["item_id"], catalogue.items[text_columns(catalogue.items)]
+    filled = texts.notna() & texts.apply(lambda column: column.astype(str).str.strip().ne(""))
+    facts: dict[str, Any] = {
+        "item_id_is_text": _is_text(item_id),
+        "times": item_id.map(item_id.value_counts()).fillna(1).astype(int),
+        "has_text": filled.any(axis=1),
+        "has_picture": _has_picture(catalogue.items),
+    }
+    for modality, embedding in catalogue.embeddings.items():
+        facts[f"has_{modality}_embedding"] = item_id.isin(pd.Series(embedding.item_ids))
+    return items.assign(**facts)
+
+
+def _pictures(items: pd.DataFrame, min_side: int) -> pd.DataFrame:
+    """One row per item that names or holds a picture; `fault` is null where the picture can be used."""
+    named = items[_has_picture(items)]
+    with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
+        faults = list(pool.map(lambda content: _content_fault(content, min_side), named["image"]))
+    fault = pd.Series(faults, index=named.index, dtype=object)
+    return named[["item_id", "image_name", "file", "row"]].assign(fault=fault)
+
+
+def _content_fault(content: object, min_side: int) -> str | None:
+    return picture_fault(content, min_side) if isinstance(content, bytes) else "missing: no such file among the images"
+
+
+def _embedding(modality: str, embedding: RawEmbedding) -> pd.DataFrame:
+    item_ids = pd.Series(embedding.item_ids)
+    rows, width = embedding.matrix.shape
+    return pd.DataFrame(
+        {
+            "item_id": item_ids,
+            "times": item_ids.map(item_ids.value_counts()).fillna(1).astype(int),
+            "width": width,
+            "is_finite": np.isfinite(embedding.matrix).all(axis=1),
+            "file": f"embeddings/{modality}_*.npz",
+            "row": np.arange(1, rows + 1),
+        }
+    )
+
+
+def _has_picture(items: pd.DataFrame) -> "pd.Series[bool]":
+    return items["image"].notna() | items["image_name"].notna()
+
+
+def _is_text(values: "pd.Series[Any]") -> "pd.Series[bool]":
+    """True for text that is not empty, and for null, which has its own expectation."""
+    if isinstance(values.dtype, pd.StringDtype):
+        return (values != "") | values.isna()
+    return values.map(lambda value: isinstance(value, str) and value != "").astype(bool) | values.isna()
+
+
+def _is_integer(values: "pd.Series[Any]") -> "pd.Series[bool]":
+    """True for whole numbers, also where a null among them made the column a float, and for null."""
+    if pd.api.types.is_integer_dtype(values.dtype):
+        return pd.Series(True, index=values.index)
+    if pd.api.types.is_float_dtype(values.dtype):
+        return (np.isfinite(values) & (values % 1 == 0)) | values.isna()
+    return values.map(lambda value: isinstance(value, int | np.integer)).astype(bool) | values.isna()
+
+
+def _first_row(table: pd.DataFrame, users: NDArray[np.int64], items: NDArray[np.int64]) -> "pd.Series[int]":
+    """For each interaction the row in which its user, item and timestamp stand first; its own where an id is null."""
+    whole = pd.Series((users >= 0) & (items >= 0) & table["timestamp"].notna(), index=table.index)
+    keys = pd.DataFrame({"pair": users * (items.max(initial=0) + 1) + items, "timestamp": table["timestamp"]})[whole]
+    repeated = keys.duplicated(keep=False)
+    first = table["row"].copy()
+    if repeated.any():
+        among = keys[repeated].assign(row=table["row"])
+        first.loc[among.index] = among.groupby(["pair", "timestamp"])["row"].transform("first")
+    return first
+
+
+def _is_in_order(users: NDArray[np.int64], timestamps: "pd.Series[Any]") -> NDArray[np.bool_]:
+    """False where an interaction is earlier than the one that stands before it in the file for the same user."""
+    times = timestamps if timestamps.dtype.kind in "iuf" else pd.to_numeric(timestamps, errors="coerce")
+    by_user = np.argsort(users, kind="stable")
+    user, time = users[by_user], times.to_numpy()[by_user]
+    ordered = np.ones(len(users), dtype=bool)
+    ordered[by_user[1:]] = ~((user[1:] == user[:-1]) & (user[1:] >= 0) & (time[1:] < time[:-1]))
+    return ordered
+
+
+def rejects(frame: pd.DataFrame, table: str, column: str, reasons: "pd.Series[str]") -> pd.DataFrame:
+    """The rows that `reasons` names, as the table of rejects shows them.
+
+    Args:
+        frame: a frame with `file`, `row` and `column`.
+        table: name of the frame.
+        column: the column whose value is shown; several, joined by a comma and a space.
+        reasons: why each row is wrong, indexed as `frame`.
+    """
+    wrong = frame.loc[reasons.index]
+    values = list(_shown(wrong, column.split(", ")))
+    places = {"table": table, "file": wrong["file"].astype(str), "row": wrong["row"].astype("int64")}
+    return pd.DataFrame({**places, "column": column, "value": values, "reason": reasons.astype(str)})
+
+
+def _shown(wrong: pd.DataFrame, columns: list[str]) -> Iterator[str]:
+    for values in zip(*(wrong[name] for name in columns), strict=True):
+        yield ", ".join(shorten(value) for value in values)

@@ -1,0 +1,79 @@
+"""From canonical tables to sequences: tolerated faults leave, k-core, contiguous ids, chronological order."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmesid.artifacts import Catalogue, Prepared, Sequences
+from mmesid.config import Prepare
+from mmesid.errors import DataError
+
+ORIGIN = ["file", "row"]
+
+
+def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
+    """Make the sequences that every later stage works on.
+
+    Rows that `validate` tolerates but nobody can use leave first: null ids, interactions of unknown items, repetitions
+    of the same user, item and timestamp. Then users and items with too few interactions leave, until all have enough
+    (the k-core). Ids 1..N and the order of users follow the first appearance among the interactions that remain; equal
+    timestamps keep the order of the file.
+
+    Args:
+        catalogue: as `ingest` wrote it.
+        settings: the bounds of the k-core.
+
+    Returns:
+        Sequences over ids 1..N, and one row per id with the columns of `Catalogue.items` except the origin.
+
+    Raises:
+        DataError: no interaction remains.
+    """
+    items = catalogue.items.dropna(subset="item_id").drop_duplicates("item_id")
+    usable = usable_interactions(catalogue.interactions, items["item_id"])
+    kept = usable[k_core(usable, settings.min_user_interactions, settings.min_item_interactions)]
+    if kept.empty:
+        raise DataError(_nothing_left(catalogue.interactions, usable, settings))
+    user, user_ids = pd.factorize(kept["user_id"])
+    item, item_ids = pd.factorize(kept["item_id"])
+    order = np.lexsort((kept["timestamp"].to_numpy(), user))  # stable, so ties keep the file's order
+    bounds = np.cumsum(np.bincount(user))[:-1]
+    sequences = Sequences(list(user_ids), np.split(item[order].astype(np.int64) + 1, bounds), len(item_ids))
+    table = items.set_index("item_id").loc[item_ids].reset_index()
+    return Prepared(sequences, table.drop(columns=ORIGIN))
+
+
+def usable_interactions(interactions: pd.DataFrame, known: "pd.Series[str]") -> pd.DataFrame:
+    """Interactions with a user, a known item, and no earlier row of the same user, item and timestamp."""
+    rows = interactions.dropna(subset=["user_id", "item_id"])
+    rows = rows[rows["item_id"].isin(known)]
+    return rows.drop_duplicates(["user_id", "item_id", "timestamp"])
+
+
+def k_core(interactions: pd.DataFrame, min_user: int, min_item: int) -> NDArray[np.bool_]:
+    """The largest subset in which each user has at least `min_user` interactions and each item `min_item`.
+
+    Returns:
+        (rows,) True for the interactions that remain.
+    """
+    user, user_ids = pd.factorize(interactions["user_id"])
+    item, item_ids = pd.factorize(interactions["item_id"])
+    kept = np.ones(len(interactions), dtype=np.bool_)
+    while True:
+        users = np.bincount(user[kept], minlength=len(user_ids))
+        items = np.bincount(item[kept], minlength=len(item_ids))
+        core = kept & (users[user] >= min_user) & (items[item] >= min_item)
+        if core.sum() == kept.sum():
+            return core
+        kept = core
+
+
+def _nothing_left(interactions: pd.DataFrame, usable: pd.DataFrame, settings: Prepare) -> str:
+    per_user = usable.groupby("user_id").size().max() if len(usable) else 0
+    per_item = usable.groupby("item_id").size().max() if len(usable) else 0
+    return (
+        f"no interaction is left: of {len(interactions):,} interactions {len(usable):,} have a user and a known item, "
+        f"and the k-core ({settings.min_user_interactions} per user, {settings.min_item_interactions} per item) "
+        f"removes them all; the busiest user has {per_user}, the most frequent item {per_item}. "
+        "Lower prepare.min_user_interactions or prepare.min_item_interactions, or give more data"
+    )

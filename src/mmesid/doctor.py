@@ -1,0 +1,230 @@
+"""`mmesid doctor`: what is missing or wrong on this machine, and what to do about it, in one screen.
+
+A check is a function of the project's folder that returns findings. It looks, it changes nothing, and it imports no
+heavy package: the whole examination takes about two seconds.
+"""
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from mmesid import config as configuration
+from mmesid.errors import MmesidError
+from mmesid.tracking import tracking_uri
+
+PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves
+MEMORY_GB, DISK_GB = 6.0, 10.0  # what a run of the sample needs; what an environment and a few datasets need
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(?:;\s*([^\\]+?))?\s*\\?$")
+
+
+class Finding(NamedTuple):
+    """One line of the screen."""
+
+    level: Literal["fine", "warning", "wrong"]
+    subject: str
+    detail: str
+    remedy: str = ""
+
+
+def examine(root: Path = Path()) -> list[Finding]:
+    """Run every check; one that breaks is a finding itself."""
+    findings: list[Finding] = []
+    for subject, check in CHECKS.items():
+        try:
+            findings += check(root)
+        except Exception as error:  # a broken machine must not hide its other faults
+            findings.append(Finding("wrong", subject, f"{type(error).__name__}: {error}"))
+    return findings
+
+
+def check_python(root: Path) -> list[Finding]:
+    """The interpreter's version, and whether it is the project's own."""
+    version, oldest, newest = sys.version_info[:3], PYTHONS[0], PYTHONS[1]
+    said = f"{'.'.join(map(str, version))} in {sys.prefix}"
+    if not oldest <= version[:2] <= newest:
+        return [Finding("wrong", "python", said, "use Python 3.11, 3.12 or 3.13: make clean repro PYTHON=python3.12")]
+    own, on_path = Path(sys.prefix) / "bin" / "python", shutil.which("python")
+    if on_path is None or not own.exists() or Path(on_path).absolute() != own.absolute():
+        remedy = f"`dvc repro` alone would run {on_path or 'no Python'}: use `make repro`, or activate .venv first"
+        return [Finding("warning", "python", said, remedy)]
+    return [Finding("fine", "python", said)]
+
+
+def check_environment(root: Path) -> list[Finding]:
+    """Installed versions against requirements.lock, and whether `.venv` was built for this folder from this lock."""
+    lock, stamp = root / "requirements.lock", root / ".venv" / ".stamp"
+    differing = []
+    pinned = read_lock(lock)
+    for name, version in pinned.items():
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed = "missing"
+        if installed != version:
+            differing.append(f"{name} {installed} (lock: {version})")
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        detail = ", ".join(differing[:3]) + more
+        return [Finding("wrong", "packages", detail, "`make repro` rebuilds .venv from requirements.lock")]
+    found = Finding("fine", "packages", f"{len(pinned)} as in requirements.lock")
+    if Path(sys.prefix).resolve() == (root / ".venv").resolve() and not _fresh(stamp, root):
+        return [
+            found,
+            Finding("warning", ".venv", "older than the lock, or built elsewhere", "the next `make repro` renews it"),
+        ]
+    return [found]
+
+
+def read_lock(path: Path) -> dict[str, str]:
+    """Name -> version of every package that requirements.lock wants on this machine."""
+    from packaging.markers import Marker
+
+    matches = (PINNED.match(line) for line in path.read_text(encoding="utf-8").splitlines())
+    found = [match.groups() for match in matches if match]
+    return {name: version for name, version, marker in found if not marker or Marker(marker).evaluate()}
+
+
+def check_machine(root: Path) -> list[Finding]:
+    """Cores, memory and disk."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    free = shutil.disk_usage(root.absolute()).free / 2**30
+    low_memory, low_disk = memory < MEMORY_GB, free < DISK_GB
+    folders = [folder for folder in (root, root / "data", root / "reports", root / "mlruns") if folder.exists()]
+    locked = [folder.absolute() for folder in folders if not os.access(folder, os.W_OK)]
+    return [
+        *(Finding("wrong", "disk", f"{folder} is not writable", f"chmod u+w {folder}") for folder in locked),
+        Finding(
+            "warning" if low_memory else "fine",
+            "memory",
+            f"{memory:.0f} GB, {os.cpu_count()} cores",
+            f"the sample needs {MEMORY_GB:.0f} GB" if low_memory else "",
+        ),
+        Finding(
+            "warning" if low_disk else "fine",
+            "disk",
+            f"{free:.0f} GB free",
+            f"keep {DISK_GB:.0f} GB free; `dvc gc --workspace` drops results that no file names" if low_disk else "",
+        ),
+    ]
+
+
+def check_gpu(root: Path) -> list[Finding]:
+    """Every GPU that the driver sees."""
+    if not shutil.which("nvidia-smi"):
+        return [Finding("fine", "gpu", "none: stages run on the CPU, which does for small backbones")]
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().partition("\n")[0]
+        return [Finding("wrong", "gpu", said, "the driver does not answer; MMESID_DEVICE=cpu trains without it")]
+    return [Finding("fine", "gpu", line.strip()) for line in done.stdout.splitlines()]
+
+
+def check_git(root: Path) -> list[Finding]:
+    """DVC finds the project through git, and runs are tagged with the commit."""
+    if not shutil.which("git"):
+        return [Finding("wrong", "git", "not installed", "install git: DVC needs it")]
+    command = ["git", "-C", str(root.absolute()), "describe", "--always", "--dirty"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode:
+        said = done.stderr.strip().partition("\n")[0]
+        return [Finding("wrong", "git", said, "clone the project, or run `git init` and commit: DVC needs it")]
+    return [Finding("fine", "git", f"commit {done.stdout.strip()}")]
+
+
+def check_dvc(root: Path) -> list[Finding]:
+    """Whether results can leave this machine."""
+    settings = configparser.ConfigParser()
+    settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"])
+    if not (root / ".dvc" / "config").exists():
+        return [Finding("wrong", "dvc", "no .dvc/config", "restore it from git: `git checkout .dvc`")]
+    name = settings.get("core", "remote", fallback="")
+    if not name:
+        remedy = "`dvc remote add --default NAME URL`, then `dvc push`, shares them"
+        return [Finding("warning", "dvc remote", "none: results are kept on this machine only", remedy)]
+    section = f"'remote \"{name}\"'"
+    url = settings.get(section, "url", fallback="")
+    if not url:
+        return [Finding("wrong", "dvc remote", f"'{name}' has no url", f"dvc remote add --default {name} URL")]
+    return [Finding("fine", "dvc remote", f"{name} ({url})")]
+
+
+def check_tracking(root: Path) -> list[Finding]:
+    """Whether MLflow's store can be reached, and what is still to be sent to it."""
+    from mmesid.tracking import journal
+
+    uri = tracking_uri(root)
+    waiting = len(journal.pending(root))
+    found = _reach(uri)
+    if waiting:
+        remedy = "`mmesid log` sends them"
+        found.append(Finding("warning", "tracking", f"{waiting} journals of stages are not sent yet", remedy))
+    return found
+
+
+def _reach(uri: str) -> list[Finding]:
+    if not uri.startswith("http"):
+        return [Finding("fine", "tracking", f"{without_secret(uri)} (`make ui` opens it)")]
+    import httpx
+
+    try:
+        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=5)
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        remedy = "start the server, or unset MLFLOW_TRACKING_URI; trainings go on without it, `mmesid log` sends later"
+        return [Finding("wrong", "tracking", f"{without_secret(uri)} does not answer ({error})", remedy)]
+    return [Finding("fine", "tracking", without_secret(uri))]
+
+
+def without_secret(uri: str) -> str:
+    """The address without a user's name and password."""
+    return re.sub(r"://[^/@]*@", "://", uri)
+
+
+def check_datasets(root: Path) -> list[Finding]:
+    """Parameters, source and result of each dataset that `dvc repro` runs."""
+    findings = []
+    for name in configuration.datasets(root):
+        subject = f"dataset {name}"
+        try:
+            config = configuration.load(name, root)
+        except MmesidError as error:
+            findings.append(Finding("wrong", subject, str(error), "correct the key that it names"))
+            continue
+        source = root / "sources" / name
+        if not source.is_dir():
+            gone = f"{source} points to {source.readlink()}, which is gone" if source.is_symlink() else f"no {source}"
+            findings.append(Finding("wrong", subject, gone, f"mmesid add {name} --force --files PATH"))
+            continue
+        done = (root / "reports" / name / "metrics.json").exists()
+        detail = f"source {config.ingest.source}, backbone {config.init_codes.backbone}"
+        remedy = "" if done else f'no result yet: make repro DATASETS="{name}"'
+        findings.append(Finding("fine" if done else "warning", subject, detail, remedy))
+    return findings
+
+
+def _fresh(stamp: Path, root: Path) -> bool:
+    """As the Makefile judges it."""
+    if not stamp.exists() or stamp.read_text(encoding="utf-8").strip() != str(root.absolute()):
+        return False
+    built_from = (root / "requirements.lock", root / "pyproject.toml")
+    return all(stamp.stat().st_mtime >= path.stat().st_mtime for path in built_from)
+
+
+CHECKS: dict[str, Callable[[Path], list[Finding]]] = {
+    "python": check_python,
+    "packages": check_environment,
+    "memory": check_machine,
+    "gpu": check_gpu,
+    "git": check_git,
+    "dvc": check_dvc,
+    "tracking": check_tracking,
+    "datasets": check_datasets,
+}

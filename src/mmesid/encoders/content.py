@@ -1,0 +1,115 @@
+"""Content encoders by name: a text and an image embedding of every item, from whichever encoder the params name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from mmesid.artifacts import Embedding, RawEmbedding
+from mmesid.config import EncodeContent
+from mmesid.encoders import items as shown
+from mmesid.encoders import lsa, open_clip_encoder, open_clip_training, precomputed
+from mmesid.encoders.open_clip_encoder import Log, Towers
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What any content encoder may draw on; texts, pictures and towers are made once, when first asked for."""
+
+    items: pd.DataFrame  # as in artifacts.Prepared
+    raw: Mapping[str, RawEmbedding]  # the source's precomputed embeddings, by modality
+    settings: EncodeContent
+    seed: int
+    device: str
+    log: Log
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Text of item 1..N, empty where absent."""
+        return shown.texts(self.items)
+
+    @cached_property
+    def pictures(self) -> list[bytes | None]:
+        """Picture file of item 1..N, None where absent."""
+        return shown.pictures(self.items)
+
+    @cached_property
+    def towers(self) -> Towers:
+        """One open_clip model for both modalities."""
+        settings = self.settings.open_clip
+        if settings.model != EMBEDDED:
+            return open_clip_encoder.load_pretrained(settings, self.device)
+        return open_clip_training.train_embedded(self.texts, self.pictures, settings, self.seed, self.device, self.log)
+
+
+Encoder = Callable[[Source], Embedding | None]
+
+
+def _text_open_clip(source: Source) -> Embedding | None:
+    if not any(source.texts):
+        return None
+    return open_clip_encoder.encode_texts(source.towers, source.texts, source.device, source.log)
+
+
+def _text_lsa(source: Source) -> Embedding | None:
+    return lsa.encode(source.texts, source.settings.lsa_dimension, source.seed) if any(source.texts) else None
+
+
+def _text_precomputed(source: Source) -> Embedding | None:
+    return precomputed.join("text", source.items["item_id"].to_numpy(object), source.raw.get("text"))
+
+
+def _image_open_clip(source: Source) -> Embedding | None:
+    if not any(source.pictures):
+        return None
+    return open_clip_encoder.encode_pictures(source.towers, source.pictures, source.device, source.log)
+
+
+def _image_precomputed(source: Source) -> Embedding | None:
+    return precomputed.join("image", source.items["item_id"].to_numpy(object), source.raw.get("image"))
+
+
+def _none(source: Source) -> Embedding | None:
+    return None
+
+
+TEXT: dict[str, Encoder] = {
+    "open_clip": _text_open_clip,
+    "precomputed": _text_precomputed,
+    "lsa": _text_lsa,
+    "none": _none,
+}
+IMAGE: dict[str, Encoder] = {"open_clip": _image_open_clip, "precomputed": _image_precomputed, "none": _none}
+
+
+def encode(
+    items: pd.DataFrame,
+    raw: Mapping[str, RawEmbedding],
+    settings: EncodeContent,
+    seed: int,
+    device: str,
+    log: Log,
+) -> dict[str, Embedding]:
+    """Text and image embeddings by the encoders that the settings name.
+
+    Args:
+        items: of id 1..N, as in `artifacts.Prepared`.
+        raw: the source's precomputed embeddings, by modality.
+        settings: the section `encode_content`.
+        seed: of whatever is trained or drawn.
+        device: cpu, cuda, ...
+        log: called with metrics and the step.
+
+    Returns:
+        By modality; one that no item has, or whose encoder is `none`, is left out.
+
+    Raises:
+        DataError: a precomputed embedding is missing, or there are too few pairs to learn from.
+        WeightsError: pretrained weights do not load.
+    """
+    source = Source(items, raw, settings, seed, device, log)
+    found = {"text": TEXT[settings.text](source), "image": IMAGE[settings.image](source)}
+    return {modality: embedding for modality, embedding in found.items() if embedding is not None}

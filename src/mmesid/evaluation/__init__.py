@@ -1,0 +1,1 @@
+"""Evaluation: metrics, ranking, statistics, embedding collapse and forgetting."""

@@ -1,0 +1,81 @@
+"""Which weights of the backbone are trained: LoRA, or all of them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmesid.config import Finetune
+from mmesid.errors import ConfigError
+from mmesid.recommender.model import Recommender
+
+
+def add_lora(model: Recommender, settings: Finetune) -> None:
+    """Freeze the backbone and put low-rank adapters on the named linear layers (Hu et al., arXiv 2106.09685)."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.adapter_dropout,
+        target_modules=list(settings.target_modules),
+    )
+    try:
+        model.backbone = get_peft_model(model.backbone, config)
+    except ValueError as error:
+        raise ConfigError(f"finetune.target_modules does not fit the backbone: {error}") from None
+
+
+def train_everything(model: Recommender, settings: Finetune) -> None:
+    """Train every weight of the backbone; the word embeddings stay, since only the prompt uses them."""
+    model.backbone.requires_grad_(True)
+    model.backbone.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
+
+
+ADAPTERS: dict[str, Callable[[Recommender, Finetune], None]] = {"lora": add_lora, "full": train_everything}
+
+
+def adapter_tensors(backbone: Any) -> dict[str, Tensor]:
+    """What fine-tuning changes inside the backbone: the adapter's tensors, or all weights where there is no adapter."""
+    if hasattr(backbone, "peft_config"):
+        from peft import get_peft_model_state_dict
+
+        return dict(get_peft_model_state_dict(backbone))
+    return dict(backbone.state_dict())
+
+
+def load_adapter(backbone: Any, tensors: Mapping[str, Tensor], lora: Mapping[str, Any] | None) -> Any:
+    """Put fine-tuned tensors back, strictly.
+
+    Args:
+        backbone: the backbone before fine-tuning.
+        tensors: as `adapter_tensors` gave them.
+        lora: the adapter's configuration, None where all weights were trained.
+
+    Returns:
+        The fine-tuned backbone.
+    """
+    if lora is None:
+        backbone.load_state_dict(tensors, strict=True)
+        return backbone
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+
+    wrapped = get_peft_model(backbone, LoraConfig(**lora))
+    report = set_peft_model_state_dict(wrapped, dict(tensors))
+    lacking = [name for name in report.missing_keys if "lora_" in name]
+    if lacking or report.unexpected_keys:
+        raise RuntimeError(f"adapter does not fit: missing {lacking}, unexpected {report.unexpected_keys}")
+    return wrapped
+
+
+def lora_settings(settings: Finetune) -> dict[str, Any] | None:
+    """What `load_adapter` needs to rebuild the adapter; None for full training."""
+    if settings.adapter == "full":
+        return None
+    return {"r": settings.rank, "lora_alpha": settings.alpha, "target_modules": list(settings.target_modules)}
+
+
+def trainable(model: Recommender) -> dict[str, torch.nn.Parameter]:
+    """Every parameter that the optimizer moves, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -1,0 +1,145 @@
+"""The language model under the recommender: a small Llama of our own, or any Hugging Face model."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmesid.config import EmbeddedBackbone, InitCodes
+from mmesid.errors import WeightsError
+
+Log = Callable[[dict[str, float], int], None]
+
+# End of turn costs a token per target in packed training, so the embedded template closes a turn with the next header.
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] | trim }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+_SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+_BATCH, _LENGTH = 32, 64
+
+
+class Backbone(NamedTuple):
+    """A decoder without its language-model head, its tokenizer, and where both came from."""
+
+    model: Any  # transformers.PreTrainedModel
+    tokenizer: Any  # transformers.PreTrainedTokenizerBase
+    name: str
+    revision: str | None
+
+
+def embedded(
+    texts: Sequence[str], prompts: list[str], settings: EmbeddedBackbone, seed: int, device: str, log: Log
+) -> Backbone:
+    """Build a small Llama and pretrain it as a causal language model on the catalogue's text.
+
+    Args:
+        texts: one text per item.
+        prompts: the messages around the items; the vocabulary is made to hold them in few tokens.
+        settings: widths, vocabulary and steps.
+        seed: of weights and batches.
+        device: where to train.
+        log: called with {"loss"} every ten steps.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    corpus = [*texts, *prompts * max(1, len(texts) // 20)]
+    tokenizer = _train_tokenizer(corpus, settings.vocabulary)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.width,
+        intermediate_size=4 * settings.width,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=1,
+    )
+    model = LlamaForCausalLM(config).to(device)
+    tokens = [token for text in corpus for token in [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]]
+    if len(tokens) > _LENGTH:
+        _pretrain(model, torch.tensor(tokens), settings, seed, log)
+    return Backbone(model.model.eval(), tokenizer, "embedded", None)
+
+
+def load(settings: InitCodes) -> Backbone:
+    """Load a hub id or a local folder: decoder, tokenizer, chat template; the revision found is recorded.
+
+    Raises:
+        WeightsError: the backbone does not exist, cannot be reached, or its weights are incomplete.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(settings.backbone, **options)
+        model, report = AutoModel.from_pretrained(
+            settings.backbone, dtype=getattr(torch, settings.dtype), output_loading_info=True, **options
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"init_codes.backbone: expected `embedded`, a Hugging Face id or a folder with config.json, weights and "
+            f"tokenizer; {settings.backbone!r} does not load ({_first_line(error)})"
+        ) from None
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise WeightsError(
+            f"init_codes.backbone: {settings.backbone} lacks {len(missing)} weights (first: {missing[0]}), which would "
+            "be random; use a complete checkpoint"
+        )
+    return Backbone(model.eval(), tokenizer, settings.backbone, getattr(model.config, "_commit_hash", None))
+
+
+def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+    """Byte-level BPE over the catalogue's text, with a chat template whose assistant header is one token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=_SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=_SPECIAL[0],
+        bos_token=_SPECIAL[1],
+        eos_token=_SPECIAL[1],
+        additional_special_tokens=_SPECIAL[2:],
+        chat_template=_CHAT_TEMPLATE,
+    )
+
+
+def _pretrain(model: Any, tokens: Tensor, settings: EmbeddedBackbone, seed: int, log: Log) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.pretrain_learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, settings.pretrain_steps))
+    draw = np.random.default_rng(seed)
+    model.train()
+    for step in range(1, settings.pretrain_steps + 1):
+        starts = torch.from_numpy(draw.integers(0, len(tokens) - _LENGTH, _BATCH))
+        batch = tokens[starts[:, None] + torch.arange(_LENGTH + 1)].to(model.device)  # (B, S + 1)
+        logits = model(input_ids=batch[:, :-1], use_cache=False).logits  # (B, S, vocabulary)
+        loss = F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        if step % 10 == 0 or step == settings.pretrain_steps:
+            log({"language_model_loss": loss.item(), "progress": step / settings.pretrain_steps}, step)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,141 @@
+"""The recommender before fine-tuning: every table starts from what the encoders and the tokenizer learned."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmesid.artifacts import CONTENT, Checkpoint, Embedding, SemanticIds
+from mmesid.config import InitCodes
+from mmesid.errors import DataError
+from mmesid.recommender.backbone import Backbone
+from mmesid.recommender.item_input import ModalityInput, ModalityShape
+from mmesid.recommender.model import Blueprint, Recommender
+from mmesid.recommender.prompt import build_prompt
+
+_BUFFERS = ("frequency", "present")
+
+
+def build(
+    backbone: Backbone,
+    embeddings: Mapping[str, Embedding],
+    ids: SemanticIds,
+    frequency: NDArray[np.int64],
+    settings: InitCodes,
+    seed: int,
+) -> Recommender:
+    """Put a recommender around a backbone; code tables start as codebooks, the item table as whitened content.
+
+    Args:
+        backbone: decoder and tokenizer.
+        embeddings: by modality.
+        ids: codes and codebooks of the same modalities.
+        frequency: training interactions of each item, (N + 1,).
+        settings: the `init_codes` section.
+        seed: of everything that starts at random.
+    """
+    torch.manual_seed(seed)
+    hidden = backbone.model.config.hidden_size
+    shapes = {
+        modality: ModalityShape(embeddings[modality].matrix.shape[1], *ids.codebooks[modality].shape)
+        for modality in embeddings
+    }
+    blueprint = Blueprint(
+        n_items=len(frequency) - 1,
+        hidden=hidden,
+        shapes=shapes,
+        mlp_hidden=settings.input_hidden,
+        score_modalities=tuple(m for m in settings.score_modalities if m in embeddings),
+        input_table=settings.input_table,
+        fusion_temperature=settings.fusion_temperature,
+        prompt=build_prompt(backbone.tokenizer, settings.system_prompt, settings.user_prompt),
+        history_length=50,
+        backbone=backbone.name,
+        revision=backbone.revision,
+        adapter="none",
+    )
+    present = [torch.from_numpy(embeddings[m].present) for m in blueprint.score_modalities]
+    mask = torch.stack(present, dim=1) if present else torch.zeros(len(frequency), 0, dtype=torch.bool)
+    model = Recommender(blueprint, backbone.model, torch.from_numpy(frequency), mask)
+    with torch.no_grad():
+        for modality, part in model.item_input.modalities.items():
+            assert isinstance(part, ModalityInput)
+            _fill(part, embeddings[modality], ids, modality, settings.code_init)
+        model.item_table.copy_(ITEM_TABLES[settings.item_table](embeddings, hidden, settings.item_table_std, seed))
+        model.item_table[0] = 0
+    return model.eval()
+
+
+def checkpoint(model: Recommender) -> Checkpoint:
+    """Everything but the backbone and its adapter."""
+    weights = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("backbone.")}
+    return Checkpoint(model.blueprint.to_json(), weights)
+
+
+def restore(saved: Checkpoint, backbone: torch.nn.Module) -> Recommender:
+    """Rebuild a recommender from its checkpoint, strictly: a missing or unknown tensor is an error."""
+    blueprint = Blueprint.from_json(saved.config)
+    frequency = torch.zeros(blueprint.n_items + 1)
+    present = torch.zeros(blueprint.n_items + 1, len(blueprint.score_modalities), dtype=torch.bool)
+    model = Recommender(blueprint, backbone, frequency, present)
+    report = model.load_state_dict(saved.weights, strict=False)
+    lacking = [name for name in report.missing_keys if not name.startswith("backbone.")]
+    if lacking or report.unexpected_keys:
+        raise RuntimeError(f"checkpoint does not fit: missing {lacking}, unexpected {report.unexpected_keys}")
+    return model.eval()
+
+
+def random_tables(codebooks: Tensor, seed: int) -> Tensor:
+    """Tables of the same shape and the same norm per code as trained ones, the ablation of the paper, (Q, K, d)."""
+    draw = torch.randn(codebooks.shape, generator=torch.Generator().manual_seed(seed))
+    norm: Tensor = codebooks.norm(dim=-1, keepdim=True)
+    table: Tensor = draw / draw.norm(dim=-1, keepdim=True) * norm
+    return table
+
+
+def content_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, seed: int) -> Tensor:
+    """Whitened content embeddings, (N + 1, C): principal directions of text and image, each with deviation `std`.
+
+    Directions that the content lacks (fewer than C) start at random. Rows without any content start at random too.
+    Starting a trainable table from content beats projecting frozen content (docs/log.md).
+    """
+    content = [embeddings[m] for m in CONTENT if m in embeddings] or list(embeddings.values())
+    table = random_table(embeddings, hidden, std, seed)
+    known = np.stack([part.present for part in content]).any(axis=0)
+    matrix = torch.from_numpy(np.concatenate([_unit_variance(part) for part in content], axis=1)[known]).double()
+    matrix -= matrix.mean(dim=0)
+    u, singular, _ = torch.linalg.svd(matrix, full_matrices=False)
+    kept = min(hidden, int((singular > 1e-3 * singular[0]).sum()))
+    signs = torch.sign(u[u.abs().argmax(dim=0), torch.arange(u.shape[1])])  # one of the two equal solutions, always
+    table[torch.from_numpy(known), :kept] = (u * signs)[:, :kept].float() * len(matrix) ** 0.5 * std
+    return table
+
+
+def random_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, seed: int) -> Tensor:
+    """Normal rows of deviation `std`, (N + 1, C)."""
+    n_rows = len(next(iter(embeddings.values())).matrix)
+    return torch.randn(n_rows, hidden, generator=torch.Generator().manual_seed(seed)) * std
+
+
+ITEM_TABLES = {"content": content_table, "random": random_table}
+CODE_TABLES = {"trained": lambda codebooks, seed: codebooks, "random": random_tables}
+
+
+def _fill(part: ModalityInput, embedding: Embedding, ids: SemanticIds, modality: str, code_init: str) -> None:
+    if not embedding.present.any():
+        raise DataError(f"modality {modality} has an embedding file but no item with it; leave it out")
+    part.embedding.copy_(torch.from_numpy(_unit_variance(embedding)))
+    part.codes.copy_(torch.from_numpy(ids.codes[modality]))
+    part.present.copy_(torch.from_numpy(embedding.present))
+    part.code_table.copy_(CODE_TABLES[code_init](torch.from_numpy(ids.codebooks[modality]), 0))
+
+
+def _unit_variance(embedding: Embedding) -> NDArray[np.float32]:
+    """Centred and scaled as a whole to total variance 1 per dimension on average; absent rows stay zero, (N + 1, D)."""
+    matrix = embedding.matrix.astype(np.float64)
+    known = matrix[embedding.present]
+    scale = max(float(known.std(axis=0).mean()), 1e-12)
+    centred = np.where(embedding.present[:, None], (matrix - known.mean(axis=0)) / scale, 0.0)
+    return centred.astype(np.float32)

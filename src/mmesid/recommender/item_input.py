@@ -1,0 +1,84 @@
+"""What an item looks like to the backbone: projected original embeddings and summed code embeddings, fused."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class ModalityShape(NamedTuple):
+    """Sizes of one modality's tensors."""
+
+    width: int  # D
+    levels: int  # Q
+    codes: int  # K
+    code_width: int  # d
+
+
+class ModalityInput(nn.Module):
+    """One modality's part of the item input: [P e_i; L sum_q table_q[code_iq]], or a learned vector where absent.
+
+    The embeddings, codes and mask are buffers, so that a checkpoint holds all it needs to score.
+
+    Args:
+        shape: sizes.
+        n_items: N.
+        hidden: C.
+    """
+
+    embedding: Tensor
+    codes: Tensor
+    present: Tensor
+
+    def __init__(self, shape: ModalityShape, n_items: int, hidden: int) -> None:
+        super().__init__()
+        self.register_buffer("embedding", torch.zeros(n_items + 1, shape.width))  # (N + 1, D)
+        self.register_buffer("codes", torch.zeros(n_items + 1, shape.levels, dtype=torch.long))  # (N + 1, Q)
+        self.register_buffer("present", torch.zeros(n_items + 1, dtype=torch.bool))  # (N + 1,)
+        self.projection = nn.Linear(shape.width, hidden)
+        self.code_table = nn.Parameter(torch.zeros(shape.levels, shape.codes, shape.code_width))  # (Q, K, d)
+        self.code_projection = nn.Linear(shape.code_width, hidden)
+        self.absent = nn.Parameter(torch.zeros(2 * hidden))
+
+    def semantic(self, items: Tensor) -> Tensor:
+        """Sum of an item's code embeddings over the levels, (..., d)."""
+        codes = self.codes[items]  # (..., Q)
+        levels = torch.arange(codes.shape[-1], device=codes.device)
+        return self.code_table[levels, codes].sum(dim=-2)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Both halves of the modality's input, (..., 2C)."""
+        known = torch.cat([self.projection(self.embedding[items]), self.code_projection(self.semantic(items))], dim=-1)
+        return torch.where(self.present[items].unsqueeze(-1), known, self.absent)
+
+
+class ItemInput(nn.Module):
+    """x_i = GELU(MLP([P_m e_im; c_im] for every modality m)), (N + 1 items) -> C.
+
+    MME-SID (arXiv 2509.02017); there the MLP is 6C-3C-C, here its hidden width is a parameter.
+
+    Args:
+        shapes: sizes by modality, in the order of artifacts.MODALITIES.
+        n_items: N.
+        hidden: C.
+        mlp_hidden: width of the MLP's hidden layer.
+    """
+
+    def __init__(self, shapes: Mapping[str, ModalityShape], n_items: int, hidden: int, mlp_hidden: int) -> None:
+        super().__init__()
+        self.modalities = nn.ModuleDict({m: ModalityInput(shape, n_items, hidden) for m, shape in shapes.items()})
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * hidden * len(shapes), mlp_hidden), nn.GELU(), nn.Linear(mlp_hidden, hidden)
+        )
+
+    def part(self, modality: str) -> ModalityInput:
+        """The part of one modality."""
+        found = self.modalities[modality]
+        assert isinstance(found, ModalityInput)
+        return found
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Inputs of the given items, (..., C)."""
+        parts = [modality(items) for modality in self.modalities.values()]
+        return nn.functional.gelu(self.mlp(torch.cat(parts, dim=-1)))

@@ -1,0 +1,60 @@
+"""From a stage's folder back to a recommender that scores; and from a recommender to such a folder."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from mmesid.artifacts import load_checkpoint, load_json, load_tensors, save_checkpoint, save_json, save_tensors
+from mmesid.recommender.adapter import adapter_tensors, load_adapter
+from mmesid.recommender.backbone import Backbone
+from mmesid.recommender.building import checkpoint, restore
+from mmesid.recommender.model import Recommender
+
+
+def save_initial(folder: Path, model: Recommender, backbone: Backbone, own: bool) -> None:
+    """Write the recommender before fine-tuning; a backbone of our own is saved, a foreign one is a pinned pointer."""
+    save_checkpoint(folder, checkpoint(model))
+    save_json(folder / "backbone.json", {"name": backbone.name, "revision": backbone.revision})
+    if own:
+        beside = folder / ".backbone"
+        shutil.rmtree(beside, ignore_errors=True)
+        backbone.model.save_pretrained(beside)
+        backbone.tokenizer.save_pretrained(beside)
+        shutil.rmtree(folder / "backbone", ignore_errors=True)
+        beside.rename(folder / "backbone")
+
+
+def save_finetuned(folder: Path, model: Recommender, lora: dict[str, object] | None) -> None:
+    """Write the fine-tuned recommender: adapter (or all weights of the backbone) and everything around it."""
+    save_tensors(folder / "adapter.safetensors", adapter_tensors(model.backbone))
+    save_json(folder / "adapter.json", lora)
+    save_checkpoint(folder, checkpoint(model))
+
+
+def load_initial(folder: Path, device: str) -> Recommender:
+    """The recommender as `init_codes` wrote it."""
+    return restore(load_checkpoint(folder), _backbone(folder)).to(device)
+
+
+def load_finetuned(initial: Path, finetuned: Path, device: str) -> Recommender:
+    """The fine-tuned recommender, its backbone taken from `init_codes`.
+
+    Args:
+        initial: folder of `init_codes`.
+        finetuned: folder of `finetune`.
+        device: where it shall score.
+    """
+    adapter, lora = load_tensors(finetuned / "adapter.safetensors"), load_json(finetuned / "adapter.json")
+    backbone = load_adapter(_backbone(initial), adapter, lora)
+    return restore(load_checkpoint(finetuned), backbone).to(device)
+
+
+def _backbone(folder: Path) -> torch.nn.Module:
+    from transformers import AutoModel
+
+    pointer = load_json(folder / "backbone.json")
+    own = folder / "backbone"
+    where = {"revision": pointer["revision"]} if not own.exists() else {"local_files_only": True}
+    backbone: torch.nn.Module = AutoModel.from_pretrained(own if own.exists() else pointer["name"], **where)
+    return backbone

@@ -1,0 +1,118 @@
+"""The recommender: backbone, item input, learned item table, and the fused score of every item."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmesid.recommender.fusion import FrequencyFusion
+from mmesid.recommender.item_input import ItemInput, ModalityShape
+from mmesid.recommender.packing import PackedBatch, attention_mask
+from mmesid.recommender.prompt import Prompt
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """All that is needed to build a recommender around a backbone; it travels as JSON beside the weights."""
+
+    n_items: int
+    hidden: int  # C
+    shapes: Mapping[str, ModalityShape]
+    mlp_hidden: int
+    score_modalities: tuple[str, ...]
+    input_table: bool
+    fusion_temperature: float
+    prompt: Prompt
+    history_length: int
+    backbone: str
+    revision: str | None
+    adapter: str  # none (before fine-tuning), lora or full
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        shapes = {modality: shape._asdict() for modality, shape in self.shapes.items()}
+        plain = {**self.__dict__, "shapes": shapes, "prompt": self.prompt._asdict()}
+        return {**plain, "score_modalities": list(self.score_modalities)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Blueprint":
+        """The inverse of `to_json`; the order of modalities is kept apart from JSON's sorted keys."""
+        from mmesid.artifacts import MODALITIES
+
+        shapes = {m: ModalityShape(**value["shapes"][m]) for m in MODALITIES if m in value["shapes"]}
+        return cls(
+            **{
+                **value,
+                "shapes": shapes,
+                "prompt": Prompt(**value["prompt"]),
+                "score_modalities": tuple(value["score_modalities"]),
+            }
+        )
+
+
+class Recommender(nn.Module):
+    """s_i = w_i0 <h, g_i> + sum_m w_im <h, P_m e_im + b_m>, h the last hidden state of prompt + items + response.
+
+    MME-SID (arXiv 2509.02017). P_m is shared between the item input and the score. The catalogue is never projected
+    while training: <h, P e + b> = <P'h, e> + <h, b>. Row 0 is padding: its score is -inf and it gets no gradient.
+
+    Args:
+        blueprint: sizes and settings.
+        backbone: a decoder that takes `inputs_embeds` and gives `last_hidden_state`.
+        frequency: training interactions of each item, (N + 1,).
+        present: which item has which of the score's modalities, (N + 1, M').
+    """
+
+    def __init__(self, blueprint: Blueprint, backbone: nn.Module, frequency: Tensor, present: Tensor) -> None:
+        super().__init__()
+        self.blueprint = blueprint
+        self.backbone = backbone
+        self.item_input = ItemInput(blueprint.shapes, blueprint.n_items, blueprint.hidden, blueprint.mlp_hidden)
+        self.item_table = nn.Parameter(torch.zeros(blueprint.n_items + 1, blueprint.hidden))  # g, (N + 1, C)
+        self.fusion = FrequencyFusion(frequency, present, blueprint.fusion_temperature)
+        self.input_dropout = nn.Dropout(0.0)
+        self.output_dropout = nn.Dropout(0.0)
+
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """What the backbone sees of the given items, (..., C)."""
+        vectors: Tensor = self.item_input(items)
+        if self.blueprint.input_table:
+            vectors = vectors + self.item_table[items]
+        return vectors
+
+    def represent(self, batch: PackedBatch) -> Tensor:
+        """The hidden state at each target's last response token, (G, C)."""
+        words = self.backbone.get_input_embeddings()(batch.tokens)  # type: ignore[operator]  # (B, S, C)
+        unique, inverse = torch.unique(batch.items, return_inverse=True)
+        vectors = self.input_dropout(self.item_vectors(unique)[inverse])  # (B, S, C)
+        inputs = torch.where((batch.items > 0).unsqueeze(-1), vectors.to(words.dtype), words)
+        hidden: Tensor = self.backbone(
+            inputs_embeds=inputs,
+            attention_mask=attention_mask(batch, inputs.dtype),
+            position_ids=batch.positions,
+            use_cache=False,
+        ).last_hidden_state  # (B, S, C)
+        users: Tensor = self.output_dropout(hidden[batch.rows, batch.columns].to(self.item_table))
+        return users
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of every item from user representations, (G, C) -> (G, N + 1); column 0 is -inf."""
+        weights: Tensor = self.fusion()  # (N + 1, M' + 1)
+        scores = weights[:, 0] * (hidden @ self.item_table.T)
+        for column, name in enumerate(self.blueprint.score_modalities, start=1):
+            modality = self.item_input.part(name)
+            projected = hidden @ modality.projection.weight  # (G, D)
+            content = projected @ modality.embedding.T + (hidden @ modality.projection.bias).unsqueeze(1)
+            scores = scores + weights[:, column] * content
+        return scores.index_fill(1, torch.zeros(1, dtype=torch.long, device=scores.device), float("-inf"))
+
+    def fused_items(self) -> Tensor:
+        """W_i = w_i0 g_i + sum_m w_im (P_m e_im + b_m), (N + 1, C): `hidden @ W.T` equals `logits(hidden)`."""
+        weights: Tensor = self.fusion()
+        fused: Tensor = weights[:, :1] * self.item_table
+        for column, name in enumerate(self.blueprint.score_modalities, start=1):
+            modality = self.item_input.part(name)
+            fused = fused + weights[:, column : column + 1] * modality.projection(modality.embedding)
+        return fused

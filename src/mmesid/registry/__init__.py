@@ -1,0 +1,29 @@
+"""Which model answers: versions of `mme-sid-<dataset>` in MLflow's registry, and the gate in front of `champion`.
+
+Aliases: `challenger`, the version registered last; `champion`, the one that answers; `previous`, the champion before.
+"""
+
+from mmesid.registry.gate import Clause, Decision, Evidence, Limits, decide
+from mmesid.registry.promotion import gather, history, promote, reconcile, rollback
+from mmesid.registry.records import Record, describe
+from mmesid.registry.versions import load_champion, load_version, model_name, register, version_of
+
+__all__ = [
+    "Clause",
+    "Decision",
+    "Evidence",
+    "Limits",
+    "Record",
+    "decide",
+    "describe",
+    "gather",
+    "history",
+    "load_champion",
+    "load_version",
+    "model_name",
+    "promote",
+    "reconcile",
+    "register",
+    "rollback",
+    "version_of",
+]

@@ -1,0 +1,48 @@
+"""Decisions as a person reads them, and as they are kept: JSON beside the model, every number included."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mmesid.registry.gate import Clause
+
+
+class Record(NamedTuple):
+    """One decision on a dataset's champion."""
+
+    dataset: str
+    kind: str  # promotion or rollback
+    version: str  # that was to become champion
+    champion: str | None  # version that was champion before
+    passed: bool
+    decided: str  # time, UTC
+    clauses: list[Clause]
+
+
+def to_json(record: Record) -> str:
+    """Stable JSON text."""
+    plain = {**record._asdict(), "clauses": [clause._asdict() for clause in record.clauses]}
+    return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(value: Mapping[str, Any]) -> Record:
+    """The inverse of `to_json`, after json.loads."""
+    return Record(**{**value, "clauses": [Clause(**clause) for clause in value["clauses"]]})
+
+
+def describe(record: Record) -> str:
+    """A heading and a table of the clauses, in Markdown."""
+    against = f"champion is version {record.champion}" if record.champion else "there is no champion"
+    outcome = {
+        ("promotion", True): f"version {record.version} becomes champion",
+        ("promotion", False): f"version {record.version} stays challenger",
+        ("rollback", True): f"version {record.version} is champion again",
+    }[record.kind, record.passed]
+    lines = [f"**{record.dataset}: {outcome}** ({against}; {record.decided})"]
+    if record.clauses:
+        lines += ["", "| clause | holds | observed | limit | detail |", "|---|---|---|---|---|"]
+    for clause in record.clauses:
+        observed = "not finite" if clause.observed is None else f"{clause.observed:.4g}"
+        holds = "yes" if clause.passed else "**no**"
+        lines.append(f"| {clause.name} | {holds} | {observed} | {clause.limit:.4g} | {clause.detail} |")
+    return "\n".join(lines)

@@ -1,0 +1,213 @@
+"""Versions and aliases of a dataset's registered model, and the way from a version back to a service."""
+
+import contextlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmesid import config as configuration
+from mmesid import serving, tracking
+from mmesid.artifacts import Store, load_json
+from mmesid.config import Config
+from mmesid.errors import ArtifactError, RegistryError
+from mmesid.registry.card import write_card
+from mmesid.serving.bundle import CODE, PYFUNC
+from mmesid.tracking.journal import locked
+from mmesid.tracking.run import flatten
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+DIGEST = "mmesid.model"  # tag of a version: equal digests are equal models
+REQUIRED = (
+    "mlflow",
+    "torch",
+    "transformers",
+    "peft",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "pyyaml",
+)
+REPORTED = ("ndcg_at_5", "ndcg_at_10")  # test metrics that stand as tags beside a version
+
+
+def model_name(dataset: str) -> str:
+    """Name of the dataset's registered model."""
+    return f"mme-sid-{dataset}"
+
+
+def register(dataset: str, root: Path = Path()) -> str:
+    """Register what the pipeline has trained as the challenger. The same model is registered once.
+
+    Args:
+        dataset: its stages up to `evaluate` are done.
+        root: the project's folder.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        ArtifactError: a stage's output is missing.
+    """
+    config, store, name = configuration.load(dataset, root), Store(dataset, root), model_name(dataset)
+    metrics = load_json(root / "data" / dataset / "evaluate" / "metrics.json")
+    with registry_lock(dataset, root), tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / "bundle"
+        digest = serving.write_bundle(store, config, bundle)
+        mlflow = tracking.client(root)
+        version = _with_digest(mlflow, name, digest) or _create(mlflow, config, metrics, bundle, digest, root)
+        mlflow.set_registered_model_alias(name, "challenger", version)
+    return version
+
+
+def version_of(mlflow: "MlflowClient", dataset: str, alias: str) -> Any | None:
+    """The model version behind an alias, None where the alias or the model does not exist."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return mlflow.get_model_version_by_alias(model_name(dataset), alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def versions(mlflow: "MlflowClient", name: str) -> list[Any]:
+    """Every version of a registered model, oldest first."""
+    return sorted(mlflow.search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
+
+
+def load_champion(dataset: str, root: Path = Path(), device: str = "cpu") -> serving.Service:
+    """The service that answers for a dataset.
+
+    Raises:
+        RegistryError: the dataset has no champion.
+    """
+    champion = version_of(tracking.client(root), dataset, "champion")
+    if champion is None:
+        raise RegistryError(
+            f"{model_name(dataset)} has no champion in {tracking.tracking_uri(root)}; "
+            "`python -m flows.retrain` trains, registers and promotes one"
+        )
+    return load_version(champion, device)
+
+
+def load_version(version: Any, device: str = "cpu") -> serving.Service:
+    """The service of a model version, from its own copy of everything.
+
+    Raises:
+        RegistryError: its files are gone, or this code cannot read them.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    uri = f"models:/{version.name}/{version.version}"
+    try:
+        folder = Path(download_artifacts(artifact_uri=uri))
+        return serving.load(folder / "artifacts" / "bundle", device)
+    except (ArtifactError, MlflowException, OSError, RuntimeError, KeyError, TypeError) as error:
+        raise RegistryError(f"{uri} cannot be loaded ({type(error).__name__}: {error}); register it anew") from error
+
+
+@contextlib.contextmanager
+def registry_lock(dataset: str, root: Path) -> Iterator[None]:
+    """One change of a dataset's registry at a time: MLflow cannot move two aliases at once."""
+    with locked(root / "mlruns" / f".registry.{dataset}.lock"):
+        yield
+
+
+def _with_digest(mlflow: "MlflowClient", name: str, digest: str) -> str | None:
+    found = [version for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
+    return str(found[-1].version) if found else None
+
+
+def _create(
+    mlflow: "MlflowClient", config: Config, metrics: dict[str, Any], bundle: Path, digest: str, root: Path
+) -> str:
+    name, origin = model_name(config.dataset), tracking.provenance(root)
+    card = write_card(name, config, metrics, origin)
+    (bundle / "README.md").write_text(card, encoding="utf-8")
+    run_id, model_id = _log_model(mlflow, config, metrics, bundle, origin, root)
+    if not mlflow.search_registered_models(f"name = '{name}'"):
+        mlflow.create_registered_model(name, description=f"Sequential recommender of the dataset {config.dataset}")
+    tags = {**origin, DIGEST: digest, "mmesid.dataset": config.dataset, "mmesid.decision": "none"}
+    tags |= {f"test.{metric}": f"{metrics['test']['mme_sid'][metric]:.4f}" for metric in REPORTED}
+    source = f"models:/{model_id}"
+    made = mlflow.create_model_version(name, source, run_id, tags=tags, description=card, model_id=model_id)
+    return str(made.version)
+
+
+def _log_model(
+    mlflow: "MlflowClient",
+    config: Config,
+    metrics: dict[str, Any],
+    bundle: Path,
+    origin: dict[str, str],
+    root: Path,
+) -> tuple[str, str]:
+    """A run that holds the model and its metrics. Returns the ids of the run and of the logged model."""
+    import mlflow as fluent
+
+    experiment = tracking.experiment_id(mlflow, config.dataset, root)
+    tags = {**origin, "mmesid.dataset": config.dataset, "mmesid.stage": "register"}
+    if execution := os.environ.get("MMESID_EXECUTION"):
+        tags["mmesid.execution"] = execution
+        if parents := tracking.runs_for(config.dataset, root, execution=execution, stage="pipeline"):
+            tags["mlflow.parentRunId"] = parents[0].info.run_id
+    with fluent.start_run(experiment_id=experiment, run_name="register", tags=tags) as run:
+        numbers = {k: float(v) for k, v in flatten(metrics) if isinstance(v, int | float)}
+        fluent.log_metrics(numbers)
+        fluent.log_artifact(str(bundle / "README.md"))
+        return run.info.run_id, _log_pyfunc(bundle)
+
+
+def _log_pyfunc(bundle: Path) -> str:
+    """The model itself, in the active run. Returns its id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # mlflow warns of its own type hints
+        from mlflow import pyfunc
+
+        signature, example = _interface(bundle)
+        logged = pyfunc.log_model(
+            name="model",
+            python_model=str(PYFUNC),
+            artifacts={"bundle": str(bundle)},
+            code_paths=[str(CODE)],
+            signature=signature,
+            input_example=example,
+            pip_requirements=requirements(),
+        )
+    return str(logged.model_id)
+
+
+def _interface(bundle: Path) -> tuple[Any, Any]:
+    """Signature and example: a history is a list of item ids, or one text with commas between them."""
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    known = pd.read_parquet(bundle / "items.parquet")["item_id"].head(3).to_list()
+    outputs = [
+        ColSpec(Array(DataType.string), "item_ids"),
+        ColSpec(Array(DataType.string), "titles"),
+        ColSpec(Array(DataType.double), "scores"),
+        ColSpec(DataType.string, "note"),
+    ]
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(AnyType(), "history")]),
+        outputs=Schema(outputs),
+        params=ParamSchema([ParamSpec("k", DataType.long, 10)]),
+    )
+    return signature, pd.DataFrame({"history": [known]})
+
+
+def requirements() -> list[str]:
+    """What the model was made with, pinned; a build's local suffix (`+cpu`) does not count."""
+    return [f"{package}=={metadata.version(package).partition('+')[0]}" for package in REQUIRED]

@@ -1,0 +1,1 @@
+"""Reporting: what the pipeline measured, as tables, figures and one self-contained HTML page."""

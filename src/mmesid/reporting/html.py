@@ -1,0 +1,112 @@
+"""The report: one HTML page that needs nothing beside itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from mmesid.artifacts import History
+from mmesid.reporting import figures, tables
+from mmesid.reporting.examples import Example
+
+PANELS = 3  # datasets beside each other in the overview
+
+
+class DatasetReport(NamedTuple):
+    """What is known about one dataset; all but the name and the metrics may be empty.
+
+    metrics: as `reports/<dataset>/metrics.json` holds them.
+    histories: training curves by stage.
+    spectra: singular values of item embeddings, by name.
+    codes: items that carry each code, by modality, each (Q, K).
+    examples: users with pictures.
+    """
+
+    name: str
+    metrics: dict[str, Any]
+    histories: Mapping[str, History]
+    spectra: Mapping[str, Sequence[float]]
+    codes: Mapping[str, NDArray[np.int64]]
+    examples: Sequence[Example]
+
+
+def render(reports: Sequence[DatasetReport], version: str) -> str:
+    """The page over all datasets; equal reports give equal bytes."""
+    results = {report.name: tables.result_rows(report.name, report.metrics) for report in reports}
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        version=version,
+        columns=[tables.metric_label(name) for name in tables.RANKING],
+        overviews=_overviews(results),
+        datasets=[_view(report) for report in reports],
+    )
+
+
+def _overviews(results: Mapping[str, list[tables.ResultRow]]) -> list[Markup]:
+    names = list(results)
+    chunks = [names[start : start + PANELS] for start in range(0, len(names), PANELS)]
+    drawn = [figures.overview(chunk[0], {name: results[name] for name in chunk}) for chunk in chunks]
+    return [Markup(figure) for figure in drawn if figure]
+
+
+def _view(report: DatasetReport) -> dict[str, Any]:
+    """Tables and figures of one dataset, by the names under which the template uses them."""
+    metrics = report.metrics
+    name = report.name
+    return {
+        "name": name,
+        "metrics": metrics,
+        "data": tables.part(metrics, "data"),
+        "results": tables.result_rows(name, metrics),
+        "valid": tables.result_rows(name, metrics, "valid"),
+        "comparisons": tables.comparisons(metrics),
+        "training": _training(report),
+        "tokenizer": tables.by_modality(tables.part(metrics, "tokenizer"), tables.TOKENIZER),
+        "code_use": _inline(figures.code_use(name, report.codes)),
+        "spectrum": _inline(figures.spectrum(name, report.spectra)),
+        "collapse": tables.part(metrics, "collapse"),
+        "forgetting": _inline(figures.forgetting(name, tables.part(metrics, "forgetting"))),
+        "slices": {
+            title: _inline(figures.slices(f"{name}-{title}", title, rows))
+            for title, rows in tables.slice_tables(metrics).items()
+        },
+        "examples": report.examples,
+    }
+
+
+def _training(report: DatasetReport) -> list[tuple[str, Markup]]:
+    drawn = []
+    for stage, label in tables.STAGES.items():
+        figure = figures.training(f"{report.name}-{stage}", report.histories.get(stage, []))
+        if figure:
+            drawn.append((label, Markup(figure)))
+    return drawn
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mmesid.reporting"),
+        autoescape=True,  # by name, jinja2 would leave *.j2 unescaped
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "count": "{:,}".format, "signed": _signed}
+    environment.globals["tokenizer_columns"] = list(tables.TOKENIZER.values())
+    return environment
+
+
+def _inline(figure: str | None) -> Markup | None:
+    """Our own SVG, whose text matplotlib has escaped."""
+    return Markup(figure) if figure else None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")

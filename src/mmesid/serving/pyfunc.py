@@ -1,0 +1,63 @@
+"""The registered model, loaded by MLflow from this file and its bundle; nothing is pickled."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+from mmesid.errors import RequestError
+from mmesid.serving import Service, load
+
+
+class RegisteredRecommender(PythonModel):  # type: ignore[misc]
+    """A table with a column `history` in, the best items out; `params={"k": 10}` says how many."""
+
+    service: Service
+
+    def load_context(self, context: Any) -> None:
+        """Rebuild the recommender on the GPU if there is one."""
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.service = load(Path(context.artifacts["bundle"]), device)
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Recommend for each row.
+
+        Args:
+            context: unused, the recommender is loaded.
+            model_input: `history`, a list of item ids or one text with commas between them, oldest first.
+            params: `k`, items per row.
+
+        Returns:
+            item_ids, titles and scores, lists with the best first, and note, empty where there is nothing to say.
+
+        Raises:
+            RequestError: a history is empty or holds no known item, or k is out of range.
+        """
+        if "history" not in model_input:
+            raise RequestError(f"expected a column `history`, found {', '.join(map(str, model_input.columns))}")
+        histories = [_as_list(history) for history in model_input["history"]]
+        answers = self.service.recommend(histories, int((params or {}).get("k", 10)))
+        rows = [
+            {
+                "item_ids": [item.item_id for item in answer.items],
+                "titles": [item.title for item in answer.items],
+                "scores": [item.score for item in answer.items],
+                "note": answer.note,
+            }
+            for answer in answers
+        ]
+        return pd.DataFrame(rows, columns=["item_ids", "titles", "scores", "note"])
+
+
+def _as_list(history: Any) -> list[str]:
+    if history is None or isinstance(history, float):  # a missing value
+        return []
+    parts = history.split(",") if isinstance(history, str) else history
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+set_model(RegisteredRecommender())

@@ -1,0 +1,22 @@
+"""`encode_content`: text and image embeddings with their presence masks."""
+
+from mmesid.artifacts import Store, load_catalogue, load_prepared, save_embedding
+from mmesid.config import Config
+from mmesid.encoders import content
+from mmesid.stages.entry import device, main
+from mmesid.tracking import StageRun
+
+
+def run(config: Config, store: Store, log: StageRun) -> None:
+    """Encode what the items show; a modality that no item has is not written."""
+    section = config.encode_content
+    precomputed = "precomputed" in (section.text, section.image)
+    raw = load_catalogue(store).embeddings if precomputed else {}
+    embeddings = content.encode(load_prepared(store).items, raw, section, config.seed, device(), log)
+    for modality, embedding in embeddings.items():
+        save_embedding(store, modality, embedding)
+        log({f"{modality}_present": float(embedding.present[1:].mean())}, 0)
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,47 @@
+"""One page over all datasets: results, training curves, diagnoses, and users with pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mmesid
+from mmesid import artifacts
+from mmesid.artifacts import Store
+from mmesid.config import Config
+from mmesid.reporting import examples, figures, html, tables
+from mmesid.stages.entry import main_all
+
+
+def run(configs: Sequence[Config]) -> None:
+    """See `dvc.yaml`; writes `reports/report.html`. What a dataset lacks is left out of the page."""
+    page = html.render([_collect(config) for config in configs], mmesid.__version__)
+    artifacts.write_atomically(Path("reports/report.html"), lambda beside: beside.write_text(page, encoding="utf-8"))
+
+
+def _collect(config: Config) -> html.DatasetReport:
+    store = Store(config.dataset)
+    return html.DatasetReport(
+        name=config.dataset,
+        metrics=artifacts.load_json(store.folder("evaluate") / "metrics.json"),
+        histories={stage: artifacts.load_history(store, stage) for stage in tables.STAGES},
+        spectra=_optional(store.folder("evaluate") / "spectrum.json", {}),
+        codes=figures.code_counts(artifacts.load_semantic_ids(store)),
+        examples=_examples(config, store),
+    )
+
+
+def _examples(config: Config, store: Store) -> list[examples.Example]:
+    chosen = _optional(store.folder("evaluate") / "examples.json", [])
+    limits = config.report
+    if not chosen or not limits.example_users:
+        return []
+    items = artifacts.load_prepared(store).items
+    return examples.build(chosen, items, limits.example_users, limits.recommendations)
+
+
+def _optional(path: Path, default: Any) -> Any:
+    return artifacts.load_json(path) if path.exists() else default
+
+
+if __name__ == "__main__":
+    main_all(run)

@@ -1,0 +1,27 @@
+"""Stage `tokenize`: trains MM-RQ-VAE on the items' embeddings and assigns semantic IDs."""
+
+from mmesid.artifacts import Store, load_embeddings, save_history, save_json, save_semantic_ids, save_tensors
+from mmesid.config import Config
+from mmesid.stages.entry import device, main
+from mmesid.tracking import StageRun
+
+
+def run(config: Config, store: Store, log: StageRun) -> None:
+    """Read every modality's embedding; write semantic IDs, weights, diagnostics and training curves."""
+    from mmesid.tokenizer.training import train
+
+    embeddings = load_embeddings(store)
+    result = train(embeddings, config.tokenize, config.seed, device(), log)
+    folder = store.folder("tokenize")
+    save_semantic_ids(store, result.ids)
+    save_tensors(folder / "tokenizer.safetensors", result.weights)
+    save_json(folder / "diagnostics.json", result.diagnostics)
+    save_history(store, "tokenize", result.history)
+    for modality, measured in result.diagnostics.items():
+        numbers = {f"{modality}.{name}": value for name, value in measured.items() if isinstance(value, float)}
+        log(numbers, int(result.history[-1]["step"]))
+    log.artifact(folder / "diagnostics.json")
+
+
+if __name__ == "__main__":
+    main(run)

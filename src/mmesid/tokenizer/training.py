@@ -1,0 +1,140 @@
+"""Training of MM-RQ-VAE and the assignment of semantic IDs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmesid.artifacts import Embedding, History, SemanticIds
+from mmesid.config import Tokenize
+from mmesid.errors import DataError
+from mmesid.tokenizer.diagnostics import diagnose
+from mmesid.tokenizer.model import MMRQVAE
+
+Log = Callable[[dict[str, float], int], None]
+
+
+class TokenizerResult(NamedTuple):
+    """What the `tokenize` stage writes."""
+
+    ids: SemanticIds
+    weights: dict[str, Tensor]  # the model's whole state dict
+    diagnostics: dict[str, dict[str, Any]]  # by modality, see `diagnose`
+    history: History  # one entry per epoch
+
+
+class Items(NamedTuple):
+    """All items of the catalogue without the padding row, by modality."""
+
+    embeddings: dict[str, Tensor]  # each (N, D); rows of absent items are never read
+    present: dict[str, Tensor]  # each (N,) bool
+
+
+def train(embeddings: Mapping[str, Embedding], settings: Tokenize, seed: int, device: str, log: Log) -> TokenizerResult:
+    """Train one autoencoder per modality together and give every present item its nearest codes.
+
+    Args:
+        embeddings: by modality, at least one.
+        settings: section `tokenize`.
+        seed: of weights, k-means, batches and revival.
+        device: where to train.
+        log: receives each epoch's losses and `progress`, with the step count.
+
+    Raises:
+        DataError: a modality has fewer items than a codebook has codes.
+    """
+    _check(embeddings, settings)
+    items = Items(
+        {name: torch.from_numpy(embedding.matrix[1:]).to(device) for name, embedding in embeddings.items()},
+        {name: torch.from_numpy(embedding.present[1:]).to(device) for name, embedding in embeddings.items()},
+    )
+    model = build(items, settings, seed).to(device)
+    history = _fit(model, items, settings, seed, log)
+    model.eval()
+    diagnostics = {
+        name: diagnose(model.autoencoders[name], items.embeddings[name][items.present[name]], settings.batch_size)
+        for name in embeddings
+    }
+    weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    return TokenizerResult(assign(model, items), weights, diagnostics, history)
+
+
+def build(items: Items, settings: Tokenize, seed: int) -> MMRQVAE:
+    """A model whose standardisation, linear maps and codebooks fit the items, before any step."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = MMRQVAE({name: matrix.shape[1] for name, matrix in items.embeddings.items()}, settings)
+    for name, autoencoder in model.autoencoders.items():
+        present = items.embeddings[name][items.present[name]]
+        autoencoder.to(present.device).initialise(present, seed)
+    return model
+
+
+@torch.no_grad()
+def assign(model: MMRQVAE, items: Items) -> SemanticIds:
+    """Nearest codes at every level, and the codebooks; the padding row and absent items get zeros."""
+    codes, codebooks, present = {}, {}, {}
+    for name, autoencoder in model.autoencoders.items():
+        here = items.present[name]
+        quantized = autoencoder(items.embeddings[name][here]).quantized
+        table = torch.zeros(len(here) + 1, quantized.indices.shape[1], dtype=torch.int64)  # (N + 1, Q)
+        mask = torch.cat([torch.tensor([False]), here.cpu()])
+        table[mask] = quantized.indices.cpu()
+        codes[name], present[name] = table.numpy(), mask.numpy()
+        codebooks[name] = autoencoder.quantizer.codebooks.detach().cpu().numpy()
+    return SemanticIds(codes, codebooks, present)
+
+
+def _fit(model: MMRQVAE, items: Items, settings: Tokenize, seed: int, log: Log) -> History:
+    """AdamW with a cosine schedule; codes that stay idle are revived after each step."""
+    generator = torch.Generator().manual_seed(seed)
+    known = torch.stack([mask.cpu() for mask in items.present.values()]).any(0).nonzero().squeeze(1)  # (n,)
+    batches = -(-len(known) // settings.batch_size)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
+    history: History = []
+    model.train()
+    for epoch in range(settings.epochs):
+        order = known[torch.randperm(len(known), generator=generator)]
+        totals: dict[str, float] = {}
+        for batch in torch.tensor_split(order, batches):
+            for name, value in _step(model, items, batch, optimizer, generator).items():
+                totals[name] = totals.get(name, 0.0) + value / (1 if name == "revived" else batches)
+            schedule.step()
+        step = (epoch + 1) * batches
+        history.append({"step": step, **totals})
+        log({**totals, "progress": (epoch + 1) / settings.epochs}, step)
+    return history
+
+
+def _step(
+    model: MMRQVAE, items: Items, batch: Tensor, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> dict[str, float]:
+    """One gradient step on the items of `batch`, (B,) rows."""
+    rows = {name: batch.to(matrix.device) for name, matrix in items.embeddings.items()}
+    losses, coded = model(
+        {name: matrix[rows[name]] for name, matrix in items.embeddings.items()},
+        {name: mask[rows[name]] for name, mask in items.present.items()},
+    )
+    optimizer.zero_grad()
+    losses.total.backward()
+    optimizer.step()
+    revived = sum(model.autoencoders[name].quantizer.revive(c.latent.detach(), generator) for name, c in coded.items())
+    return {"loss": losses.total.item(), **{n: v.item() for n, v in losses._asdict().items() if n != "total"}, "revived": revived}
+
+
+def _check(embeddings: Mapping[str, Embedding], settings: Tokenize) -> None:
+    for name, embedding in embeddings.items():
+        items = int(embedding.present[1:].sum())
+        if items < settings.codes:
+            raise DataError(
+                f"a codebook of {settings.codes} codes needs at least as many items; {items} items have a {name} "
+                f"embedding: set tokenize.codes to {items} or less"
+            )
+        if not np.ptp(embedding.matrix[embedding.present], axis=0).any():
+            raise DataError(
+                f"all {items} items have the same {name} embedding: there is nothing to tell them apart by; "
+                f"leave this modality out (ingest.embeddings, encode_collaborative or encode_content)"
+            )

@@ -1,0 +1,9 @@
+"""`python -m mmesid.tracking JOURNAL ROOT`: the child process that sends the journal of a running stage."""
+
+import sys
+from pathlib import Path
+
+from mmesid.tracking.sending import follow
+
+if __name__ == "__main__":
+    follow(Path(sys.argv[1]), Path(sys.argv[2]))

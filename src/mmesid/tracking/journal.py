@@ -1,0 +1,121 @@
+"""What a stage logs, first on disk: one append-only file per stage run, from which any tracker can be filled later.
+
+A journal is `mlruns/journal/<execution>/<dataset>.<stage>.jsonl`, one JSON object a line: a `header`, then `metrics`,
+`params`, `artifact` and at last an `end`. Its writer holds a lock on the file for as long as it lives, and the kernel
+drops that lock at its death: a journal that can be locked and has no `end` belongs to a killed process.
+"""
+
+import fcntl
+import itertools
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Entry = dict[str, Any]
+SENT = ".sent"
+
+
+def now() -> int:
+    """Milliseconds since the epoch, as MLflow counts them."""
+    return int(time.time() * 1000)
+
+
+def folder(root: Path = Path()) -> Path:
+    """Where the journals of a checkout lie."""
+    return root.absolute() / "mlruns" / "journal"
+
+
+class Journal:
+    """The writer's side. Every entry is flushed to the operating system before `append` returns."""
+
+    def __init__(self, root: Path, execution: str, name: str, header: Entry) -> None:
+        """Open `<name>.jsonl` or, if there is one, `<name>.2.jsonl` and so on; it appears with its header inside."""
+        identity = uuid.uuid4().hex
+        hidden = folder(root) / execution / f".{identity}"
+        hidden.parent.mkdir(parents=True, exist_ok=True)
+        self._file = hidden.open("ab")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.append({"header": {"id": identity, "execution": execution, "started": now(), **header}})
+        with locked(folder(root) / ".lock"):
+            self.path = _free_name(hidden.parent, name)
+            hidden.rename(self.path)
+
+    def append(self, entry: Entry) -> None:
+        """Write one entry; every entry but the header carries the time at which it was logged."""
+        line = json.dumps({"time": now(), **entry}, ensure_ascii=False)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+
+    def keep(self, path: Path) -> None:
+        """Keep a copy of an artifact beside the journal, so that a later run cannot change what this one logged."""
+        copies = attachments(self.path)
+        copies.mkdir(exist_ok=True)
+        shutil.copyfile(path, copies / path.name)
+        self.append({"artifact": path.name})
+
+    def close(self) -> None:
+        """Release the lock."""
+        self._file.close()
+
+
+def attachments(path: Path) -> Path:
+    """The folder that holds a journal's artifacts until they are sent."""
+    return path.with_name(path.name.removesuffix(SENT).removesuffix(".jsonl") + ".files")
+
+
+def read(path: Path, offset: int = 0) -> tuple[list[Entry], int]:
+    """Entries from a byte offset on, and the offset after the last whole line: a killed writer leaves half of one."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        text = file.read()
+    whole = text[: text.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], offset + len(whole)
+
+
+def pending(root: Path = Path()) -> list[Path]:
+    """Journals that are not sent yet, oldest first, those of running stages included."""
+    found = [(path.stat().st_mtime, path) for path in folder(root).glob("*/*.jsonl")]
+    return [path for _, path in sorted(found)]
+
+
+def mark_sent(path: Path) -> None:
+    """A sent journal keeps its text under another name; its copied artifacts are no longer needed."""
+    path.rename(path.with_name(path.name + SENT))
+    shutil.rmtree(attachments(path), ignore_errors=True)
+
+
+@contextmanager
+def abandoned(path: Path) -> Iterator[bool]:
+    """Hold a journal whose writer is gone. Yields False where the writer lives, or another process is sending it."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield False
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield path.exists()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait for, then hold, a lock file shared by the processes of one checkout."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _free_name(parent: Path, name: str) -> Path:
+    numbers = itertools.chain([""], (f".{number}" for number in itertools.count(2)))
+    paths = (parent / f"{name}{number}.jsonl" for number in numbers)
+    return next(path for path in paths if not path.exists() and not path.with_name(path.name + SENT).exists())

@@ -1,0 +1,206 @@
+"""A stage's run: what it logs goes to its journal and moves its progress bar; a child process does the sending."""
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmesid.tracking.journal import Entry, Journal
+from mmesid.tracking.progress import Progress
+
+if TYPE_CHECKING:
+    from mmesid.config import Config
+
+FLUSH_SECONDS = 45.0  # that a stage waits, at most, for its last lines to arrive
+SHOWN_ONLY = ("progress", "targets")  # feed the progress bar, and are no results
+
+
+class StageRun:
+    """What a stage logs to: `log(metrics, step)` while it runs, and parameters, artifacts and final metrics."""
+
+    def __init__(self, stage: str, journal: Journal | None) -> None:
+        self._journal = journal
+        self._progress = Progress(stage)
+
+    def __call__(self, metrics: Mapping[str, float], step: int) -> None:
+        """Metrics of a step. The keys "progress" (0..1) and "targets" only move the progress bar."""
+        self._progress.update(metrics)
+        results = {name: float(value) for name, value in metrics.items() if name not in SHOWN_ONLY}
+        if results:
+            self._append({"metrics": results, "step": int(step)})
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Facts about the run beside its section of the parameters; nested mappings are flattened."""
+        self._append({"params": {name: str(value) for name, value in flatten(values)}})
+
+    def summary(self, metrics: Mapping[str, Any]) -> None:
+        """Final metrics; nested mappings are flattened (`test.mme_sid.mrr`), what is not a number is left out."""
+        results = {name: float(value) for name, value in flatten(metrics) if isinstance(value, Real)}
+        self._append({"metrics": results, "step": 0})
+
+    def artifact(self, path: Path) -> None:
+        """A file that belongs to the run, as it is now."""
+        if self._journal is not None:
+            with self._survives():
+                self._journal.keep(path)
+
+    def close(self, status: str, error: str | None = None) -> None:
+        """End the run: FINISHED, FAILED or KILLED."""
+        self._progress.close()
+        self._append({"end": status, "error": error})
+
+    def _append(self, entry: Entry) -> None:
+        if self._journal is not None:
+            with self._survives():
+                self._journal.append(entry)
+
+    @contextlib.contextmanager
+    def _survives(self) -> Iterator[None]:
+        """A full disk costs the log, not the training."""
+        try:
+            yield
+        except OSError as problem:
+            self._journal = None
+            warn(f"nothing more is logged, the journal cannot be written: {problem}")
+
+
+@contextlib.contextmanager
+def stage_run(stage: str, config: "Config", root: Path = Path()) -> Iterator[StageRun]:
+    """The run of a stage: FINISHED, FAILED with the error's text, or KILLED when it is interrupted.
+
+    Args:
+        stage: name of the stage; its section of the parameters becomes the run's params.
+        config: parameters of the dataset.
+        root: the project's folder.
+    """
+    journal = _open(stage, config, root)
+    sender = _start_sender(journal, root)
+    run = StageRun(stage, journal)
+    try:
+        yield run
+    except BaseException as error:
+        run.close("FAILED" if isinstance(error, Exception) else "KILLED", f"{type(error).__name__}: {error}")
+        raise
+    else:
+        run.close("FINISHED")
+    finally:
+        _finish(sender)
+        if journal is not None:
+            journal.close()
+
+
+def execution() -> str:
+    """Name of this pipeline execution: `MMESID_EXECUTION`, else the dvc process above this one, else this process."""
+    return (
+        os.environ.get("MMESID_EXECUTION")
+        or _dvc_above(os.getpid())
+        or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    )
+
+
+def provenance(root: Path = Path()) -> dict[str, str]:
+    """Tags that say what a result was made from: git commit, sha256 of dvc.lock, Prefect flow run."""
+    tags = {}
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = ["git", "-C", str(root.absolute()), "rev-parse", "HEAD"]
+        git = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        tags["mlflow.source.git.commit"] = git.stdout.strip()
+    with contextlib.suppress(OSError):
+        tags["mmesid.dvc_lock"] = hashlib.sha256((root / "dvc.lock").read_bytes()).hexdigest()
+    if flow_run := os.environ.get("MMESID_FLOW_RUN_ID"):
+        tags["mmesid.flow_run"] = flow_run
+    return tags
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings, their keys joined by dots."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def warn(message: str) -> None:
+    """A line on stderr that is not an error."""
+    sys.stderr.write(f"warning: {message}\n")
+    sys.stderr.flush()
+
+
+def _open(stage: str, config: "Config", root: Path) -> Journal | None:
+    section = config.model_dump(by_alias=True).get(stage, {})
+    params = {name: str(value) for name, value in flatten({"seed": config.seed, **section})}
+    header = {
+        "dataset": config.dataset,
+        "stage": stage,
+        "tags": {"mmesid.dataset": config.dataset, "mmesid.stage": stage, **provenance(root)},
+        "digest": _catalogue_digest(config.dataset, root),
+    }
+    try:
+        journal = Journal(root, execution(), f"{config.dataset}.{stage}", header)
+        journal.append({"params": params})
+    except OSError as problem:
+        warn(f"nothing is logged, the journal cannot be written: {problem}")
+        return None
+    return journal
+
+
+def _start_sender(journal: Journal | None, root: Path) -> "subprocess.Popen[bytes] | None":
+    """The child reads the journal until its standard input ends, which it does even when this process is killed.
+
+    A process, not a thread: importing mlflow takes seconds and would hold up the stage's own imports. In a session of
+    its own, so that Ctrl-C reaches the stage alone and the child can still record how it ended.
+    """
+    if journal is None:
+        return None
+    command = [sys.executable, "-m", "mmesid.tracking", str(journal.path), str(root.absolute())]
+    try:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    except OSError as problem:
+        warn(f"the journal stays pending, its sender does not start: {problem}")
+        return None
+
+
+def _finish(sender: "subprocess.Popen[bytes] | None") -> None:
+    if sender is None or sender.stdin is None:
+        return
+    sender.stdin.close()
+    try:
+        sender.wait(FLUSH_SECONDS)
+    except subprocess.TimeoutExpired:
+        sender.kill()
+        sender.wait()
+        warn(f"the tracking store took longer than {FLUSH_SECONDS:.0f} s; `mmesid log` sends the rest")
+
+
+def _catalogue_digest(dataset: str, root: Path) -> str | None:
+    """DVC's checksum of the ingested catalogue, where there is one."""
+    import yaml
+
+    try:
+        lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+        return str(lock["stages"][f"ingest@{dataset}"]["outs"][0]["md5"])
+    except (OSError, LookupError, TypeError, yaml.YAMLError):
+        return None
+
+
+def _dvc_above(pid: int) -> str | None:
+    """Start time and id of the nearest dvc process above `pid`; None where there is none, or no /proc to look in."""
+    try:
+        while pid > 1:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            if any(Path(word).name == "dvc" for word in words[:3]):
+                boot = next(int(s.split()[1]) for s in Path("/proc/stat").read_text().splitlines() if s[:5] == "btime")
+                started = boot + int(fields[19]) // os.sysconf("SC_CLK_TCK")
+                return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(started))}-{pid}"
+            pid = int(fields[1])
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+    return None

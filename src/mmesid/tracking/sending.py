@@ -1,0 +1,240 @@
+"""From journals to MLflow. Sending twice changes nothing: a run is found again by its journal's id, and MLflow stores
+an equal metric once.
+"""
+
+import os
+import re
+import select
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmesid.tracking import journal
+from mmesid.tracking.journal import Entry
+from mmesid.tracking.run import warn
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+BATCH_SECONDS = 2.0  # between two sendings
+DEFER_SECONDS = 10.0  # a stage that succeeds faster leaves its journal to a later one, or to `report`: mlflow costs 8 s
+BATCH_METRICS = 1000  # that MLflow takes at a time, likewise 100 params
+BATCH_PARAMS = 100
+TEXT_LIMIT = 5000  # characters of a tag or a param
+
+
+def tracking_uri(root: Path = Path()) -> str:
+    """`MLFLOW_TRACKING_URI` if set, else a sqlite file under `mlruns/`, by its absolute path."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.absolute() / 'mlruns' / 'mlflow.db'}"
+
+
+def client(root: Path = Path()) -> "MlflowClient":
+    """An MLflow client of this checkout's tracking store and registry. A dead server costs seconds, not minutes."""
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    uri = tracking_uri(root)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    with _lock(root):  # the first client creates the database
+        return MlflowClient(uri)
+
+
+def experiment_id(mlflow: "MlflowClient", dataset: str, root: Path = Path()) -> str:
+    """The dataset's experiment, created or restored if need be. Local stores keep artifacts under `mlruns/`."""
+    with _lock(root):
+        found = mlflow.get_experiment_by_name(dataset)
+        if found is None:
+            remote = tracking_uri(root).startswith("http")
+            location = None if remote else (root.absolute() / "mlruns" / "artifacts" / dataset).as_uri()
+            return str(mlflow.create_experiment(dataset, artifact_location=location))
+        if found.lifecycle_stage == "deleted":
+            mlflow.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+
+def runs_for(dataset: str, root: Path = Path(), **tags: str) -> list[Any]:
+    """Runs of a dataset, newest first, by their `mmesid.*` tags: `runs_for("sample", stage="finetune")`."""
+    mlflow = client(root)
+    return _find(mlflow, experiment_id(mlflow, dataset, root), {f"mmesid.{name}": tag for name, tag in tags.items()})
+
+
+def close_execution(root: Path = Path()) -> int:
+    """Send what quick stages have left pending, as `report` does at the end; each execution then has its status."""
+    return send_pending(root)
+
+
+def send_pending(root: Path = Path()) -> int:
+    """Send every journal whose stage is over. Returns how many were sent; a server that is down is one warning."""
+    sent = 0
+    for path in journal.pending(root):
+        try:
+            with journal.abandoned(path) as free:
+                if free:
+                    Sender(path, root).send(over=True)
+                    sent += 1
+        except Exception as problem:
+            warn_unsent(root, problem)
+            break
+    return sent
+
+
+def warn_unsent(root: Path, problem: Exception) -> None:
+    """One line, without the password that an address may hold."""
+    first = next(iter(str(problem).strip().splitlines()), "")
+    text = f"{tracking_uri(root)} does not take the log ({type(problem).__name__}: {first[:300]})"
+    warn(f"{re.sub('//[^/@ ]*@', '//', text)}; it is kept, and `mmesid log` sends it later")
+
+
+class Sender:
+    """Sends one journal, piece by piece or all at once."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self._path, self._root = path, root
+        self._client: MlflowClient | None = None
+        self._offset = 0
+        self._params: dict[str, str] = {}
+        self._run = self._parent = self._experiment = ""
+
+    def send(self, over: bool) -> None:
+        """Send what is new and, once the journal has its end, put it away.
+
+        Args:
+            over: the writer is gone: a journal without an end then belongs to a killed process.
+        """
+        entries, offset = journal.read(self._path, self._offset)
+        if over and not any("end" in entry for entry in entries):
+            moment = int(self._path.stat().st_mtime * 1000)
+            entries.append({"end": "KILLED", "error": "the process was killed", "time": moment})
+        if entries:
+            self._client = self._client or client(self._root)
+            self._deliver(self._client, entries)
+            self._offset = offset
+        if over:
+            journal.mark_sent(self._path)
+
+    def _deliver(self, mlflow: "MlflowClient", entries: list[Entry]) -> None:
+        header = next((entry["header"] for entry in entries if "header" in entry), None)
+        if header is not None:
+            self._open(mlflow, header)
+        if not self._run:  # killed before its first line was whole
+            return
+        self._send_values(mlflow, entries)
+        for entry in entries:
+            if "artifact" in entry:
+                mlflow.log_artifact(self._run, str(journal.attachments(self._path) / entry["artifact"]))
+            if "end" in entry:
+                self._end(mlflow, entry)
+
+    def _open(self, mlflow: "MlflowClient", header: Entry) -> None:
+        """Find or create the execution's run and, inside it, the stage's."""
+        self._experiment = experiment_id(mlflow, header["dataset"], self._root)
+        execution = {"mmesid.execution": header["execution"]}
+        with _lock(self._root):
+            key = {**execution, "mmesid.stage": "pipeline"}
+            tags = {**header["tags"], **key}
+            self._parent = self._find_or_create(mlflow, key, tags, header["execution"], header["started"])
+            key = {"mmesid.journal": header["id"]}
+            tags = {**header["tags"], **execution, **key, "mlflow.parentRunId": self._parent}
+            self._run = self._find_or_create(mlflow, key, tags, header["stage"], header["started"])
+        mlflow.update_run(self._parent, status="RUNNING")
+        if header["digest"]:
+            self._log_dataset(mlflow, header)
+
+    def _find_or_create(
+        self, mlflow: "MlflowClient", key: dict[str, str], tags: dict[str, str], name: str, started: int
+    ) -> str:
+        found = _find(mlflow, self._experiment, key)
+        if found:
+            return str(found[0].info.run_id)
+        return str(mlflow.create_run(self._experiment, start_time=started, tags=tags, run_name=name).info.run_id)
+
+    def _log_dataset(self, mlflow: "MlflowClient", header: Entry) -> None:
+        from mlflow.entities import Dataset, DatasetInput
+
+        source = f'{{"uri": "data/{header["dataset"]}/ingest"}}'
+        dataset = Dataset(header["dataset"], header["digest"], source_type="local", source=source)
+        mlflow.log_inputs(self._run, datasets=[DatasetInput(dataset)])
+
+    def _send_values(self, mlflow: "MlflowClient", entries: list[Entry]) -> None:
+        from mlflow.entities import Metric, Param
+
+        metrics = [
+            Metric(allowed(name), value, entry["time"], entry["step"])
+            for entry in entries
+            for name, value in entry.get("metrics", {}).items()
+        ]
+        for first in range(0, len(metrics), BATCH_METRICS):
+            mlflow.log_batch(self._run, metrics=metrics[first : first + BATCH_METRICS])
+        for entry in entries:
+            self._params = {**entry.get("params", {}), **self._params}  # MLflow refuses a second value: the first stays
+        params = [Param(allowed(name), value[:TEXT_LIMIT]) for name, value in self._params.items()]
+        for first in range(0, len(params), BATCH_PARAMS):
+            mlflow.log_batch(self._run, params=params[first : first + BATCH_PARAMS])
+
+    def _end(self, mlflow: "MlflowClient", entry: Entry) -> None:
+        """End the stage's run, then give the execution's run the worst status among the last runs of its stages."""
+        if entry["error"]:
+            mlflow.set_tag(self._run, "mmesid.error", entry["error"][:TEXT_LIMIT])
+        mlflow.set_terminated(self._run, entry["end"], end_time=entry["time"])
+        stages: dict[str, str] = {}
+        for run in _find(mlflow, self._experiment, {"mlflow.parentRunId": self._parent}):
+            stages.setdefault(run.data.tags["mmesid.stage"], run.info.status)
+        worst = next(s for s in ("RUNNING", "FAILED", "KILLED", "FINISHED") if s in stages.values())
+        if worst == "RUNNING":
+            mlflow.update_run(self._parent, status=worst)
+        else:
+            mlflow.set_terminated(self._parent, worst, end_time=entry["time"])
+
+
+def allowed(name: str) -> str:
+    """A name that MLflow takes: ndcg@10 becomes ndcg_at_10, other signs it refuses become underscores."""
+    return re.sub(r"[^\w\-./: ]", "_", name.replace("@", "_at_"))
+
+
+def _find(mlflow: "MlflowClient", experiment: str, tags: dict[str, str]) -> list[Any]:
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    return list(mlflow.search_runs([experiment], query, max_results=1000, order_by=["attributes.start_time DESC"]))
+
+
+def _lock(root: Path) -> Any:
+    return journal.locked(root / "mlruns" / ".lock")
+
+
+def follow(path: Path, root: Path) -> None:
+    """Send the journal of a running stage until the stage is over, which ends this process's standard input."""
+    started, failed, over = time.monotonic(), False, False
+    sender = Sender(path, root)
+    while not over:
+        over = bool(select.select([sys.stdin], [], [], BATCH_SECONDS)[0])
+        if time.monotonic() - started < DEFER_SECONDS:
+            if over and _leaves_it_to_a_later_stage(path):
+                return
+            if not over:
+                continue
+        try:
+            sender.send(over)
+            failed = False
+        except Exception as problem:
+            if not failed:
+                warn_unsent(root, problem)
+            failed = True
+    if not failed:
+        send_pending(root)
+
+
+def _leaves_it_to_a_later_stage(path: Path) -> bool:
+    """Whether a stage that was over before mlflow was even imported went well; a failed one is sent at once."""
+    entries, _ = journal.read(path)
+    return bool(entries[-1].get("end") == "FINISHED")

@@ -1,0 +1,55 @@
+"""What every test stands on: no tool calls home, nothing is downloaded, two threads; and copies of the project."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MPLBACKEND": "agg",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+OUTSIDE = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MMESID_EXECUTION", "MMESID_DEVICE", "PREFECT_API_URL")
+
+# Set before any test imports a package: most read their environment only then.
+os.environ.update(QUIET)
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+for name in OUTSIDE:
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def project_copy() -> Callable[[Path], Path]:
+    """A function that makes a folder a fresh checkout of this project, without any result."""
+    return copy_project
+
+
+def copy_project(folder: Path) -> Path:
+    """The files that a clone would have, and the git repository that DVC asks for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("src", "flows", "conf", "sources/sample"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (
+        ".gitignore",
+        ".dvcignore",
+        "Makefile",
+        "dvc.yaml",
+        "params.yaml",
+        "pyproject.toml",
+        "requirements.lock",
+    ):
+        shutil.copyfile(ROOT / name, folder / name)
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "config.local"))
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    return folder

@@ -1,0 +1,353 @@
+"""The source `files`: what is read unchanged, what becomes null, and one clear error for each kind of bad input."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmesid.artifacts import Store, load_catalogue, save_catalogue
+from mmesid.data import SOURCES, files
+from mmesid.data.tables import READERS, as_seconds, as_text, read_table
+from mmesid.errors import DataError
+
+ROWS = pd.DataFrame({"user_id": ["u", "u", "v"], "item_id": ["i0", "i1", "i0"], "timestamp": [3, 1, 2]})
+
+
+def write_items(folder: Path, table: pd.DataFrame, ending: str = "parquet") -> None:
+    (folder / "items.csv").unlink(missing_ok=True)
+    if ending == "jsonl":
+        table.to_json(folder / "items.jsonl", orient="records", lines=True, force_ascii=False)
+    else:
+        getattr(table, f"to_{ending}")(folder / f"items.{ending}", index=False)
+
+
+def write_csv(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_a_good_folder_becomes_canonical_tables(folder: Path) -> None:
+    catalogue = SOURCES["files"](folder, {"text": "tiny"})
+    assert list(catalogue.interactions.columns) == ["user_id", "item_id", "timestamp", "file", "row"]
+    assert list(catalogue.items.columns) == ["item_id", "title", "brand", "image", "image_name", "file", "row"]
+    assert catalogue.interactions["timestamp"].dtype == np.int64
+    assert catalogue.interactions["row"].to_list() == list(range(1, 37))
+    assert set(catalogue.interactions["file"]) == {"interactions.csv"}
+    assert catalogue.items["image"][3] == b"\xff\xd8i3"
+    assert catalogue.items["brand"].isna().to_list() == [False, True] * 4
+    assert files.text_columns(catalogue.items) == ["title", "brand"]
+    embedding = catalogue.embeddings["text"]
+    assert embedding.matrix.dtype == np.float32
+    assert embedding.matrix[2].tolist() == [6, 7, 8]
+    assert embedding.item_ids.tolist() == [f"i{number}" for number in range(8)]
+
+
+def test_saving_and_loading_is_identity(folder: Path, tmp_path: Path) -> None:
+    catalogue, store = files.read(folder, {"text": "tiny"}), Store("shop", tmp_path)
+    save_catalogue(store, catalogue)
+    loaded = load_catalogue(store)
+    pd.testing.assert_frame_equal(loaded.interactions, catalogue.interactions)
+    pd.testing.assert_frame_equal(loaded.items, catalogue.items)
+    assert np.array_equal(loaded.embeddings["text"].matrix, catalogue.embeddings["text"].matrix)
+
+
+@pytest.mark.parametrize("ending", sorted(READERS))
+def test_every_format_gives_the_same_items(ending: str, folder: Path) -> None:
+    table = pd.DataFrame({"item_id": ["7", "8"], "title": ["A, B", None], "image": [None, "i1.jpg"]})
+    write_items(folder, table, ending.removeprefix("."))
+    items = files.read_items(folder)
+    assert items["item_id"].to_list() == ["7", "8"]
+    assert items["title"][0] == "A, B"
+    assert items["title"].isna().to_list() == [False, True]
+    assert items["image_name"].isna().to_list() == [True, False]
+
+
+def test_columns_that_are_not_asked_for_are_ignored_and_the_order_of_the_file_stays(folder: Path) -> None:
+    (folder / "interactions.csv").unlink()
+    ROWS.assign(rating=5, item_title="x").to_parquet(folder / "interactions.parquet")
+    interactions = files.read_interactions(folder)
+    assert list(interactions.columns) == ["user_id", "item_id", "timestamp", "file", "row"]
+    assert interactions["timestamp"].to_list() == [3, 1, 2]
+
+
+def test_number_ids_are_text_even_beside_nulls(folder: Path) -> None:
+    (folder / "interactions.csv").unlink()
+    ROWS.assign(user_id=[1.0, None, 2.0], item_id=[10, 11, 10]).to_parquet(folder / "interactions.parquet")
+    interactions = files.read_interactions(folder)
+    assert interactions["user_id"].fillna("-").to_list() == ["1", "-", "2"]
+    assert interactions["item_id"].to_list() == ["10", "11", "10"]
+
+
+def test_leading_zeros_and_words_like_null_survive_in_csv(folder: Path) -> None:
+    write_csv(folder, "items.csv", "item_id,title\n007,None\nNA,null\n,nan\n")
+    items = files.read_items(folder)
+    assert items["item_id"].fillna("-").to_list() == ["007", "NA", "-"]
+    assert items["title"].to_list() == ["None", "null", "nan"]
+
+
+def test_null_and_repeated_and_unknown_rows_are_left_to_validate(folder: Path) -> None:
+    write_csv(folder, "interactions.csv", "user_id,item_id,timestamp\n,i0,1\nu,,2\nu,nowhere,3\nu,i0,4\nu,i0,4\n")
+    assert len(files.read_interactions(folder)) == 5
+    write_csv(folder, "items.csv", "item_id,title\ni0,a\ni0,b\n")
+    assert len(files.read_items(folder)) == 2
+
+
+def test_titles_are_read_unchanged(folder: Path) -> None:
+    titles = ["x" * 100_000, "Пальто из шерсти", "茶壶 🫖", "مصباح", 'quoted "word", comma\nnew line', " padded "]
+    for ending in ("csv", "parquet", "jsonl"):
+        for old in folder.glob("items.*"):
+            old.unlink()
+        write_items(folder, pd.DataFrame({"item_id": list("abcdef"), "title": titles}), ending)
+        assert files.read_items(folder)["title"].to_list() == titles
+
+
+def test_blank_text_is_null() -> None:
+    assert as_text(pd.Series(["", "  ", "a", None])).isna().to_list() == [True, True, False, True]
+
+
+def test_numbers_and_lists_are_written_out() -> None:
+    assert as_text(pd.Series([12.5, None])).to_list()[0] == "12.5"
+    assert as_text(pd.Series([["Beauty", "Hair"], np.array([1, 2]), None], dtype=object)).to_list()[:2] == [
+        "Beauty, Hair",
+        "1, 2",
+    ]
+
+
+def test_a_catalogue_without_titles_or_pictures_has_them_null(folder: Path) -> None:
+    write_items(folder, pd.DataFrame({"item_id": ["a"], "brand": ["Acme"]}))
+    items = files.read(folder, {}).items
+    assert items[["title", "image", "image_name"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("column", "seconds"),
+    [
+        (pd.Series([5, 7]), [5, 7]),
+        (pd.Series([5.9, 7.0]), [5, 7]),
+        (pd.Series(["5", "1700000000000000001"]), [5, 1700000000000000001]),
+        (pd.Series(["1970-01-01", "1970-01-02T00:00:01"]), [0, 86401]),
+        (pd.Series(["1970-01-01T01:00:00+01:00", "1970-01-01 00:00:09.7Z"]), [0, 9]),
+        (pd.to_datetime(pd.Series(["1970-01-01", "1970-01-02"])), [0, 86400]),
+        (pd.to_datetime(pd.Series(["1970-01-01T02:00:00+02:00"])), [0]),
+        (pd.Series([-3, 2]), [-3, 2]),
+    ],
+)
+def test_timestamps_become_seconds(column: pd.Series, seconds: list[int]) -> None:
+    found = as_seconds(column, Path("interactions.csv"))
+    assert found.dtype == np.int64
+    assert found.tolist() == seconds
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pd.Series(["1", "yesterday", "3", "soon"]), r"row 2, column timestamp.*found 'yesterday'; 2 of 4"),
+        (pd.Series(["2024-01-01", "01/02/2024", "2024-01-03"]), r"row 2.*found '01/02/2024'; 1 of 3"),
+        (pd.Series(["1", None, "3"]), r"row 2.*1 of 3"),
+        (pd.Series([1.0, np.nan]), r"row 2.*1 of 2"),
+        (pd.Series([1.0, np.inf]), r"row 2.*found 'inf'"),
+        (pd.Series(["1", "1e300"]), r"row 2.*found '1e300'"),
+        (pd.to_datetime(pd.Series(["2024-01-01", None])), r"row 2.*found 'NaT'"),
+    ],
+)
+def test_what_is_no_timestamp_is_named(column: pd.Series, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        as_seconds(column, Path("interactions.csv"))
+
+
+def test_pictures_come_from_a_folder_or_an_archive_alike(folder: Path) -> None:
+    expected = files.read(folder, {}).items["image"].to_list()
+    for prefix in ("", "images/"):
+        with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+            for path in (folder / "images").iterdir():
+                archive.write(path, f"{prefix}{path.name}")
+        (folder / "images").rename(folder / "aside")
+        assert files.read(folder, {}).items["image"].to_list() == expected
+        (folder / "aside").rename(folder / "images")
+        (folder / "images.zip").unlink()
+
+
+def test_a_missing_picture_is_null_and_keeps_its_name(folder: Path) -> None:
+    (folder / "images" / "i2.jpg").unlink()
+    items = files.read(folder, {}).items
+    assert items["image"].isna().to_list() == [number == 2 for number in range(8)]
+    assert items["image_name"][2] == "i2.jpg"
+
+
+def test_damaged_pictures_stay_as_bytes(folder: Path) -> None:
+    (folder / "images" / "i0.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut")
+    (folder / "images" / "i1.jpg").write_bytes(b"no picture")
+    (folder / "images" / "i2.jpg").write_bytes(b"")
+    assert files.read(folder, {}).items["image"].to_list()[:3] == [b"\xff\xd8\xff\xe0 cut", b"no picture", b""]
+
+
+def test_no_picture_name_leads_out_of_the_folder(folder: Path) -> None:
+    secret = folder.parent / "secret.txt"
+    secret.write_text("secret", encoding="utf-8")
+    write_items(folder, pd.DataFrame({"item_id": list("abc"), "image": ["../../secret.txt", str(secret), "i0.jpg"]}))
+    assert files.read(folder, {}).items["image"].isna().to_list() == [True, True, False]
+
+
+def _keep_both(folder: Path) -> None:
+    ROWS.to_parquet(folder / "interactions.parquet")
+
+
+def _pictures_twice(folder: Path) -> None:
+    zipfile.ZipFile(folder / "images.zip", "w").close()
+
+
+def _bad_archive(folder: Path) -> None:
+    for path in (folder / "images").iterdir():
+        path.unlink()
+    (folder / "images").rmdir()
+    (folder / "images.zip").write_bytes(b"PK no archive")
+
+
+def _damaged_archive(folder: Path) -> None:
+    _bad_archive(folder)
+    with zipfile.ZipFile(folder / "images.zip", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("i0.jpg", b"picture bytes")
+    content = (folder / "images.zip").read_bytes()
+    (folder / "images.zip").write_bytes(content.replace(b"picture bytes", b"pixture bytes"))
+
+
+def _csv(name: str, text: str) -> Callable[[Path], None]:
+    return lambda folder: write_csv(folder, name, text)
+
+
+def _latin(folder: Path) -> None:
+    (folder / "items.csv").write_bytes("item_id,title\n1,Café\n".encode("latin-1"))
+
+
+def _bad_parquet(folder: Path) -> None:
+    (folder / "items.csv").unlink()
+    (folder / "items.parquet").write_bytes(b"PAR1 not really")
+
+
+def _empty_parquet(folder: Path) -> None:
+    (folder / "interactions.csv").unlink()
+    ROWS.head(0).to_parquet(folder / "interactions.parquet")
+
+
+def _json_lines(text: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "items.csv").unlink()
+        write_csv(folder, "items.jsonl", text)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda f: (f / "interactions.csv").unlink(),
+            r"has no interactions\.parquet or interactions\.csv; it holds: ",
+        ),
+        (lambda f: (f / "items.csv").unlink(), r"has no items\.parquet or items\.csv or items\.jsonl"),
+        (_keep_both, r"has interactions\.parquet and interactions\.csv; keep the one"),
+        (_csv("interactions.csv", ""), r"interactions\.csv is empty: it has neither a header nor rows"),
+        (_csv("interactions.csv", "user_id,item_id,timestamp\n"), r"interactions\.csv is empty: it has columns but no"),
+        (_csv("items.csv", ""), r"items\.csv is empty"),
+        (_empty_parquet, r"interactions\.parquet is empty"),
+        (
+            _csv("interactions.csv", "user,item_id,timestamp\nu,i,1\n"),
+            r"lacks the column user_id; it has: user, ",
+        ),
+        (_csv("items.csv", "id,title\n1,a\n"), r"items\.csv lacks the column item_id; it has: id, title"),
+        (_csv("interactions.csv", "user_id;item_id;timestamp\nu;i;1\n"), r"separator looks wrong.*semicolon"),
+        (_csv("interactions.csv", "user_id\titem_id\ttimestamp\nu\ti\t1\n"), r"separator looks wrong.*tab"),
+        (_csv("items.csv", "item_id,title\n1,a,b,c\n"), r"items\.csv cannot be read as csv"),
+        (_csv("items.csv", "item_id,title\n1,a\n2,a,b\n"), r"items\.csv cannot be read as csv: .*line 3"),
+        (_csv("items.csv", 'item_id,title\n1,"never closed\n'), r"items\.csv cannot be read as csv"),
+        (_latin, r"items\.csv must be UTF-8 text"),
+        (_bad_parquet, r"items\.parquet cannot be read as parquet"),
+        (_json_lines(""), r"items\.jsonl is empty"),
+        (_json_lines('{"item_id": 1}\n{"item_id": \n'), r"items\.jsonl, line 2: expected one JSON object"),
+        (_json_lines("[1]\n"), r"items\.jsonl, line 1: expected one JSON object, found list"),
+        (_csv("items.csv", "item_id,row\n1,2\n"), r"items\.csv has a column row.*rename it"),
+        (_pictures_twice, r"has both images/ and images\.zip"),
+        (_bad_archive, r"images\.zip is not a readable ZIP archive"),
+        (_damaged_archive, r"images\.zip: i0\.jpg cannot be unpacked"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(spoil: Callable[[Path], object], message: str, folder: Path) -> None:
+    spoil(folder)
+    with pytest.raises(DataError, match=message):
+        files.read(folder, {})
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"shop does not exist; `mmesid add shop --files PATH`"):
+        files.read(tmp_path / "shop", {})
+    (tmp_path / "shop").symlink_to(tmp_path / "moved")
+    with pytest.raises(DataError, match=r"shop links to .*moved, which does not exist"):
+        files.read(tmp_path / "shop", {})
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="file is not a folder"):
+        files.read(tmp_path / "file", {})
+
+
+def test_a_link_to_a_folder_is_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    assert len(files.read(tmp_path / "link", {}).items) == 8
+
+
+def _arrays(**arrays: object) -> Callable[[Path], None]:
+    return lambda path: np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+IDS, MATRIX = np.array(["a", "b"]), np.ones((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (_arrays(item_id=IDS), r"lacks the array embedding; it has: item_id"),
+        (_arrays(vectors=MATRIX), r"lacks the array item_id, embedding; it has: vectors"),
+        (
+            _arrays(item_id=IDS.astype(object), embedding=MATRIX),
+            r"not an \.npz file .*store item_id as text",
+        ),
+        (_arrays(item_id=IDS, embedding=np.ones(2)), r"embedding must be \(items, width\) numbers, it is \(2,\)"),
+        (_arrays(item_id=IDS, embedding=np.ones((2, 0))), r"embedding must be \(items, width\)"),
+        (_arrays(item_id=IDS, embedding=np.array([["x"], ["y"]])), r"embedding must be \(items, width\) numbers"),
+        (_arrays(item_id=IDS, embedding=np.ones((3, 2))), r"item_id has 2 entries, but embedding has 3 rows"),
+        (_arrays(item_id=IDS[None], embedding=MATRIX), r"item_id must be \(items,\) text"),
+        (_arrays(item_id=np.array(["a", "a"]), embedding=MATRIX), r"item_id 'a' appears 2 times"),
+        (lambda path: path.write_bytes(b"text"), r"is not an \.npz file"),
+        (lambda path: path.write_bytes(b""), r"is not an \.npz file"),
+        (lambda path: np.save(path.open("wb"), MATRIX), r"is not an \.npz file"),
+    ],
+)
+def test_a_bad_embedding_file_is_named(write: Callable[[Path], object], message: str, folder: Path) -> None:
+    write(folder / "embeddings" / "image_bad.npz")
+    with pytest.raises(DataError, match=message):
+        files.read(folder, {"image": "bad"})
+
+
+def test_an_embedding_file_that_is_not_named_is_not_read(folder: Path) -> None:
+    (folder / "embeddings" / "image_bad.npz").write_bytes(b"text")
+    assert list(files.read(folder, {"text": "tiny"}).embeddings) == ["text"]
+
+
+def test_a_missing_embedding_lists_the_others(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"names \{text: minilm\}, but .* does not exist; usable are: \{text: tiny\}"):
+        files.read(folder, {"text": "minilm"})
+
+
+def test_nan_in_an_embedding_is_left_to_validate(folder: Path) -> None:
+    np.savez(folder / "embeddings" / "image_nan.npz", item_id=IDS, embedding=np.array([[1, np.nan], [np.inf, 0]]))
+    assert np.isnan(files.read(folder, {"image": "nan"}).embeddings["image"].matrix[0, 1])
+
+
+def test_number_ids_of_an_embedding_are_text(folder: Path) -> None:
+    np.savez(folder / "embeddings" / "image_int.npz", item_id=np.array([7, 8]), embedding=MATRIX)
+    assert files.read(folder, {"image": "int"}).embeddings["image"].item_ids.tolist() == ["7", "8"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_bytes(b"\xef\xbb\xbfitem_id,title\n1,a\n")
+    assert list(read_table(tmp_path / "items.csv", ["item_id"]).columns) == ["item_id", "title"]

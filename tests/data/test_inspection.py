@@ -1,0 +1,167 @@
+"""Inspection and the first conf file: what is found is said, and what is suggested is valid."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mmesid import config
+from mmesid.config import Config
+from mmesid.data import files
+from mmesid.data.inspection import Core, Inspection, inspect, render_conf, suggest
+from mmesid.data.preparation import prepare
+from mmesid.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+
+
+def loaded(conf: str, tmp_path: Path) -> Config:
+    """The conf file as the stages would read it."""
+    (tmp_path / "conf").mkdir(exist_ok=True)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "conf" / "shop.yaml").write_text(conf, encoding="utf-8")
+    return config.load("shop", tmp_path)
+
+
+def drop_pictures(folder: Path) -> None:
+    for path in (folder / "images").iterdir():
+        path.unlink()
+
+
+def drop_texts(folder: Path) -> None:
+    table = pd.read_csv(folder / "items.csv")
+    table[["item_id", "image"]].to_csv(folder / "items.csv", index=False)
+
+
+def drop_embeddings(folder: Path) -> None:
+    (folder / "embeddings" / "text_tiny.npz").unlink()
+
+
+def add_image_embedding(folder: Path) -> None:
+    np.savez(folder / "embeddings" / "image_net.npz", item_id=np.array(["i0", "i1"]), embedding=np.ones((2, 5)))
+
+
+def test_counts_modalities_and_embeddings_are_found(folder: Path) -> None:
+    (folder / "images" / "i7.jpg").unlink()
+    add_image_embedding(folder)
+    found = inspect(folder)
+    assert (found.users, found.items, found.interactions) == (6, 8, 36)
+    assert found.text_columns == {"title": 1.0, "brand": 0.5}
+    assert (found.with_text, found.with_picture) == (1.0, 0.875)
+    assert [tuple(item) for item in found.embeddings] == [("image", "net", 5, 0.25), ("text", "tiny", 3, 1.0)]
+    assert found.warnings[0] == "pictures that the items table names but that are not there: 1"
+
+
+def test_rows_hold_every_finding(folder: Path) -> None:
+    rows = inspect(folder).rows()
+    assert ("interactions", "36") in rows
+    assert ("items with text", "100.0%; columns: title (100%), brand (50%)") in rows
+    assert ("text embedding", "tiny: 3 wide, 100.0% of the items") in rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "encoders", "embeddings"),
+    [
+        ([], ("precomputed", "open_clip"), {"text": "tiny"}),
+        ([drop_embeddings], ("open_clip", "open_clip"), {}),
+        ([drop_embeddings, drop_pictures], ("lsa", "none"), {}),
+        ([drop_embeddings, drop_texts], ("none", "none"), {}),
+        ([drop_embeddings, drop_texts, add_image_embedding], ("none", "precomputed"), {"image": "net"}),
+        ([drop_pictures, add_image_embedding], ("precomputed", "precomputed"), {"text": "tiny", "image": "net"}),
+        ([add_image_embedding], ("precomputed", "open_clip"), {"text": "tiny"}),
+    ],
+)
+def test_the_suggested_conf_is_valid_and_fits_the_modalities(
+    changes: list[Callable[[Path], None]],
+    encoders: tuple[str, str],
+    embeddings: dict[str, str],
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    for change in changes:
+        change(folder)
+    found = inspect(folder)
+    conf = loaded(render_conf("shop", found), tmp_path)
+    assert conf.ingest.source == "files"
+    assert conf.ingest.embeddings == embeddings
+    assert (conf.encode_content.text, conf.encode_content.image) == encoders
+    prepared = prepare(files.read(folder, embeddings), conf.prepare)
+    assert prepared.sequences.n_items == found.core.items
+    assert len(prepared.sequences.user_ids) == found.core.users
+
+
+def test_every_section_is_there(folder: Path) -> None:
+    conf = yaml.safe_load(render_conf("shop", inspect(folder)))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert set(conf) == {name for name, value in params.items() if isinstance(value, dict)}
+
+
+def test_an_embedding_that_is_not_used_is_offered(folder: Path) -> None:
+    add_image_embedding(folder)
+    assert "put `image: net` under ingest.embeddings and set encode_content.image to" in render_conf(
+        "s", inspect(folder)
+    )
+
+
+def test_an_unusable_embedding_is_a_warning(folder: Path) -> None:
+    (folder / "embeddings" / "image_bad.npz").write_bytes(b"text")
+    np.savez(folder / "embeddings" / "image_far.npz", item_id=np.array(["x"]), embedding=np.ones((1, 2)))
+    found = inspect(folder)
+    assert [item.name for item in found.embeddings] == ["tiny"]
+    assert sum(warning.startswith("not usable: ") for warning in found.warnings) == 2
+
+
+def test_the_k_core_is_loosened_until_it_keeps_half(folder: Path) -> None:
+    assert inspect(folder).core[:2] == (3, 3)  # each item has 4 or 5 of the 36 interactions: the 5-core is empty
+    rows = [(f"u{user}", f"i{item}", item) for user in range(2) for item in range(4)]
+    pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(folder / "interactions.csv", index=False)
+    assert inspect(folder).core == Core(3, 1, 2, 4, 8)
+
+
+def _inspection(items: int, interactions: int = 1000, users: int = 100) -> Inspection:
+    core = Core(5, 5, users, items, interactions)
+    return Inspection(users, items, interactions, {"title": 1.0}, 1.0, 1.0, [], core, [])
+
+
+@pytest.mark.parametrize(("items", "codes"), [(3, 2), (8, 2), (100, 16), (1000, 128), (1023, 128), (1024, None)])
+def test_codebooks_are_at_most_a_quarter_of_the_items(items: int, codes: int | None) -> None:
+    assert suggest(_inspection(items))["tokenize"].get("codes") == codes
+
+
+def test_large_sets_get_a_cap_on_targets() -> None:
+    assert suggest(_inspection(5000, 150_000, 10_000))["finetune"] == {}
+    assert suggest(_inspection(5000, 990_000, 6_000))["finetune"] == {"max_targets_per_epoch": 200_000}
+
+
+def test_faults_are_counted_in_warnings(folder: Path) -> None:
+    text = (folder / "interactions.csv").read_text(encoding="utf-8")
+    (folder / "interactions.csv").write_text(text + "u0,i0,0\nu0,nowhere,1\n,i0,5\n", encoding="utf-8")
+    (folder / "items.csv").write_text("item_id,title\n" + "".join(f"i{n},{'' if n else 'a'}\n" for n in range(8)))
+    warnings = "\n".join(inspect(folder).warnings)
+    for sentence in (
+        "interactions without user_id or item_id: 1",
+        "item that the items table lacks: 1 (limit: validate.max_unknown_items)",
+        "repeat user, item and timestamp: 1 (limit: validate.max_duplicates)",
+        "items without any text, to be masked: 7",
+        "pictures that no column `image` of the items table names: 8",
+    ):
+        assert sentence in warnings
+
+
+def test_odd_names_stay_valid_yaml(folder: Path, tmp_path: Path) -> None:
+    (folder / "embeddings" / "text_tiny.npz").rename(folder / "embeddings" / "text_a: b #1.npz")
+    assert loaded(render_conf("shop", inspect(folder)), tmp_path).ingest.embeddings == {"text": "a: b #1"}
+
+
+def test_a_line_break_in_a_column_name_stays_in_its_comment(folder: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(folder / "items.csv").rename(columns={"brand": "brand\nprepare: {}\x85evaluate: 3"})
+    table.to_csv(folder / "items.csv", index=False)
+    assert loaded(render_conf("shop", inspect(folder)), tmp_path).prepare.min_user_interactions == 3
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        inspect(tmp_path / "nothing")

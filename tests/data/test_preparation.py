@@ -1,0 +1,126 @@
+"""Preparation: what leaves, how ids and time are ordered, and what leave-one-out sees."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmesid.artifacts import Catalogue
+from mmesid.config import Prepare
+from mmesid.data.preparation import k_core, prepare
+from mmesid.errors import DataError
+
+
+def catalogue(rows: list[tuple[str | None, str | None, int]], items: list[str]) -> Catalogue:
+    interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    interactions = interactions.astype({"user_id": "str", "item_id": "str"})
+    interactions = interactions.assign(file="interactions.csv", row=range(1, len(rows) + 1))
+    table = pd.DataFrame({"item_id": items, "title": [f"title of {item}" for item in items]}, dtype="str")
+    table = table.assign(image=None, image_name=None, file="items.csv", row=range(1, len(items) + 1))
+    return Catalogue(interactions, table, {})
+
+
+def history(user: str, items: str, times: list[int] | None = None) -> list[tuple[str, str, int]]:
+    return [(user, item, time) for item, time in zip(items, times or range(len(items)), strict=True)]
+
+
+LOOSE = Prepare(min_user_interactions=3, min_item_interactions=1)
+
+
+def test_ids_are_contiguous_in_order_of_first_appearance() -> None:
+    prepared = prepare(catalogue(history("second", "cab") + history("first", "bcd"), list("abcd")), LOOSE)
+    assert prepared.sequences.user_ids == ["second", "first"]
+    assert prepared.items["item_id"].to_list() == ["c", "a", "b", "d"]
+    assert [items.tolist() for items in prepared.sequences.items] == [[1, 2, 3], [3, 1, 4]]
+    assert prepared.sequences.n_items == 4
+    assert prepared.items["title"].to_list() == ["title of c", "title of a", "title of b", "title of d"]
+    assert list(prepared.items.columns) == ["item_id", "title", "image", "image_name"]
+
+
+def test_time_orders_a_history_and_ties_keep_the_order_of_the_file() -> None:
+    rows = history("u", "abcde", [5, 3, 3, 9, 3])
+    prepared = prepare(catalogue(rows, list("abcde")), LOOSE)
+    named = prepared.items["item_id"].to_numpy()[prepared.sequences.items[0] - 1]
+    assert "".join(named) == "bcead"
+
+
+def test_interleaved_users_stay_apart() -> None:
+    rows = [row for pair in zip(history("u", "abc"), history("v", "cba"), strict=True) for row in pair]
+    sequences = prepare(catalogue(rows, list("abc")), LOOSE).sequences
+    assert sequences.user_ids == ["u", "v"]
+    assert sequences.items[0].tolist() == sequences.items[1].tolist()[::-1]
+
+
+def test_leave_one_out_keeps_the_last_two_items_from_training() -> None:
+    sequences = prepare(catalogue(history("u", "abcde"), list("abcde")), LOOSE).sequences
+    assert sequences.train()[0].tolist() == [1, 2, 3]
+    assert sequences.history("valid")[0].tolist() == [1, 2, 3]
+    assert sequences.target("valid").tolist() == [4]
+    assert sequences.history("test")[0].tolist() == [1, 2, 3, 4]
+    assert sequences.target("test").tolist() == [5]
+    assert sequences.train_frequency().tolist() == [0, 1, 1, 1, 0, 0]
+
+
+def test_rows_that_nobody_can_use_leave() -> None:
+    rows = [*history("u", "abc"), (None, "a", 0), ("u", None, 7), ("u", "unknown", 8), ("u", "b", 1)]
+    prepared = prepare(catalogue(rows, list("abc")), LOOSE)
+    assert [items.tolist() for items in prepared.sequences.items] == [[1, 2, 3]]
+
+
+def test_a_repeat_at_another_time_stays() -> None:
+    prepared = prepare(catalogue([*history("u", "abc"), ("u", "a", 9)], list("abc")), LOOSE)
+    assert prepared.sequences.items[0].tolist() == [1, 2, 3, 1]
+
+
+def test_the_first_of_two_items_with_one_id_is_kept() -> None:
+    doubled = catalogue(history("u", "abc"), ["a", "b", "c", "a"])
+    doubled.items.loc[3, "title"] = "another"
+    assert prepare(doubled, LOOSE).items["title"].to_list() == ["title of a", "title of b", "title of c"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=80),
+    st.integers(1, 5),
+    st.integers(1, 5),
+)
+def test_k_core_is_the_largest_fixpoint(pairs: list[tuple[int, int]], min_user: int, min_item: int) -> None:
+    frame = pd.DataFrame(pairs, columns=["user_id", "item_id"])
+    kept = k_core(frame, min_user, min_item)
+    core = frame[kept]
+    assert (core.groupby("user_id").size() >= min_user).all()
+    assert (core.groupby("item_id").size() >= min_item).all()
+    assert k_core(core, min_user, min_item).all()
+    assert np.array_equal(kept, _peel(frame, min_user, min_item))
+
+
+def _peel(frame: pd.DataFrame, min_user: int, min_item: int) -> np.ndarray:
+    """The definition, one interaction at a time: one whose user or item has too few leaves, until there is none."""
+    left = np.ones(len(frame), dtype=bool)
+    while True:
+        rows = frame[left]
+        users = rows.groupby("user_id")["item_id"].transform("size")
+        items = rows.groupby("item_id")["user_id"].transform("size")
+        short = rows.index[(users < min_user) | (items < min_item)]
+        if short.empty:
+            return left
+        left[short[-1]] = False
+
+
+def test_nothing_left_says_what_the_k_core_removed() -> None:
+    with pytest.raises(
+        DataError, match=r"k-core \(5 per user, 5 per item\).*busiest user has 3.*min_user_interactions"
+    ):
+        prepare(catalogue(history("u", "abc"), list("abc")), Prepare(min_user_interactions=5, min_item_interactions=5))
+
+
+def test_users_with_one_interaction_only_leave_nothing() -> None:
+    rows = [row for user in "uvw" for row in history(user, "a")]
+    with pytest.raises(DataError, match="the busiest user has 1, the most frequent item 3"):
+        prepare(catalogue(rows, ["a"]), LOOSE)
+
+
+def test_only_unknown_items_leave_nothing() -> None:
+    with pytest.raises(DataError, match="0 have a user and a known item"):
+        prepare(catalogue(history("u", "xyz"), list("abc")), LOOSE)

@@ -1,0 +1,56 @@
+"""A planted toy catalogue: some attributes show in both modalities, one only in the picture, one only in the text."""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
+PLACES = {"left": (2, 6), "right": (10, 6), "top": (6, 2), "bottom": (6, 10)}
+FRAMES = ((255, 255, 255), (0, 0, 0), (120, 120, 120))
+MATERIALS = ("wool", "oak", "glass")
+
+
+class Toy(NamedTuple):
+    """The items and the attribute values they were made from."""
+
+    items: pd.DataFrame
+    frame: np.ndarray  # only in the picture
+    material: np.ndarray  # only in the text
+
+
+def draw(colour: str, place: str, frame: int) -> bytes:
+    """A 16 x 16 picture: a coloured square at a place inside a frame."""
+    canvas = np.full((16, 16, 3), 150, dtype=np.uint8)
+    canvas[:2] = canvas[-2:] = FRAMES[frame]
+    canvas[:, :2] = canvas[:, -2:] = FRAMES[frame]
+    left, top = PLACES[place]
+    canvas[top : top + 4, left : left + 4] = COLOURS[colour]
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def toy() -> Toy:
+    """200 items; the first lacks its picture, the second its text."""
+    rng = np.random.default_rng(0)
+    colours, places = rng.choice(list(COLOURS), 200), rng.choice(list(PLACES), 200)
+    frames, materials = rng.integers(len(FRAMES), size=200), rng.integers(len(MATERIALS), size=200)
+    rows = [
+        {
+            "item_id": f"i{number}",
+            "title": f"{colour} thing",
+            "description": f"a {MATERIALS[material]} piece for the {place}",
+            "image": draw(colour, place, frame),
+            "image_name": f"i{number}.png",
+        }
+        for number, (colour, place, frame, material) in enumerate(zip(colours, places, frames, materials, strict=True))
+    ]
+    items = pd.DataFrame(rows)
+    items.loc[0, ["image", "image_name"]] = None
+    items.loc[1, ["title", "description"]] = None
+    return Toy(items, frames, materials)

@@ -1,0 +1,91 @@
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmesid.artifacts import RawEmbedding
+from mmesid.config import EncodeContent, OpenClip
+from mmesid.encoders import content, open_clip_training
+from mmesid.errors import DataError
+
+CLIP = OpenClip(
+    model="embedded",
+    pretrained=None,
+    dimension=8,
+    image_size=16,
+    context_length=16,
+    learning_rate=1e-3,
+    batch_size=50,
+    epochs=1,
+)
+
+
+def settings(text: str, image: str) -> EncodeContent:
+    return EncodeContent.model_validate({"text": text, "image": image, "open_clip": CLIP, "lsa_dimension": 6})
+
+
+def silent(metrics: dict[str, float], step: int) -> None:
+    pass
+
+
+def encode(items: pd.DataFrame, text: str, image: str):
+    ids = items["item_id"].to_numpy(object)
+    raw = {name: RawEmbedding(ids, np.ones((len(ids), 3), dtype=np.float32)) for name in ("text", "image")}
+    return content.encode(items, raw, settings(text, image), 0, "cpu", silent)
+
+
+@pytest.fixture
+def items(toy) -> pd.DataFrame:
+    return toy.items[:50]
+
+
+@pytest.mark.parametrize("text", content.TEXT)
+def test_every_text_encoder(items, text):
+    found = encode(items, text, "none")
+    assert set(found) == (set() if text == "none" else {"text"})
+    for embedding in found.values():
+        assert embedding.matrix.shape[0] == len(embedding.present) == 51
+        assert np.isfinite(embedding.matrix).all()
+        assert not embedding.matrix[~embedding.present].any()
+        assert embedding.matrix[embedding.present].any(axis=1).all()
+
+
+@pytest.mark.parametrize("image", content.IMAGE)
+def test_every_image_encoder(items, image):
+    found = encode(items, "none", image)
+    assert set(found) == (set() if image == "none" else {"image"})
+    for embedding in found.values():
+        assert embedding.matrix.shape[0] == len(embedding.present) == 51
+        assert np.isfinite(embedding.matrix).all()
+        assert not embedding.matrix[~embedding.present].any()
+
+
+def test_the_params_allow_exactly_the_encoders_that_exist():
+    assert set(get_args(EncodeContent.model_fields["text"].annotation)) == set(content.TEXT)
+    assert set(get_args(EncodeContent.model_fields["image"].annotation)) == set(content.IMAGE)
+
+
+def test_one_model_is_trained_for_both_modalities(items, monkeypatch):
+    trained = []
+    train = open_clip_training.train_embedded
+
+    def counted(*args):
+        trained.append(1)
+        return train(*args)
+
+    monkeypatch.setattr(open_clip_training, "train_embedded", counted)
+    assert set(encode(items, "open_clip", "open_clip")) == {"text", "image"}
+    assert len(trained) == 1
+
+
+def test_a_modality_that_no_item_has_is_left_out(items):
+    without_pictures = items.assign(image=None)
+    assert set(encode(without_pictures, "lsa", "open_clip")) == {"text"}
+    nothing = without_pictures.assign(title=None, description=None)
+    assert encode(nothing, "open_clip", "open_clip") == {}
+
+
+def test_a_catalogue_without_pairs_cannot_train_the_embedded_model(items):
+    with pytest.raises(DataError, match="set encode_content.text to lsa"):
+        encode(items.assign(image=None), "open_clip", "open_clip")

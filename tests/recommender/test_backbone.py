@@ -1,0 +1,99 @@
+"""Backbones: our own small Llama, a local folder with a Llama-3-style template, and what must fail."""
+
+import pytest
+import torch
+
+from mmesid.errors import WeightsError
+from mmesid.recommender import backbone, loading
+from mmesid.recommender.building import build
+from mmesid.recommender.prompt import build_prompt
+
+LLAMA_3_TEMPLATE = (
+    "{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + m['content'] | trim "
+    "+ '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+TEXTS = ["red oak chair", "blue glass vase", "tall copper lamp", "стул из дуба", "木の椅子"] * 30
+
+
+@pytest.fixture(scope="module")
+def small():
+    from mmesid.config import load
+
+    settings = load("sample").init_codes.embedded
+    settings = settings.model_copy(
+        update={"width": 32, "layers": 1, "heads": 2, "vocabulary": 320, "pretrain_steps": 20}
+    )
+    losses: list[float] = []
+    built = backbone.embedded(
+        TEXTS, ["predict the next item"], settings, 0, "cpu", lambda metrics, step: losses.append(metrics["language_model_loss"])
+    )
+    return built, losses
+
+
+@pytest.fixture(scope="module")
+def folder(small, tmp_path_factory):
+    """A backbone as a user would have it on disk."""
+    path = tmp_path_factory.mktemp("backbone")
+    small[0].model.save_pretrained(path)
+    small[0].tokenizer.chat_template = LLAMA_3_TEMPLATE
+    small[0].tokenizer.save_pretrained(path)
+    return path
+
+
+def test_pretraining_learns_the_catalogue(small):
+    assert small[1][-1] < 0.8 * small[1][0]
+
+
+def test_the_tokenizer_round_trips_every_script(small):
+    tokenizer = small[0].tokenizer
+    for text in TEXTS[:5]:
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_the_embedded_template_answers_with_one_token():
+    settings_texts = ["one two three"] * 5
+    tokenizer = backbone._train_tokenizer(settings_texts, 300)
+    prompt = build_prompt(tokenizer, "be helpful", "predict")
+    assert tokenizer.convert_ids_to_tokens(prompt.after)[-1] == "<|assistant|>"
+    assert len(prompt.after) == 1
+    assert tokenizer.decode(prompt.before) == "<|system|>be helpful<|user|>predict\n"
+
+
+def test_a_local_folder_loads_with_its_template(folder, init_settings):
+    loaded = backbone.load(init_settings.model_copy(update={"backbone": str(folder)}))
+    prompt = build_prompt(loaded.tokenizer, "be helpful", "predict")
+    text = loaded.tokenizer.decode(prompt.before)
+    assert text.startswith("<|start_header_id|>system<|end_header_id|>\n\nbe helpful<|eot_id|>")
+    assert loaded.tokenizer.decode(prompt.after).endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
+
+
+def test_a_recommender_on_a_local_folder_reloads_identically(
+    folder, init_settings, embeddings, semantic_ids, sequences, tmp_path
+):
+    settings = init_settings.model_copy(update={"backbone": str(folder)})
+    loaded = backbone.load(settings)
+    model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 0)
+    loading.save_initial(tmp_path, model, loaded, own=False)
+    again = loading.load_initial(tmp_path, "cpu")
+    items = torch.arange(41)
+    assert torch.equal(again.item_vectors(items), model.item_vectors(items))
+    assert not (tmp_path / "backbone").exists()
+
+
+def test_a_backbone_that_does_not_exist_says_so(init_settings):
+    with pytest.raises(WeightsError, match=r"init_codes\.backbone.*no/such-model"):
+        backbone.load(init_settings.model_copy(update={"backbone": "no/such-model"}))
+
+
+def test_incomplete_weights_never_pass_for_pretrained_ones(folder, init_settings, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, tmp_path / "broken")
+    weights = load_file(tmp_path / "broken" / "model.safetensors")
+    weights.pop("layers.0.mlp.up_proj.weight")
+    save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match="lacks 1 weights"):
+        backbone.load(init_settings.model_copy(update={"backbone": str(tmp_path / "broken")}))

@@ -1,0 +1,138 @@
+"""Laws of the score: padding is nothing, an absent modality never counts, batches do not matter, the sums are exact."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from mmesid.recommender import building, inference
+from mmesid.recommender.model import Blueprint
+from mmesid.recommender.packing import pack
+from mmesid.recommender.windows import training_windows
+
+from . import reference
+
+
+def _scores(model, histories):
+    return torch.cat([scores for _, scores in inference.score_batches(model, histories, 7)])
+
+
+def test_fusion_weights_sum_to_one_and_skip_absent_modalities(model, embeddings):
+    weights = model.fusion()
+    assert torch.allclose(weights.sum(dim=1), torch.ones(len(weights)))
+    for column, modality in enumerate(model.blueprint.score_modalities, start=1):
+        absent = torch.from_numpy(~embeddings[modality].present)
+        assert (weights[absent, column] == 0).all()
+
+
+def test_equal_frequencies_are_all_zero(model):
+    from mmesid.recommender.fusion import FrequencyFusion
+
+    fusion = FrequencyFusion(torch.full((5,), 3), torch.ones(5, 1, dtype=torch.bool), 1.0)
+    assert (fusion.frequency == 0).all()
+
+
+def test_training_scores_equal_the_projected_catalogue(model):
+    hidden = torch.randn(9, model.blueprint.hidden)
+    assert torch.allclose(model.logits(hidden)[:, 1:], reference.logits(model, hidden)[:, 1:], atol=1e-4)
+    assert torch.allclose(model.logits(hidden)[:, 1:], (hidden @ model.fused_items().T)[:, 1:], atol=1e-4)
+
+
+def test_padding_is_never_a_class_and_never_trained(model, sequences):
+    batch = pack(training_windows(sequences.train(), 8), model.blueprint.prompt, 96)
+    logits = model.logits(model.represent(batch))
+    assert (logits[:, 0] == float("-inf")).all()
+    F.cross_entropy(logits, batch.labels).backward()
+    assert model.item_table.grad[0].abs().max() == 0
+    assert (model.item_table[0] == 0).all()
+
+
+def test_an_absent_modality_changes_nothing(model, sequences, embeddings):
+    histories = sequences.history("test")
+    before = _scores(model, histories)
+    with torch.no_grad():
+        for modality, embedding in embeddings.items():
+            absent = torch.from_numpy(~embedding.present)
+            model.item_input.part(modality).embedding[absent] = 1e3
+            model.item_input.part(modality).codes[absent] = 2
+    assert torch.equal(_scores(model, histories), before)
+
+
+def test_permuting_users_permutes_scores(model, sequences):
+    histories = sequences.history("test")
+    order = np.random.default_rng(0).permutation(len(histories))
+    permuted = _scores(model, [histories[user] for user in order])
+    assert torch.allclose(permuted[:, 1:], _scores(model, histories)[torch.from_numpy(order)][:, 1:], atol=1e-4)
+
+
+def test_a_user_alone_scores_as_in_a_batch(model, sequences):
+    histories = sequences.history("test")
+    together = _scores(model, histories)
+    for user in (0, 7, 8):
+        assert torch.allclose(_scores(model, [histories[user]])[0, 1:], together[user, 1:], atol=1e-4)
+
+
+def test_batched_inference_equals_one_user_at_a_time(model, sequences):
+    histories = [history[-model.blueprint.history_length :] for history in sequences.history("test")]
+    with torch.inference_mode():
+        alone = torch.stack([reference.represent_prefix(model, history) for history in histories])
+        wanted = reference.logits(model, alone)[:, 1:].topk(5).indices + 1
+    found = inference.recommend(model, histories, 5, exclude_history=False)
+    assert np.array_equal(found.items, wanted.numpy())
+
+
+def test_recommendations_leave_out_the_history(model, sequences):
+    histories = sequences.history("test")
+    found = inference.recommend(model, histories, 6)
+    for history, items, scores in zip(histories, found.items, found.scores, strict=True):
+        assert not set(items[np.isfinite(scores)]) & set(history)
+        assert (np.diff(scores[np.isfinite(scores)]) <= 0).all()
+
+
+def test_code_tables_start_as_codebooks(model, semantic_ids):
+    for modality, codebooks in semantic_ids.codebooks.items():
+        assert np.array_equal(model.item_input.part(modality).code_table.detach().numpy(), codebooks)
+
+
+def test_random_tables_keep_the_norms(semantic_ids):
+    codebooks = torch.from_numpy(semantic_ids.codebooks["text"])
+    random = building.random_tables(codebooks, 0)
+    assert torch.allclose(random.norm(dim=-1), codebooks.norm(dim=-1), atol=1e-5)
+    assert not torch.allclose(random, codebooks, atol=0.1)
+
+
+def test_every_start_of_the_item_table_has_its_deviation(embeddings):
+    for name, start in building.ITEM_TABLES.items():
+        table = start(embeddings, 12, 0.04, 0)
+        assert table.shape == (41, 12), name
+        assert 0.03 < float(table[1:].std()) < 0.05, name
+
+
+def test_the_content_table_is_white(embeddings):
+    """24 items have both modalities in full; over all with any, the kept directions are uncorrelated and equal."""
+    known = embeddings["text"].present | embeddings["image"].present
+    table = building.content_table(embeddings, 8, 1.0, 0)[torch.from_numpy(known)].double()
+    covariance = (table - table.mean(dim=0)).T @ (table - table.mean(dim=0)) / len(table)
+    assert torch.allclose(covariance, torch.eye(8, dtype=torch.float64), atol=1e-3)
+
+
+def test_a_blueprint_survives_json(model):
+    import json
+
+    plain = json.loads(json.dumps(model.blueprint.to_json(), sort_keys=True))
+    restored = Blueprint.from_json(plain)
+    assert restored == model.blueprint
+    assert list(restored.shapes) == ["collaborative", "text", "image"]
+
+
+def test_reload_gives_identical_scores_and_is_strict(model, sequences):
+    import copy
+
+    import pytest
+
+    histories = sequences.history("test")
+    saved = building.checkpoint(model)
+    restored = building.restore(saved, copy.deepcopy(model.backbone))
+    assert torch.equal(_scores(restored, histories), _scores(model, histories))
+    incomplete = {name: tensor for name, tensor in saved.weights.items() if "codes" not in name}
+    with pytest.raises(RuntimeError, match="does not fit"):
+        building.restore(saved._replace(weights=incomplete), copy.deepcopy(model.backbone))

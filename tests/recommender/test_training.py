@@ -1,0 +1,112 @@
+"""Fine-tuning learns a planted pattern, keeps its best epoch, and a killed run continues exactly."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from mmesid.artifacts import Sequences
+from mmesid.recommender import inference
+from mmesid.recommender.adapter import ADAPTERS
+from mmesid.recommender.training import Trainer, learning_rate_factor, plan_epoch
+from mmesid.recommender.windows import training_windows
+
+
+class KilledError(Exception):
+    """Stands for a SIGKILL between two steps."""
+
+
+def _silent(metrics, step):
+    assert all(np.isfinite(value) for value in metrics.values()), step
+
+
+def _fresh(model, sequences, settings):
+    return Trainer(model, sequences, settings, 0, _silent)
+
+
+@pytest.fixture
+def ring() -> Sequences:
+    """Item i is followed by item i + 1; nothing else happens."""
+    starts = np.random.default_rng(0).integers(0, 40, 150)
+    return Sequences([f"u{i}" for i in range(150)], [(start + np.arange(7)) % 40 + 1 for start in starts], 40)
+
+
+@pytest.mark.parametrize("adapter", sorted(ADAPTERS))
+def test_a_planted_pattern_is_found(adapter, model, ring, finetune_settings):
+    """Chance is an nDCG@10 near 0.11 (10 of 40 items, the gain averaged over ranks)."""
+    settings = finetune_settings.model_copy(
+        update={"adapter": adapter, "epochs": 8, "learning_rate": 0.01, "table_learning_rate": 0.02}
+    )
+    trainer = _fresh(model, ring, settings)
+    history = trainer.fit(lambda state: None)
+    ranks = inference.rank(model, ring.history("test"), ring.target("test"), True, 64)
+    assert (1 / np.log2(1 + ranks) * (ranks <= 10)).mean() > 0.6
+    assert max(row["valid_ndcg_at_10"] for row in history if "epoch" in row) == trainer.state.best
+    assert model.blueprint.adapter == adapter
+
+
+@pytest.mark.parametrize("save_number", [1, 3])
+def test_a_killed_run_continues_exactly(save_number, model, sequences, finetune_settings):
+    import copy
+
+    settings = finetune_settings.model_copy(update={"checkpoint_steps": 1, "input_dropout": 0.3})
+    untouched, killed, resumed = (copy.deepcopy(model) for _ in range(3))
+    wanted = _fresh(untouched, sequences, settings)
+    wanted.fit(lambda state: None)
+    states = []
+
+    def save(state):
+        states.append(
+            state._replace(tensors={n: t.clone() for n, t in state.tensors.items()}, history=[*state.history])
+        )
+        if len(states) == save_number:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        _fresh(killed, sequences, settings).fit(save)
+    trainer = _fresh(resumed, sequences, settings)
+    trainer.resume(states[-1])
+    history = trainer.fit(lambda state: None)
+    assert history == wanted.state.history
+    for (name, found), expected in zip(resumed.state_dict().items(), untouched.state_dict().values(), strict=True):
+        assert torch.equal(found, expected), name
+
+
+def test_the_best_epoch_is_kept(model, sequences, finetune_settings):
+    settings = finetune_settings.model_copy(update={"epochs": 4, "patience": 1, "learning_rate": 0.5})
+    trainer = _fresh(model, sequences, settings)
+    trainer.fit(lambda state: None)
+    ranks = inference.rank(model, trainer.valid_histories, trainer.valid_targets, True, 64)
+    assert (1 / np.log2(1 + ranks) * (ranks <= 10)).mean() == pytest.approx(trainer.state.best)
+
+
+def test_steps_hold_a_fixed_number_of_targets(sequences, finetune_settings):
+    windows = training_windows(sequences.train(), 8)
+    plan = plan_epoch(windows, finetune_settings, 0, 0)
+    assert sorted(np.concatenate(plan)) == list(range(len(windows)))
+    targets = [sum(len(windows[window].labels) for window in step) for step in plan]
+    assert all(abs(count - finetune_settings.targets_per_step) <= 8 for count in targets[:-1])
+
+
+def test_a_cap_samples_other_windows_in_every_epoch(sequences, finetune_settings):
+    windows = training_windows(sequences.train(), 8)
+    settings = finetune_settings.model_copy(update={"max_targets_per_epoch": 50})
+    first, second = (np.concatenate(plan_epoch(windows, settings, 0, epoch)) for epoch in (0, 1))
+    assert 50 <= sum(len(windows[window].labels) for window in first) <= 58
+    assert set(first) != set(second)
+
+
+def test_the_learning_rate_warms_up_and_ends_at_zero():
+    factors = [learning_rate_factor(step, 100, 10) for step in range(101)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == 1.0
+    assert factors[100] == pytest.approx(0.0)
+    assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
+
+
+def test_lora_trains_no_weight_of_the_backbone(model, sequences, finetune_settings):
+    trainer = _fresh(model, sequences, finetune_settings)
+    inside = [name for name in trainer.parameters if name.startswith("backbone.")]
+    assert inside
+    assert all("lora_" in name for name in inside)

@@ -1,0 +1,94 @@
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from mmesid.reporting import html
+from mmesid.reporting.html import DatasetReport
+
+LOADING = ("src", "href", "srcset", "data", "poster", "action", "xlink:href")
+
+
+class Page(HTMLParser):
+    """Addresses that a page loads or links to, its identifiers, and the tags that are opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attributes if name in LOADING]
+        self.ids += [value or "" for name, value in attributes if name == "id"]
+
+
+def test_the_page_needs_nothing_beside_itself(page: str) -> None:
+    found = Page(page)
+    assert any(address.startswith("data:image/jpeg") for address in found.addresses)
+    assert all(address.startswith(("data:", "#")) for address in found.addresses)
+    assert not re.search(r"https?:|@import|url\((?!#)", page)
+    assert not {"script", "link rel=stylesheet", "iframe", "object", "embed"} & set(found.tags)
+
+
+def test_text_of_the_catalogue_is_escaped(page: str) -> None:
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "日本語" in page
+
+
+def test_equal_reports_give_equal_bytes(page: str, reports: list[DatasetReport]) -> None:
+    assert html.render(reports, "1.0") == page
+
+
+def test_identifiers_of_two_datasets_do_not_collide(page: str) -> None:
+    ids = Page(page).ids
+    assert len(ids) == len(set(ids))
+
+
+def test_references_inside_the_page_lead_somewhere(page: str) -> None:
+    found = Page(page)
+    wanted = {address for address in found.addresses if address.startswith("#")}
+    clips = {f"#{name}" for name in re.findall(r"url\(#([^)]+)\)", page)}
+    assert wanted | clips <= {f"#{name}" for name in found.ids}
+
+
+def test_best_numbers_are_bold_and_the_oracle_stands_apart(page: str) -> None:
+    assert '<td class="best">0.1200<small>' in page
+    assert '<td class="best">0.2400' not in page
+    assert '<tr class="reference">' in page
+    assert "50.0 %" in page
+
+
+def test_a_dataset_of_which_nothing_is_known_is_only_named(bare: DatasetReport) -> None:
+    text = html.render([bare], "1.0")
+    assert "<h2>bare</h2>" in text
+    assert "<svg" not in text
+
+
+@pytest.mark.parametrize(
+    ("section", "shown"),
+    [
+        ("data", "2,500"),
+        ("test", "Results on test users"),
+        ("valid", "Validation users"),
+        ("tokenizer", "Perplexity"),
+        ("forgetting", "Order kept"),
+        ("collapse", "<h2>bare</h2>"),
+        ("adapter", "<h2>bare</h2>"),
+    ],
+)
+def test_each_section_of_the_metrics_stands_alone(
+    bare: DatasetReport, metrics: dict[str, Any], section: str, shown: str
+) -> None:
+    assert shown in html.render([bare._replace(metrics={section: metrics[section]})], "1.0")
+
+
+def test_more_datasets_than_fit_in_a_row_are_all_drawn(bare: DatasetReport) -> None:
+    few = bare._replace(metrics={"test": {"sasrec": {"ndcg_at_10": 0.1}}})
+    text = html.render([few._replace(name=name) for name in ("one", "two", "three", "four")], "1.0")
+    assert "intervals on one, two, three" in text
+    assert "intervals on four" in text

@@ -1,0 +1,163 @@
+"""Parameters: every mistake stops with the key's name, and every dataset's file is complete."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmesid import config as configuration
+from mmesid.config import Config
+from mmesid.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+DATASETS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
+SECTIONS = [f.alias or name for name, f in Config.model_fields.items() if name not in ("dataset", "seed")]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with the project's params.yaml and an override file that overrides nothing."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    write_overrides(tmp_path, {})
+    return tmp_path
+
+
+def write_overrides(project: Path, overrides: dict[str, Any]) -> None:
+    (project / "conf").mkdir(exist_ok=True)
+    (project / "conf" / "mine.yaml").write_text(yaml.safe_dump(overrides), encoding="utf-8")
+
+
+def message(project: Path, overrides: dict[str, Any]) -> str:
+    write_overrides(project, overrides)
+    with pytest.raises(ConfigError) as caught:
+        configuration.load("mine", project)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_dataset_file_is_valid_and_holds_every_section(dataset: str) -> None:
+    assert configuration.load(dataset, ROOT).dataset == dataset
+    overrides = yaml.safe_load((ROOT / "conf" / f"{dataset}.yaml").read_text(encoding="utf-8"))
+    assert sorted(overrides) == sorted(SECTIONS), "dvc needs every section that dvc.yaml names, empty ones too"
+
+
+def test_every_default_carries_a_comment() -> None:
+    for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(":")
+        is_section = not key.startswith(" ") or not value.split("#")[0].strip()
+        assert is_section or "#" in line, f"params.yaml: `{line.strip()}` says neither unit nor meaning"
+
+
+def test_a_dataset_overrides_one_value_and_keeps_the_rest(project: Path) -> None:
+    default = configuration.load("mine", project)
+    write_overrides(project, {"encode_content": {"open_clip": {"epochs": 99}}})
+    changed = configuration.load("mine", project)
+    assert changed.encode_content.open_clip.epochs == 99
+    undone = changed.encode_content.open_clip.model_copy(update={"epochs": default.encode_content.open_clip.epochs})
+    content = changed.encode_content.model_copy(update={"open_clip": undone})
+    assert changed.model_copy(update={"encode_content": content}) == default
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "suggestion"),
+    [
+        ({"tokenize": {"levles": 4}}, "tokenize.levles", "levels"),
+        ({"encode_content": {"open_clip": {"epoch": 1}}}, "encode_content.open_clip.epoch", "epochs"),
+        ({"finetun": {}}, "finetun", "finetune"),
+        ({"validate": {"min_user": 1}}, "validate.min_user", "min_users"),
+        ({"init_codes": {"embedded": {"widht": 64}}}, "init_codes.embedded.widht", "width"),
+    ],
+)
+def test_a_mistyped_key_names_itself_and_what_was_meant(
+    project: Path, overrides: dict[str, Any], key: str, suggestion: str
+) -> None:
+    said = message(project, overrides)
+    assert f"{key}: no such key" in said
+    assert f"Did you mean `{suggestion}`?" in said
+
+
+def test_a_key_near_nothing_lists_the_known_ones(project: Path) -> None:
+    said = message(project, {"prepare": {"zzz": 1}})
+    assert "Known keys: min_user_interactions, min_item_interactions" in said
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        ({"tokenize": {"levels": "four"}}, "tokenize.levels"),
+        ({"tokenize": {"levels": 4.0}}, "tokenize.levels"),
+        ({"tokenize": {"kmeans_init": "yes please"}}, "tokenize.kmeans_init"),
+        ({"tokenize": {"hidden": 256}}, "tokenize.hidden"),
+        ({"tokenize": "default"}, "tokenize"),
+        ({"finetune": {"target_modules": "all"}}, "finetune.target_modules"),
+    ],
+)
+def test_a_wrong_type_names_its_key_and_value(project: Path, overrides: dict[str, Any], key: str) -> None:
+    said = message(project, overrides)
+    assert f"{key}:" in said
+    assert "it is " in said
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        ({"encode_collaborative": {"dropout": 1.0}}, "encode_collaborative.dropout"),
+        ({"finetune": {"learning_rate": 0.0}}, "finetune.learning_rate"),
+        ({"prepare": {"min_user_interactions": 2}}, "prepare.min_user_interactions"),
+        ({"validate": {"max_duplicates": 1.5}}, "validate.max_duplicates"),
+        ({"tokenize": {"reconstruction": "mae"}}, "tokenize.reconstruction"),
+        ({"encode_collaborative": {"dimension": 65, "heads": 2}}, "encode_collaborative"),
+    ],
+)
+def test_a_value_out_of_range_names_its_key(project: Path, overrides: dict[str, Any], key: str) -> None:
+    assert f"{key}:" in message(project, overrides)
+
+
+def test_a_number_that_yaml_reads_as_text_says_how_to_write_it(project: Path) -> None:
+    (project / "conf" / "mine.yaml").write_text("finetune:\n  learning_rate: 1e-3\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"finetune\.learning_rate: .*YAML reads 1e-3 as text: write 0\.001"):
+        configuration.load("mine", project)
+
+
+def test_all_mistakes_are_told_at_once(project: Path) -> None:
+    said = message(project, {"tokenize": {"levels": 0, "code": 1}, "prepare": {"min_item_interactions": -1}})
+    assert all(key in said for key in ("tokenize.levels", "tokenize.code:", "prepare.min_item_interactions"))
+
+
+def test_a_missing_default_is_an_error_not_a_guess(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    del params["tokenize"]["codes"]
+    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"tokenize\.codes: this key is missing"):
+        configuration.load("mine", project)
+
+
+def test_sections_never_change(project: Path) -> None:
+    config = configuration.load("mine", project)
+    with pytest.raises(ValueError, match="frozen"):
+        config.tokenize.levels = 5  # type: ignore[misc]
+
+
+def test_an_unknown_dataset_names_the_known_ones_and_the_command(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"conf/yours\.yaml \(known: mine\); `mmesid add yours --files PATH`"):
+        configuration.load("yours", project)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a list", "", "\t: x"])
+def test_a_file_that_holds_no_sections_is_named(project: Path, text: str) -> None:
+    (project / "conf" / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"conf/mine\.yaml"):
+        configuration.load("mine", project)
+
+
+@pytest.mark.parametrize("names", ["sample", [], [1], {"sample": None}])
+def test_datasets_must_be_a_list_of_names(project: Path, names: Any) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    (project / "params.yaml").write_text(yaml.safe_dump({**params, "datasets": names}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="`datasets` must be a list of names"):
+        configuration.datasets(project)
+
+
+def test_the_project_runs_what_it_lists() -> None:
+    assert set(configuration.datasets(ROOT)) <= set(DATASETS)

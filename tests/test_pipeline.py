@@ -1,0 +1,213 @@
+"""The whole pipeline on a tiny world: complete, idle when nothing changes, the same after every kind of death."""
+
+import importlib.util
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests import tiny
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1200)]
+ROOT = Path(__file__).parents[1]
+STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+TRAINING = ("encode_collaborative", "encode_content", "tokenize", "init_codes", "finetune")
+
+
+class Trained(NamedTuple):
+    root: Path
+    seconds: dict[str, float]  # of each stage
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path], Path]) -> Trained:
+    root = tiny.make(project_copy(tmp_path_factory.mktemp("tiny") / "trained"))
+    return Trained(root, tiny.repro(root))
+
+
+@pytest.fixture
+def checkout(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of the trained world, DVC's cache included, to be changed."""
+    return Path(shutil.copytree(trained.root, tmp_path / "copy", symlinks=True))
+
+
+def test_every_stage_runs_once_and_leaves_its_output(trained: Trained) -> None:
+    assert sorted(trained.seconds) == sorted(STAGES)
+    for stage in STAGES[:-1]:
+        assert any((trained.root / "data" / tiny.NAME / stage).iterdir())
+    assert (trained.root / "reports" / "report.html").stat().st_size > 10_000
+
+
+def test_metrics_hold_every_promised_number(trained: Trained) -> None:
+    specification = importlib.util.spec_from_file_location("check_sample", ROOT / ".ci" / "check_sample.py")
+    assert specification is not None
+    assert specification.loader is not None
+    judge = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(judge)
+    metrics = json.loads((trained.root / "reports" / tiny.NAME / "metrics.json").read_text(encoding="utf-8"))
+    assert [name for name in judge.promised() if judge.lookup(metrics, name) is None] == []
+    assert [name for name, value in judge.numbers(metrics, "") if not math.isfinite(value)] == []
+
+
+def test_a_second_run_does_nothing(trained: Trained) -> None:
+    started = time.monotonic()
+    done = tiny.run(trained.root, "dvc", "repro")
+    assert "Data and pipelines are up to date." in done.stdout
+    assert "Running stage" not in done.stdout
+    assert time.monotonic() - started < 30
+
+
+def test_a_changed_value_redoes_what_follows_and_nothing_else(checkout: Path) -> None:
+    tiny.override(checkout, {"evaluate": {"bootstrap": 101}})
+    assert list(tiny.repro(checkout)) == ["evaluate", "report"]
+
+
+def test_output_holds_no_time_run_or_path(trained: Trained) -> None:
+    texts = [path for path in (trained.root / "data").rglob("*") if path.suffix in (".json", ".html", ".jsonl")]
+    assert texts
+    assert not [path for path in texts if str(trained.root) in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_a_run_killed_in_every_stage_ends_with_the_same_results(
+    trained: Trained, tmp_path: Path, project_copy: Callable[[Path], Path]
+) -> None:
+    root = tiny.make(project_copy(tmp_path / "killed"))
+    for number, stage in enumerate(STAGES):
+        target = stage if stage == "report" else f"{stage}@{tiny.NAME}"
+        interrupt(root, stage, target, trained.seconds[stage] / 2, by_hand=number % 2 == 0)
+    tiny.repro(root)
+    assert tiny.results(root) == tiny.results(trained.root)
+
+
+def interrupt(root: Path, stage: str, target: str, after: float, by_hand: bool) -> None:
+    """Run up to a stage and end it in its middle: Ctrl-C to all of its processes, or SIGKILL to dvc alone."""
+    with subprocess.Popen(
+        ["dvc", "repro", target],
+        cwd=root,
+        env=tiny.environment(root),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as dvc:
+        wait_until(lambda: list(tiny.processes(root, stage)) or dvc.poll() is not None, 300)
+        time.sleep(after)
+        alive = list(tiny.processes(root, stage))
+        if by_hand:
+            os.killpg(dvc.pid, signal.SIGINT)
+        else:
+            dvc.kill()
+        dvc.wait(60)
+    assert alive, f"{stage} was over before it could be interrupted"
+    assert dvc.returncode != 0
+    wait_until(lambda: not list(tiny.processes(root, stage)), 20)
+
+
+def wait_until(holds: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def write_catalogue(folder: Path, unknown: str = "i0", column: str = "timestamp") -> None:
+    """Thirty users with ten interactions each; the last one's item may be unknown, a column may have a wrong name."""
+    folder.mkdir(parents=True)
+    rows = [(f"u{user}", f"i{(user + step) % 25}", step) for user in range(30) for step in range(10)]
+    rows[-1] = (rows[-1][0], unknown, rows[-1][2])
+    pd.DataFrame(rows, columns=["user_id", "item_id", column]).to_csv(folder / "interactions.csv", index=False)
+    items = pd.DataFrame(
+        {"item_id": [f"i{item}" for item in range(25)], "title": [f"toy {item}" for item in range(25)]}
+    )
+    items.to_csv(folder / "items.csv", index=False)
+
+
+FAULTS = {
+    "a column is missing": ({"column": "when"}, {}, "timestamp"),
+    "an interaction with an unknown item": ({"unknown": "i999"}, {}, "i999"),
+    "a mistyped key": ({}, {"finetune": {"lerning_rate": 0.1}}, "Did you mean `learning_rate`?"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_bad_input_stops_before_any_training(tmp_path: Path, project_copy: Callable[[Path], Path], fault: str) -> None:
+    flaws, changes, said = FAULTS[fault]
+    root = tiny.make(project_copy(tmp_path / "bad"))
+    shutil.rmtree(root / "sources" / tiny.NAME)
+    write_catalogue(root / "sources" / tiny.NAME, **flaws)
+    tiny.override(root, {"ingest": {"source": "files"}})
+    tiny.override(root, changes)
+    done = tiny.run(root, "dvc", "repro", f"evaluate@{tiny.NAME}")
+    assert done.returncode != 0
+    assert said in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not [stage for stage in TRAINING if (root / "data" / tiny.NAME / stage).exists()]
+
+
+def test_a_backbone_that_does_not_exist_is_one_clear_message(checkout: Path) -> None:
+    tiny.override(checkout, {"init_codes": {"backbone": "./no/such/folder"}})
+    done = tiny.run(checkout, "python", "-m", "mmesid.stages.init_codes", tiny.NAME)
+    assert done.returncode == 1
+    assert "./no/such/folder" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.skipif(not Path("/sys").is_dir(), reason="needs a folder that even root cannot write to")
+def test_a_data_folder_that_cannot_be_written_is_one_clear_message(checkout: Path) -> None:
+    shutil.rmtree(checkout / "data")
+    (checkout / "data").symlink_to("/sys")
+    done = tiny.run(checkout, "python", "-m", "mmesid.stages.ingest", tiny.NAME)
+    assert done.returncode == 1
+    assert f"data/{tiny.NAME}" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_another_python_says_what_it_lacks(checkout: Path) -> None:
+    bare = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    done = subprocess.run(
+        [bare, "-m", "mmesid.stages.ingest", tiny.NAME], cwd=checkout, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "No module named 'mmesid'" in done.stderr
+
+
+PROMOTE_BY_HAND = """
+from mmesid import tracking
+tracking.client().set_registered_model_alias("mme-sid-tiny", "champion", "1")
+"""
+
+
+def test_a_trained_model_is_registered_judged_and_asked(checkout: Path) -> None:
+    registered = tiny.run(checkout, "mmesid", "register", tiny.NAME)
+    assert registered.returncode == 0, registered.stdout
+    assert "mme-sid-tiny: version 1 is the challenger" in registered.stdout
+    judged = tiny.run(checkout, "mmesid", "promote", tiny.NAME)
+    assert judged.returncode == (0 if "becomes champion" in judged.stdout else 1), judged.stdout
+    assert "popularity" in judged.stdout
+    assert judged.stdout.split() == tiny.run(checkout, "mmesid", "history", tiny.NAME).stdout.split()
+    if judged.returncode:  # so little training seldom passes the gate
+        assert tiny.run(checkout, "python", "-c", PROMOTE_BY_HAND).returncode == 0
+    ask = ["mmesid", "recommend", tiny.NAME, "--history", "i00001,i00002,i99999", "-k", "5"]
+    answered = tiny.run(checkout, *ask)
+    assert answered.returncode == 0, answered.stdout
+    rows = [line.split() for line in answered.stdout.splitlines() if line.strip()[:1].isdigit()]
+    items = [row[1] for row in rows]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert len(set(items)) == 5
+    assert not {"i00001", "i00002"} & set(items)
+    assert "i99999" in answered.stdout
+    assert tiny.run(checkout, *ask).stdout == answered.stdout
+    back = tiny.run(checkout, "mmesid", "rollback", tiny.NAME)
+    assert back.returncode == 1
+    assert "no champion before the present one" in back.stdout

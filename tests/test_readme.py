@@ -1,0 +1,140 @@
+"""Every command and every setting that the README shows is tried: for real where it is quick, else as a dry run.
+
+Commands that need a trained model are tried in `test_pipeline.py`, which knows them by the names in NEED_A_MODEL.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from mmesid import config as configuration
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+NEED_A_MODEL = ("mmesid recommend", "mmesid register", "mmesid promote", "mmesid rollback", "python -m flows.retrain")
+
+
+def blocks(language: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(README) if found == language]
+
+
+def commands() -> list[str]:
+    """The lines of the README's shell blocks, without their remarks."""
+    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.join(shlex.split(line, comments=True)) for line in lines if line.split("#")[0].strip()]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path], Path]) -> Path:
+    """A fresh checkout, beside a catalogue at the README's /path/to/toys."""
+    root = project_copy(tmp_path_factory.mktemp("readme") / "checkout")
+    toys = root.parent / "toys"
+    toys.mkdir()
+    rows = [(f"u{user}", f"i{(user + step) % 12}", step) for user in range(30) for step in range(8)]
+    pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(toys / "interactions.csv", index=False)
+    items = pd.DataFrame({"item_id": [f"i{item}" for item in range(12)], "title": "toy"})
+    items.to_csv(toys / "items.csv", index=False)
+    return root
+
+
+def run(command: str, folder: Path) -> str:
+    """Run a shell line with this environment's commands first on PATH; it must succeed."""
+    path = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+    done = subprocess.run(
+        ["sh", "-c", path + command], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def try_make(command: str, checkout: Path) -> None:
+    said = run(f"make -n {command.removeprefix('make ')}", checkout)
+    assert "uv pip" in said or "dvc" in said or "pytest" in said
+
+
+def try_activation(command: str, checkout: Path) -> None:
+    assert command == ". .venv/bin/activate"
+    activate = Path(sys.prefix) / "bin" / "activate"
+    names = ("mmesid", "dvc", "mlflow", "prefect")
+    found = run(f". {shlex.quote(str(activate))}; " + "; ".join(f"command -v {name}" for name in names), checkout)
+    assert found.splitlines() == [str(activate.parent / name) for name in names]
+
+
+def try_add(command: str, checkout: Path) -> None:
+    run(command.replace("/path/to/toys", str(checkout.parent / "toys")), checkout)
+    assert "toys" in configuration.datasets(checkout)
+    configuration.load("toys", checkout)
+
+
+def try_help(command: str, checkout: Path) -> None:
+    run(f"{command} --help", checkout)
+
+
+def try_doctor(command: str, checkout: Path) -> None:
+    assert "requirements.lock" in run(f"{command} || true", checkout)
+
+
+def try_for_real(command: str, checkout: Path) -> None:
+    run(command, checkout)
+
+
+# The first words of a command -> how it is tried. A command that is not here fails its test.
+TRIALS: dict[str, Callable[[str, Path], None]] = {
+    "make": try_make,
+    ". .venv/bin/activate": try_activation,
+    "mmesid add": try_add,
+    "mmesid doctor": try_doctor,
+    "mmesid log": try_for_real,
+    "mmesid history": try_for_real,
+    "hf auth login": try_help,
+    **dict.fromkeys(NEED_A_MODEL, try_help),
+}
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme_works(command: str, checkout: Path) -> None:
+    trial = next((TRIALS[start] for start in TRIALS if f"{command} ".startswith(f"{start} ")), None)
+    assert trial is not None, f"no test knows how to try `{command}`; add it to TRIALS"
+    trial(command, checkout)
+
+
+def test_the_readme_shows_the_commands_that_matter() -> None:
+    shown = " ".join(commands())
+    assert all(start in shown for start in (*NEED_A_MODEL, "make repro", "make test", "mmesid add", "mmesid doctor"))
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_a_setting_of_the_readme_is_valid(text: str, checkout: Path) -> None:
+    (checkout / "conf" / "shown.yaml").write_text(text, encoding="utf-8")
+    shown = configuration.load("shown", checkout)
+    for section, values in yaml.safe_load(text).items():
+        assert getattr(shown, section).model_dump().items() >= values.items()
+
+
+def test_a_block_is_of_a_kind_that_is_tried() -> None:
+    assert {language for language, _ in BLOCK.findall(README)} <= {"sh", "yaml"}
+    assert README.count("```") == 2 * len(BLOCK.findall(README))
+
+
+def test_links_and_pictures_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [target for target in targets if not target.startswith("https://")]
+    assert local
+    assert not [target for target in local if not (ROOT / target).exists()]
+
+
+def test_the_map_names_what_exists() -> None:
+    names = re.findall(r"^\| (`.+?) \|", README, re.MULTILINE)
+    paths = [path for cell in names for path in re.findall(r"`((?:src|flows|tests|dvc)[^`]*)`", cell)]
+    assert len(paths) > 8
+    assert not [path for path in paths if not (ROOT / path).exists()]

@@ -1,0 +1,205 @@
+"""Versions, aliases and decisions on a temporary sqlite registry, with a recommender of a few thousand weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmesid import registry, tracking
+from mmesid.artifacts import Store, load_prepared, save_prepared
+from mmesid.errors import RegistryError
+from mmesid.registry import promotion
+from mmesid.registry.versions import requirements
+from tests import tiny_world
+from tests.tiny_world import DATASET, N_ITEMS
+
+pytestmark = pytest.mark.pipeline
+NAME = f"mme-sid-{DATASET}"
+
+# One world whose tests build on each other would hide which one is at fault: the module registers three versions once,
+# and every test places the aliases itself.
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("registry")
+    store = tiny_world.make(folder)
+    for seed in range(3):
+        tiny_world.train(store, load_prepared(store), seed)
+        assert registry.register(DATASET, folder) == str(seed + 1)
+    return folder
+
+
+@pytest.fixture
+def mlflow(root: Path) -> Any:
+    """A client; no alias is set and no tag of a decision."""
+    client = tracking.client(root)
+    for alias in ("challenger", "champion", "previous"):
+        if registry.version_of(client, DATASET, alias):
+            client.delete_registered_model_alias(NAME, alias)
+    for version in ("1", "2", "3"):
+        for tag in (promotion.MOVE, promotion.REPLACES, promotion.ROLLED_BACK):
+            client.set_model_version_tag(NAME, version, tag, "")
+    tiny_world.evaluate(Store(DATASET, root), seed=2)
+    return client
+
+
+def place(client: Any, **aliases: str) -> None:
+    for alias, version in aliases.items():
+        client.set_registered_model_alias(NAME, alias, version)
+
+
+def aliases(client: Any) -> dict[str, str]:
+    found = {alias: registry.version_of(client, DATASET, alias) for alias in ("challenger", "champion", "previous")}
+    return {alias: str(version.version) for alias, version in found.items() if version is not None}
+
+
+def test_the_same_model_is_registered_once(root: Path, mlflow: Any) -> None:
+    assert registry.register(DATASET, root) == "3"
+    assert aliases(mlflow) == {"challenger": "3"}
+    assert len(mlflow.search_model_versions(f"name = '{NAME}'")) == 3
+
+
+def test_a_version_tells_what_it_is(root: Path, mlflow: Any) -> None:
+    version = mlflow.get_model_version(NAME, "3")
+    assert version.description.startswith(f"# {NAME}")
+    assert "| SASRec |" in version.description
+    assert float(version.tags["test.ndcg_at_10"]) > 0.5
+    metrics = mlflow.get_run(version.run_id).data.metrics
+    assert metrics["valid.sasrec.hr_at_10"] < metrics["valid.mme_sid.hr_at_10"]
+    assert [file.path for file in mlflow.list_artifacts(version.run_id)] == ["README.md"]
+
+
+@pytest.mark.parametrize("history", [["item-3", "item-9"], "item-3, item-9"], ids=["list", "text"])
+def test_the_registered_model_answers_in_its_own_words(root: Path, mlflow: Any, history: Any) -> None:
+    from mlflow import pyfunc
+
+    model = pyfunc.load_model(f"models:/{NAME}/3")
+    answers = model.predict(pd.DataFrame({"history": [history]}), params={"k": 4})
+    (expected,) = registry.load_version(mlflow.get_model_version(NAME, "3")).recommend([["item-3", "item-9"]], 4)
+    assert list(answers.columns) == ["item_ids", "titles", "scores", "note"]
+    assert answers["item_ids"][0] == [item.item_id for item in expected.items]
+    np.testing.assert_allclose(answers["scores"][0], [item.score for item in expected.items])
+    assert len(model.predict(pd.DataFrame({"history": [history]}))["item_ids"][0]) == 10
+
+
+def test_the_model_carries_code_and_pins_and_no_pickle(root: Path, mlflow: Any) -> None:
+    from mlflow.artifacts import download_artifacts
+
+    folder = Path(download_artifacts(artifact_uri=f"models:/{NAME}/3"))
+    assert (folder / "code" / "mmesid" / "serving" / "service.py").exists()
+    assert (folder / "requirements.txt").read_text().split() == requirements()
+    assert all("==" in line and "+" not in line for line in requirements())
+    assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pt", ".bin")]
+
+
+def test_the_first_champion_beats_the_baselines(root: Path, mlflow: Any) -> None:
+    place(mlflow, challenger="3")
+    record = registry.promote(DATASET, root)
+    assert record.passed
+    assert {"against sasrec", "against popularity"} <= {clause.name for clause in record.clauses}
+    assert aliases(mlflow) == {"challenger": "3", "champion": "3"}
+    assert registry.load_champion(DATASET, root).recommend([["item-1"]], 3)[0].items
+    assert registry.promote(DATASET, root) == record  # again: nothing new is decided
+    assert registry.history(DATASET, root)[-1] == record
+
+
+def test_a_challenger_below_the_baselines_stays_one(root: Path, mlflow: Any) -> None:
+    place(mlflow, challenger="3")
+    ranks = promotion.load_ranks(Store(DATASET, root), "evaluate")
+    ranks.loc[ranks["model"] == "mme_sid", "rank"] = N_ITEMS
+    promotion_ranks = Store(DATASET, root).folder("evaluate") / "ranks.parquet"
+    ranks.to_parquet(promotion_ranks, index=False)
+    record = registry.promote(DATASET, root)
+    assert not record.passed
+    assert aliases(mlflow) == {"challenger": "3"}
+    assert mlflow.get_model_version(NAME, "3").tags["mmesid.decision"] == "promotion failed"
+    assert registry.history(DATASET, root)[-1] == record
+
+
+def test_a_better_challenger_replaces_the_champion_and_rollback_brings_it_back(root: Path, mlflow: Any) -> None:
+    place(mlflow, challenger="3", champion="1")
+    record = registry.promote(DATASET, root)  # the champion's weights are random: its ranks are chance
+    assert record.passed
+    assert (record.version, record.champion) == ("3", "1")
+    assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
+    assert registry.rollback(DATASET, root).version == "1"
+    assert aliases(mlflow) == {"challenger": "3", "champion": "1", "previous": "3"}
+    refused = registry.promote(DATASET, root)
+    assert not refused.passed
+    assert [clause.name for clause in refused.clauses if not clause.passed] == ["not rolled back"]
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_crash_at_any_point_of_a_promotion_is_made_good(
+    root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    place(mlflow, challenger="3", champion="1")
+    calls = []
+
+    def crash(function: Any) -> Any:
+        def counted(*arguments: Any, **named: Any) -> Any:
+            if len(calls) == after:
+                raise KeyboardInterrupt
+            calls.append(function)
+            return function(*arguments, **named)
+
+        return counted
+
+    client = tracking.client(root)
+    for name in ("log_text", "set_model_version_tag", "set_registered_model_alias"):
+        monkeypatch.setattr(client, name, crash(getattr(client, name)))
+    monkeypatch.setattr(promotion.tracking, "client", lambda root: client)
+    with pytest.raises(KeyboardInterrupt):
+        registry.promote(DATASET, root)
+    monkeypatch.undo()
+    assert aliases(mlflow)["champion"] in ("1", "3")
+    registry.reconcile(DATASET, root)
+    registry.promote(DATASET, root)
+    assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
+    registry.reconcile(DATASET, root)
+    assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
+
+
+def test_the_champion_is_judged_on_the_current_data(root: Path, mlflow: Any) -> None:
+    store = Store(DATASET, root)
+    prepared = load_prepared(store)
+    champion = mlflow.get_model_version(NAME, "1")
+    before = registry.gather(DATASET, root, champion).champion
+    strange = prepared.items.assign(item_id=[f"new-{number}" for number in range(N_ITEMS)])
+    try:
+        save_prepared(store, prepared._replace(items=strange))
+        after = registry.gather(DATASET, root, champion).champion
+    finally:
+        save_prepared(store, prepared)
+    assert before is not None
+    assert after is not None
+    histories = prepared.sequences.history("valid")
+    gate = ~promotion.checkpoint_users(prepared.sequences.user_ids)
+    last = [N_ITEMS - len(set(history)) for history, chosen in zip(histories, gate, strict=True) if chosen]
+    assert after.tolist() == last  # it knows none of the items: every target is behind every other candidate
+    assert len(set(before.tolist())) > 10
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (registry.promote, "no challenger"),
+        (registry.rollback, "nothing to go back to"),
+        (registry.load_champion, "no champion"),
+    ],
+)
+def test_what_cannot_be_done_is_said(root: Path, mlflow: Any, act: Any, message: str) -> None:
+    with pytest.raises(RegistryError, match=message):
+        act(DATASET, root)
+
+
+def test_a_version_whose_files_are_gone_is_named(root: Path, mlflow: Any, tmp_path: Path) -> None:
+    broken = mlflow.create_model_version(NAME, str(tmp_path), None)
+    try:
+        with pytest.raises(RegistryError, match=f"{NAME}/{broken.version} cannot be loaded"):
+            registry.load_version(broken)
+    finally:
+        mlflow.delete_model_version(NAME, broken.version)
