@@ -305,6 +305,18 @@ def test_shown_values_are_short() -> None:
     assert shown["reason"] == "too long: 100,000 characters"
 
 
+def test_rejects_have_the_same_types_with_and_without_rows() -> None:
+    empty = judge(good()._replace(items=good().items[:0]), settings(max_unknown_items=1.0)).rejects
+    assert empty.empty
+    assert empty.dtypes.to_dict() == verdict("duplicate").rejects.dtypes.to_dict()
+
+
+def test_a_text_column_may_have_any_name() -> None:
+    catalogue = good()
+    catalogue.items["has_text, $ {x}.y"] = "x" * 30_000
+    assert failures(judge(catalogue, DEFAULTS)) == {"texts.has_text,_$_{x}.y_short": ITEMS}
+
+
 def test_a_duplicate_names_the_row_it_repeats() -> None:
     assert rejects_of("duplicate")["reason"].tolist() == ["repeats row 1"]
 

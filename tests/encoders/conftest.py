@@ -18,6 +18,7 @@ class Toy(NamedTuple):
     """The items and the attribute values they were made from."""
 
     items: pd.DataFrame
+    shared: np.ndarray  # colour and place as one number below 16, in both modalities
     frame: np.ndarray  # only in the picture
     material: np.ndarray  # only in the text
 
@@ -38,7 +39,9 @@ def draw(colour: str, place: str, frame: int) -> bytes:
 def toy() -> Toy:
     """200 items; the first lacks its picture, the second its text."""
     rng = np.random.default_rng(0)
-    colours, places = rng.choice(list(COLOURS), 200), rng.choice(list(PLACES), 200)
+    shared = rng.integers(len(COLOURS) * len(PLACES), size=200)
+    colours = np.array(list(COLOURS))[shared // len(PLACES)]
+    places = np.array(list(PLACES))[shared % len(PLACES)]
     frames, materials = rng.integers(len(FRAMES), size=200), rng.integers(len(MATERIALS), size=200)
     rows = [
         {
@@ -53,4 +56,4 @@ def toy() -> Toy:
     items = pd.DataFrame(rows)
     items.loc[0, ["image", "image_name"]] = None
     items.loc[1, ["title", "description"]] = None
-    return Toy(items, frames, materials)
+    return Toy(items, shared, frames, materials)

@@ -87,5 +87,5 @@ def test_a_modality_that_no_item_has_is_left_out(items):
 
 
 def test_a_catalogue_without_pairs_cannot_train_the_embedded_model(items):
-    with pytest.raises(DataError, match="set encode_content.text to lsa"):
+    with pytest.raises(DataError, match=r"set encode_content\.text to lsa"):
         encode(items.assign(image=None), "open_clip", "open_clip")

@@ -13,9 +13,9 @@ SETTINGS = OpenClip(
     dimension=32,
     image_size=16,
     context_length=24,
-    learning_rate=4e-3,
+    learning_rate=2e-3,
     batch_size=50,
-    epochs=25,
+    epochs=35,
 )
 
 
@@ -39,12 +39,12 @@ def probe(matrix: np.ndarray, values: np.ndarray) -> float:
     return float(cross_val_score(LogisticRegression(C=10, max_iter=500), matrix, values, cv=3).mean())
 
 
-def test_a_picture_finds_its_text(encoded):
+def test_a_picture_finds_texts_that_fit_it(encoded, toy):
     text, image = encoded
     both = text.present & image.present
-    similarity = image.matrix[both] @ text.matrix[both].T
-    # 16 combinations of colour and place show in both: chance is 1 / 198, knowing them 16 / 198 = .08.
-    assert (similarity.argmax(axis=1) == np.arange(both.sum())).mean() > 0.04
+    nearest = (image.matrix[both] @ text.matrix[both].T).argmax(axis=1)
+    shared = toy.shared[both[1:]]
+    assert (shared[nearest] == shared).mean() > 0.2  # chance 1 / 16
 
 
 def test_what_only_the_picture_shows_survives_in_its_embedding(encoded, toy):
@@ -89,5 +89,5 @@ def test_the_narrowed_vocabulary_keeps_padding_lowest_and_the_end_token_highest(
 def test_too_few_pairs_are_a_clear_error(toy):
     texts, pictures = shown.texts(toy.items), shown.pictures(toy.items)
     few = [*pictures[:30], *[None] * 170]
-    with pytest.raises(DataError, match="needs 32, it found 28; set encode_content.text to lsa"):
+    with pytest.raises(DataError, match=r"needs 32, it found 28; set encode_content\.text to lsa"):
         open_clip_training.train_embedded(texts, few, SETTINGS, 0, "cpu", silent)

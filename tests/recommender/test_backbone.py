@@ -26,7 +26,12 @@ def small():
     )
     losses: list[float] = []
     built = backbone.embedded(
-        TEXTS, ["predict the next item"], settings, 0, "cpu", lambda metrics, step: losses.append(metrics["language_model_loss"])
+        TEXTS,
+        ["predict the next item"],
+        settings,
+        0,
+        "cpu",
+        lambda metrics, step: losses.append(metrics["language_model_loss"]),
     )
     return built, losses
 

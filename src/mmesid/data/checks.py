@@ -4,7 +4,6 @@ Every table becomes a frame with one column per fact, worked out once in pandas.
 that whatever is wrong with it can be found in the source.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
@@ -79,6 +78,22 @@ def picture_fault(content: bytes, min_side: int) -> str | None:
     return None
 
 
+def rejects(frame: pd.DataFrame, table: str, column: str, reasons: "pd.Series[str]") -> pd.DataFrame:
+    """The rows that `reasons` names, as the table of rejects shows them.
+
+    Args:
+        frame: a frame with `file`, `row` and `column`.
+        table: name of the frame.
+        column: the column whose value is shown; several, joined by a comma and a space.
+        reasons: why each row is wrong, indexed as `frame`.
+    """
+    wrong = frame.loc[reasons.index]
+    columns = [column] if column in frame else column.split(", ")
+    values = [", ".join(map(shorten, row)) for row in zip(*(wrong[name] for name in columns), strict=True)]
+    places = {"table": table, "file": wrong["file"].astype(str), "row": wrong["row"].astype("int64")}
+    return pd.DataFrame({**places, "column": column, "value": values, "reason": reasons.astype(str)})
+
+
 def _interactions(catalogue: Catalogue) -> pd.DataFrame:
     table = catalogue.interactions
     users, items = pd.factorize(table["user_id"])[0], pd.factorize(table["item_id"])[0]
@@ -106,11 +121,11 @@ def _items(catalogue: Catalogue) -> pd.DataFrame:
     """The texts stay in a frame of their own: their columns may have any name, also that of a fact."""
     items = catalogue.items[["item_id", "file", "row"]]
     item_id, texts = items["item_id"], catalogue.items[text_columns(catalogue.items)]
-    filled = texts.notna() & texts.apply(lambda column: column.astype(str).str.strip().ne(""))
+    filled = {name: text.notna() & text.astype(str).str.strip().ne("") for name, text in texts.items()}
     facts: dict[str, Any] = {
         "item_id_is_text": _is_text(item_id),
         "times": item_id.map(item_id.value_counts()).fillna(1).astype(int),
-        "has_text": filled.any(axis=1),
+        "has_text": pd.DataFrame(filled, index=items.index, dtype=bool).any(axis=1),
         "has_picture": _has_picture(catalogue.items),
     }
     for modality, embedding in catalogue.embeddings.items():
@@ -186,23 +201,3 @@ def _is_in_order(users: NDArray[np.int64], timestamps: "pd.Series[Any]") -> NDAr
     ordered = np.ones(len(users), dtype=bool)
     ordered[by_user[1:]] = ~((user[1:] == user[:-1]) & (user[1:] >= 0) & (time[1:] < time[:-1]))
     return ordered
-
-
-def rejects(frame: pd.DataFrame, table: str, column: str, reasons: "pd.Series[str]") -> pd.DataFrame:
-    """The rows that `reasons` names, as the table of rejects shows them.
-
-    Args:
-        frame: a frame with `file`, `row` and `column`.
-        table: name of the frame.
-        column: the column whose value is shown; several, joined by a comma and a space.
-        reasons: why each row is wrong, indexed as `frame`.
-    """
-    wrong = frame.loc[reasons.index]
-    values = list(_shown(wrong, column.split(", ")))
-    places = {"table": table, "file": wrong["file"].astype(str), "row": wrong["row"].astype("int64")}
-    return pd.DataFrame({**places, "column": column, "value": values, "reason": reasons.astype(str)})
-
-
-def _shown(wrong: pd.DataFrame, columns: list[str]) -> Iterator[str]:
-    for values in zip(*(wrong[name] for name in columns), strict=True):
-        yield ", ".join(shorten(value) for value in values)

@@ -16,7 +16,16 @@ from mmesid.data.rules import Rule, rules
 
 EXAMPLES = 5
 _SEARCHED = 10_000  # rejects among which examples are chosen
-_REJECTS = ("expectation", "table", "file", "row", "column", "value", "reason", "tolerated")
+_REJECTS = {
+    "expectation": "str",
+    "table": "str",
+    "file": "str",
+    "row": "int64",
+    "column": "str",
+    "value": "str",
+    "reason": "str",
+    "tolerated": "bool",
+}
 
 
 class ExpectationResult(NamedTuple):
@@ -74,14 +83,14 @@ def judge(catalogue: Catalogue, settings: Validate) -> Verdict:
     frames = checks.frames(catalogue, settings.min_image_side)
     expected = rules(frames, settings)
     judged = _evaluate(frames, expected)
-    results, rejects = [], [pd.DataFrame(columns=list(_REJECTS))]
+    results, rejects = [], []
     for rule in expected:
         wrong = _wrong_rows(rule, frames[rule.table])
         result = _result(rule, judged[rule.name], wrong)
         results.append(result)
         if rule.limit != 1 and len(wrong):
             rejects.append(wrong.assign(expectation=rule.name, tolerated=result.passed)[list(_REJECTS)])
-    rejected = pd.concat(rejects[1:] or rejects, ignore_index=True)
+    rejected = pd.concat(rejects or [pd.DataFrame(columns=list(_REJECTS))], ignore_index=True).astype(_REJECTS)
     passed = all(result.passed for result in results)
     return Verdict(passed, results, rejected, _summary(catalogue, frames, len(rejected)))
 

@@ -21,9 +21,9 @@ from mmesid.errors import DataError
 
 MIN_PAIRS = 32
 COARSE = 16  # pixels a side of the picture that is recovered
-WIDTH, HEAD_WIDTH, LAYERS = 96, 32, 2  # of both towers
+WIDTH, HEAD_WIDTH, LAYERS = 64, 32, 1  # of both towers
 PATCHES = 8  # a side
-RECOVERY_WEIGHT = 1.0
+WEIGHTS = {"contrast_loss": 1.0, "picture_loss": 5.0, "text_loss": 5.0}  # at 1 what only one side shows fades
 MAX_LOGIT_SCALE = float(np.log(100))  # as in CLIP
 WARMUP = 0.1  # share of the steps
 WEIGHT_DECAY = 0.05
@@ -49,8 +49,6 @@ class Catalogue(NamedTuple):
     pixels: Tensor  # (N, 3, side, side)
     has_text: Tensor  # (N,)
     has_picture: Tensor  # (N,)
-    words: Tensor  # (N, V) shares of the item's tokens
-    coarse: Tensor  # (N, 3 * COARSE^2)
 
 
 class Recovery(nn.Module):
@@ -62,13 +60,18 @@ class Recovery(nn.Module):
         self.pixels = nn.Linear(width, 3 * COARSE**2)
         self.words = nn.Linear(width, vocabulary)
 
-    def picture_loss(self, image: Tensor, coarse: Tensor) -> Tensor:
-        """Mean squared error of the coarse picture."""
+    def picture_loss(self, image: Tensor, pixels: Tensor) -> Tensor:
+        """Mean squared error of the coarse picture; image (B, D), pixels (B, 3, side, side)."""
+        coarse = functional.adaptive_avg_pool2d(pixels, COARSE).flatten(1)  # (B, 3 * COARSE^2)
         return functional.mse_loss(self.pixels(self.scale * image), coarse)
 
-    def text_loss(self, text: Tensor, words: Tensor) -> Tensor:
-        """Kullback-Leibler divergence of the predicted from the true shares of the item's words."""
-        return functional.kl_div(self.words(self.scale * text).log_softmax(dim=1), words, reduction="batchmean")
+    def text_loss(self, text: Tensor, tokens: Tensor) -> Tensor:
+        """Kullback-Leibler divergence of predicted from true shares of the words; text (B, D), tokens (B, S)."""
+        predicted = self.words(self.scale * text).log_softmax(dim=1)  # (B, V)
+        content = (tokens > 0) & (tokens < predicted.shape[1] - 2)  # neither padding, start nor end
+        counts = torch.zeros_like(predicted).scatter_add_(1, tokens, content.to(predicted.dtype))
+        shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+        return functional.kl_div(predicted, shares, reduction="batchmean")
 
 
 def train_embedded(
@@ -98,7 +101,7 @@ def train_embedded(
     vocabulary = _vocabulary(texts, settings.context_length)
     model = _build(settings, vocabulary).to(device)
     towers = Towers(model, vocabulary, _preprocess(settings.image_size))
-    catalogue = _prepare(texts, pictures, towers, len(vocabulary.tokens))
+    catalogue = _prepare(texts, pictures, towers)
     _fit(model, Catalogue(*(part.to(device) for part in catalogue)), settings, seed, log)
     return towers._replace(model=model.eval())
 
@@ -140,25 +143,20 @@ def _preprocess(side: int) -> Callable[[Image.Image], Tensor]:
     return transform
 
 
-def _prepare(texts: Sequence[str], pictures: Sequence[bytes | None], towers: Towers, vocabulary: int) -> Catalogue:
-    tokens = towers.tokenize(shorten(texts, towers.tokenize.context_length))
+def _prepare(texts: Sequence[str], pictures: Sequence[bytes | None], towers: Towers) -> Catalogue:
     blank = Image.new("RGB", (1, 1))
     opened = (open_picture(picture) if picture else blank for picture in pictures)
-    pixels = torch.stack([towers.preprocess(picture) for picture in opened])
-    content = (tokens > 0) & (tokens < vocabulary - 2)  # neither padding, start nor end
-    words = torch.zeros(len(tokens), vocabulary).scatter_add_(1, tokens, content.float())
     return Catalogue(
-        tokens,
-        pixels,
-        torch.tensor([bool(text) for text in texts]),
-        torch.tensor([bool(picture) for picture in pictures]),
-        words / words.sum(dim=1, keepdim=True).clamp(min=1),
-        functional.adaptive_avg_pool2d(pixels, COARSE).flatten(1),
+        tokens=towers.tokenize(shorten(texts, towers.tokenize.context_length)),
+        pixels=torch.stack([towers.preprocess(picture) for picture in opened]),
+        has_text=torch.tensor([bool(text) for text in texts]),
+        has_picture=torch.tensor([bool(picture) for picture in pictures]),
     )
 
 
 def _fit(model: Any, catalogue: Catalogue, settings: OpenClip, seed: int, log: Log) -> None:
-    recovery = Recovery(settings.dimension, catalogue.words.shape[1]).to(catalogue.tokens.device)
+    device = catalogue.tokens.device
+    recovery = Recovery(settings.dimension, model.vocab_size).to(device)
     parameters = [*model.parameters(), *recovery.parameters()]
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=WEIGHT_DECAY)
     shown = (catalogue.has_text | catalogue.has_picture).nonzero().flatten().cpu()
@@ -168,36 +166,38 @@ def _fit(model: Any, catalogue: Catalogue, settings: OpenClip, seed: int, log: L
     )
     generator = torch.Generator().manual_seed(seed)
     model.train()
-    step = 0
-    for _ in range(settings.epochs):
-        for rows in torch.split(shown[torch.randperm(len(shown), generator=generator)], settings.batch_size):
-            losses = _losses(model, recovery, catalogue, rows.to(catalogue.tokens.device))
-            optimizer.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
-            step += 1
-            log({name: float(loss.detach()) for name, loss in losses.items()} | {"progress": step / steps}, step)
+    orders = (shown[torch.randperm(len(shown), generator=generator)] for _ in range(settings.epochs))
+    batches = (rows for order in orders for rows in torch.split(order, settings.batch_size))
+    for step, rows in enumerate(batches, start=1):
+        losses = _losses(model, recovery, catalogue, rows.to(device))
+        weighted = [loss * WEIGHTS[name] for name, loss in losses.items()]
+        optimizer.zero_grad()
+        torch.stack(weighted).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
+        log({name: float(loss.detach()) for name, loss in losses.items()} | {"progress": step / steps}, step)
 
 
 def _losses(model: Any, recovery: Recovery, catalogue: Catalogue, rows: Tensor) -> dict[str, Tensor]:
-    """Losses of one batch of items: contrast on those with both modalities, recovery on whatever is there."""
+    """Losses of one batch of items by the names in WEIGHTS; one that no item of the batch has is left out."""
     pictured, worded = rows[catalogue.has_picture[rows]], rows[catalogue.has_text[rows]]
     losses = {}
-    image = text = None
+    image = text = torch.empty(0)
     if len(pictured):
-        image = model.encode_image(catalogue.pixels[pictured], normalize=True)
-        losses["picture_loss"] = RECOVERY_WEIGHT * recovery.picture_loss(image, catalogue.coarse[pictured])
+        image = model.encode_image(catalogue.pixels[pictured], normalize=True)  # (B, D)
+        losses["picture_loss"] = recovery.picture_loss(image, catalogue.pixels[pictured])
     if len(worded):
-        text = model.encode_text(catalogue.tokens[worded], normalize=True)
-        losses["text_loss"] = RECOVERY_WEIGHT * recovery.text_loss(text, catalogue.words[worded])
-    if image is not None and text is not None:
-        paired = model.logit_scale.exp() * image[catalogue.has_text[pictured]] @ text[catalogue.has_picture[worded]].T
-        places = torch.arange(len(paired), device=paired.device)
-        if len(paired):
-            losses["contrast_loss"] = (
-                functional.cross_entropy(paired, places) + functional.cross_entropy(paired.T, places)
-            ) / 2
+        text = model.encode_text(catalogue.tokens[worded], normalize=True)  # (B, D)
+        losses["text_loss"] = recovery.text_loss(text, catalogue.tokens[worded])
+    image, text = image[catalogue.has_text[pictured]], text[catalogue.has_picture[worded]]  # rows of the same items
+    if len(image):
+        losses["contrast_loss"] = _contrast(model.logit_scale.exp() * image @ text.T)
     return losses
+
+
+def _contrast(similarities: Tensor) -> Tensor:
+    """Each picture among all texts and each text among all pictures of the batch, (B, B)."""
+    own = torch.arange(len(similarities), device=similarities.device)
+    return (functional.cross_entropy(similarities, own) + functional.cross_entropy(similarities.T, own)) / 2

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_LOGITS = 2**21  # logits of one chunk: 8 MB in float32, which stays near the processor's cache
+CHUNK_LOGITS = 2**21  # logits of one chunk on the CPU: 8 MB in float32, which stays near its cache
+GPU_CHUNK_LOGITS = 2**26  # 256 MB: few, large products
 
 
 class _FullSoftmax(torch.autograd.Function):
@@ -13,7 +14,8 @@ class _FullSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, users: Tensor, classes: Tensor, targets: Tensor) -> Tensor:
-        size = max(1, CHUNK_LOGITS // len(classes))
+        logits_at_once = CHUNK_LOGITS if users.device.type == "cpu" else GPU_CHUNK_LOGITS
+        size = max(1, logits_at_once // len(classes))
         chunk = users.new_empty(min(size, len(users)), len(classes))  # reused: fresh memory costs as much as the sums
         users_grad, classes_grad = torch.empty_like(users), torch.zeros_like(classes)
         loss = users.new_zeros(())

@@ -75,11 +75,13 @@ def kendall_tau(original: NDArray[np.float64], coded: NDArray[np.float64]) -> fl
 
 def code_embeddings(codes: NDArray[np.int64], tables: NDArray[np.floating]) -> NDArray[np.float64]:
     """The sum of each item's code embeddings: codes (N + 1, Q) and tables (Q, K, d) to (N + 1, d)."""
-    return np.sum([table[codes[:, level]] for level, table in enumerate(tables)], axis=0, dtype=np.float64)
+    embeddings: NDArray[np.float64] = tables[np.arange(len(tables)), codes].sum(axis=1, dtype=np.float64)
+    return embeddings
 
 
 def _unit_rows(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
     """Rows of length 1; a zero row stays zero."""
     wide = matrix.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
+    unit: NDArray[np.float64] = wide / np.where(norms > 0, norms, 1)
+    return unit

@@ -33,9 +33,7 @@ def confidence_interval(values: NDArray[np.floating], resamples: int, seed: int)
     return float(low), float(high)
 
 
-def paired_bootstrap(
-    a: NDArray[np.floating], b: NDArray[np.floating], resamples: int, seed: int
-) -> PairedDifference:
+def paired_bootstrap(a: NDArray[np.floating], b: NDArray[np.floating], resamples: int, seed: int) -> PairedDifference:
     """Compare two models on the same users: users are resampled, each with both of its values.
 
     p = 2 min(share of resampled differences <= 0, share >= 0), each share with one added to numerator and denominator.
@@ -54,7 +52,7 @@ def paired_bootstrap(
     means = _resampled_means(differences, resamples, seed)
     low, high = np.quantile(means, INTERVAL)
     tail = 1 + min(np.count_nonzero(means <= 0), np.count_nonzero(means >= 0))
-    p_value = min(1.0, 2 * tail / (resamples + 1))
+    p_value = float(min(1.0, 2 * tail / (resamples + 1)))
     return PairedDifference(float(differences.mean()), float(low), float(high), p_value)
 
 

@@ -19,7 +19,7 @@ _CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 _SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-_BATCH, _LENGTH = 32, 64
+_BATCH, _LENGTH = 16, 64
 
 
 class Backbone(NamedTuple):

@@ -1,14 +1,12 @@
 """What every stage's entry shares: `python -m mmesid.stages.<stage> <dataset>`.
 
-It dies with its parent, seeds every generator, turns a person's mistakes into one clear message, and journals what the
+It turns a person's mistakes into one clear message, and journals what the
 stage logs. A stage itself is a function `run(config, store, log)`.
 """
 
 import contextlib
-import ctypes
 import errno
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,13 +20,11 @@ from mmesid.errors import ConfigError, MmesidError
 Log = Callable[[dict[str, float], int], None]
 Run = Callable[[Config, Store, "tracking.StageRun"], None]
 
-_PR_SET_PDEATHSIG = 1
 _CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 def main(run: Run) -> None:
     """Run a stage for the dataset named on the command line and leave with its exit status."""
-    _die_with_parent()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     stage = Path(sys.argv[0]).stem
     if len(sys.argv) != 2:
@@ -42,7 +38,6 @@ def main(run: Run) -> None:
 
 def main_all(run: Callable[[Sequence[Config]], None]) -> None:
     """Run a stage once over every dataset of `params.yaml`, then close this execution's record."""
-    _die_with_parent()
     stage = Path(sys.argv[0]).stem
     if len(sys.argv) != 1:
         sys.exit(f"usage: python -m mmesid.stages.{stage}")
@@ -74,12 +69,6 @@ def _check_code() -> None:
         raise ConfigError(
             f"{sys.executable} runs the code in {running}, not in {here}: activate this folder's .venv, or use make"
         )
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when dvc dies, so that no orphan goes on writing. Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def device() -> str:

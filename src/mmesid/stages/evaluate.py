@@ -79,8 +79,9 @@ def _collaborative_alone(model: Recommender) -> NDArray[np.float32] | None:
     """The paper's comparison: the collaborative embedding, projected linearly into the backbone's space, (N, C)."""
     if "collaborative" not in model.item_input.modalities:
         return None
-    part = model.item_input.modalities["collaborative"]
-    return part.projection(part.embedding)[1:].float().cpu().numpy()
+    part = model.item_input.part("collaborative")
+    projected: torch.Tensor = part.projection(part.embedding)[1:]
+    return projected.float().cpu().numpy()
 
 
 def _forgetting(config: Config, store: Store, prepared: Prepared, model: Recommender) -> dict[str, dict[str, float]]:
@@ -95,12 +96,12 @@ def _forgetting(config: Config, store: Store, prepared: Prepared, model: Recomme
         return order_kept(original.matrix, coded, original.present, histories, targets, users, config.seed)
 
     found = {}
-    for modality, part in model.item_input.modalities.items():
+    for modality in model.item_input.modalities:
         trained = torch.from_numpy(ids.codebooks[modality])
         found[modality] = {
             "tau_init": kept(modality, trained),
             "tau_random_init": kept(modality, building.random_tables(trained, config.seed)),
-            "tau_finetuned": kept(modality, part.code_table.detach().float().cpu()),
+            "tau_finetuned": kept(modality, model.item_input.part(modality).code_table.detach().float().cpu()),
         }
     return found
 

@@ -17,9 +17,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     save_tensors(folder / "tokenizer.safetensors", result.weights)
     save_json(folder / "diagnostics.json", result.diagnostics)
     save_history(store, "tokenize", result.history)
-    for modality, measured in result.diagnostics.items():
-        numbers = {f"{modality}.{name}": value for name, value in measured.items() if isinstance(value, float)}
-        log(numbers, int(result.history[-1]["step"]))
+    log.summary({"tokenizer": result.diagnostics})
     log.artifact(folder / "diagnostics.json")
 
 

@@ -49,7 +49,7 @@ def diagnose(autoencoder: Autoencoder, embeddings: Tensor, batch_size: int) -> d
 def shared(rows: Tensor) -> float:
     """Share of rows, (n, w), that equal another row."""
     _, counts = torch.unique(rows, dim=0, return_counts=True)
-    return counts[counts > 1].sum().item() / len(rows)
+    return int(counts[counts > 1].sum()) / len(rows)
 
 
 def _perplexity(counts: Tensor) -> Tensor:

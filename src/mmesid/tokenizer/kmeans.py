@@ -17,12 +17,12 @@ def kmeans_centres(points: Tensor, centres: int, seed: int) -> Tensor:
     Returns:
         (K, d), on the points' device.
     """
-    distinct = torch.unique(points.detach().cpu(), dim=0)
+    distinct: Tensor = torch.unique(points.detach().cpu(), dim=0)
     if len(distinct) <= centres:
         found = distinct[torch.arange(centres) % len(distinct)]
     else:
         from sklearn.cluster import KMeans
 
         kmeans = KMeans(centres, n_init=1, max_iter=50, random_state=seed)
-        found = torch.from_numpy(kmeans.fit(points.detach().cpu().numpy()).cluster_centers_)
-    return found.to(points)
+        found = torch.tensor(kmeans.fit(points.detach().cpu().numpy()).cluster_centers_)
+    return found.to(device=points.device, dtype=points.dtype)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,12 @@ class Mapper(nn.Module):
         layers: list[nn.Module] = []
         for width, wider in pairwise([width_in, *hidden]):
             layers += [nn.Linear(width, wider), nn.ReLU()]
-        self.bend = nn.Sequential(*layers, nn.Linear(hidden[-1], width_out)) if hidden else None
-        if self.bend is not None:
-            nn.init.zeros_(self.bend[-1].weight)
-            nn.init.zeros_(self.bend[-1].bias)
+        self.bend = None
+        if hidden:
+            last = nn.Linear(hidden[-1], width_out)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.bend = nn.Sequential(*layers, last)
 
     @torch.no_grad()
     def start(self, weight: Tensor, bias: Tensor) -> None:
@@ -130,7 +132,13 @@ class MMRQVAE(nn.Module):
         self.settings = settings
         self.autoencoders = nn.ModuleDict({name: Autoencoder(width, settings) for name, width in widths.items()})
 
-    def forward(self, embeddings: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Losses, dict[str, Coded]]:
+    def by_modality(self) -> dict[str, Autoencoder]:
+        """The autoencoders with their type."""
+        return {name: cast(Autoencoder, module) for name, module in self.autoencoders.items()}
+
+    def forward(
+        self, embeddings: Mapping[str, Tensor], present: Mapping[str, Tensor]
+    ) -> tuple[Losses, dict[str, Coded]]:
         """Code a batch of items.
 
         Args:
@@ -142,7 +150,7 @@ class MMRQVAE(nn.Module):
         """
         coded = {
             name: autoencoder(embeddings[name][present[name]])
-            for name, autoencoder in self.autoencoders.items()
+            for name, autoencoder in self.by_modality().items()
             if present[name].any()
         }
         return self._losses(coded, present), coded

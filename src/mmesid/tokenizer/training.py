@@ -47,15 +47,15 @@ def train(embeddings: Mapping[str, Embedding], settings: Tokenize, seed: int, de
     """
     _check(embeddings, settings)
     items = Items(
-        {name: torch.from_numpy(embedding.matrix[1:]).to(device) for name, embedding in embeddings.items()},
-        {name: torch.from_numpy(embedding.present[1:]).to(device) for name, embedding in embeddings.items()},
+        {name: torch.tensor(embedding.matrix[1:], device=device) for name, embedding in embeddings.items()},
+        {name: torch.tensor(embedding.present[1:], device=device) for name, embedding in embeddings.items()},
     )
     model = build(items, settings, seed).to(device)
     history = _fit(model, items, settings, seed, log)
     model.eval()
     diagnostics = {
-        name: diagnose(model.autoencoders[name], items.embeddings[name][items.present[name]], settings.batch_size)
-        for name in embeddings
+        name: diagnose(autoencoder, items.embeddings[name][items.present[name]], settings.batch_size)
+        for name, autoencoder in model.by_modality().items()
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     return TokenizerResult(assign(model, items), weights, diagnostics, history)
@@ -66,7 +66,7 @@ def build(items: Items, settings: Tokenize, seed: int) -> MMRQVAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MMRQVAE({name: matrix.shape[1] for name, matrix in items.embeddings.items()}, settings)
-    for name, autoencoder in model.autoencoders.items():
+    for name, autoencoder in model.by_modality().items():
         present = items.embeddings[name][items.present[name]]
         autoencoder.to(present.device).initialise(present, seed)
     return model
@@ -76,7 +76,7 @@ def build(items: Items, settings: Tokenize, seed: int) -> MMRQVAE:
 def assign(model: MMRQVAE, items: Items) -> SemanticIds:
     """Nearest codes at every level, and the codebooks; the padding row and absent items get zeros."""
     codes, codebooks, present = {}, {}, {}
-    for name, autoencoder in model.autoencoders.items():
+    for name, autoencoder in model.by_modality().items():
         here = items.present[name]
         quantized = autoencoder(items.embeddings[name][here]).quantized
         table = torch.zeros(len(here) + 1, quantized.indices.shape[1], dtype=torch.int64)  # (N + 1, Q)
@@ -121,8 +121,10 @@ def _step(
     optimizer.zero_grad()
     losses.total.backward()
     optimizer.step()
-    revived = sum(model.autoencoders[name].quantizer.revive(c.latent.detach(), generator) for name, c in coded.items())
-    return {"loss": losses.total.item(), **{n: v.item() for n, v in losses._asdict().items() if n != "total"}, "revived": revived}
+    autoencoders = model.by_modality()
+    revived = sum(autoencoders[name].quantizer.revive(c.latent.detach(), generator) for name, c in coded.items())
+    parts = {"loss" if name == "total" else name: value.item() for name, value in losses._asdict().items()}
+    return {**parts, "revived": float(revived)}
 
 
 def _check(embeddings: Mapping[str, Embedding], settings: Tokenize) -> None:

@@ -38,6 +38,7 @@ def client(root: Path = Path()) -> "MlflowClient":
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)

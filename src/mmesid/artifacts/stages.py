@@ -1,114 +1,41 @@
-"""What passes between stages: typed values and their save/load pairs. The only place that knows file names.
-
-Item matrices have N + 1 rows; row 0 is padding. Files are written beside and renamed, so that a killed stage leaves
-nothing half-written that looks whole. Tensors travel as safetensors, tables as Parquet, never as pickles.
-"""
+"""Where each stage's output lies: the save/load pairs. The only place that knows file names."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmesid.artifacts.files import (
+    load_arrays,
+    load_frame,
+    load_json,
+    load_tensors,
+    save_arrays,
+    save_frame,
+    save_json,
+    save_tensors,
+    write_atomically,
+)
+from mmesid.artifacts.values import (
+    MODALITIES,
+    Catalogue,
+    Checkpoint,
+    Embedding,
+    History,
+    Oracle,
+    Prepared,
+    RawEmbedding,
+    SemanticIds,
+    Sequences,
+)
 from mmesid.errors import ArtifactError
 
 if TYPE_CHECKING:
     import torch
-
-MODALITIES = ("collaborative", "text", "image")
-CONTENT = ("text", "image")
-Split = Literal["valid", "test"]
-History = list[dict[str, float]]  # one entry per logged step: {"step": ..., metric: value}
-
-
-class RawEmbedding(NamedTuple):
-    """A precomputed embedding as its file holds it, not yet joined to the catalogue."""
-
-    item_ids: NDArray[Any]  # (n,) str
-    matrix: NDArray[np.float32]  # (n, D)
-
-
-class Catalogue(NamedTuple):
-    """A source in canonical form, nothing filtered.
-
-    interactions: user_id str, item_id str, timestamp int64, and where each row came from: file str, row int64.
-    items: item_id str, text columns str or null (title first), image bytes or null, image_name str or null, file, row.
-    embeddings: named precomputed embeddings, by modality.
-    """
-
-    interactions: pd.DataFrame
-    items: pd.DataFrame
-    embeddings: dict[str, RawEmbedding]
-
-
-class Sequences(NamedTuple):
-    """Users and their items in chronological order; leave-one-out: last = test, last but one = validation."""
-
-    user_ids: list[str]
-    items: list[NDArray[np.int64]]  # each (length,), values 1..N
-    n_items: int
-
-    def train(self) -> list[NDArray[np.int64]]:
-        """The training part of each user: all but the last two items."""
-        return [sequence[:-2] for sequence in self.items]
-
-    def history(self, split: Split) -> list[NDArray[np.int64]]:
-        """What is known before the split's target; the test history includes the validation item."""
-        return [sequence[: -2 if split == "valid" else -1] for sequence in self.items]
-
-    def target(self, split: Split) -> NDArray[np.int64]:
-        """The item to be predicted, (B,)."""
-        return np.array([sequence[-2 if split == "valid" else -1] for sequence in self.items], dtype=np.int64)
-
-    def train_frequency(self) -> NDArray[np.int64]:
-        """Training interactions of each item, (N + 1,); 0 for the padding row."""
-        return np.bincount(np.concatenate(self.train()), minlength=self.n_items + 1).astype(np.int64)
-
-
-class Prepared(NamedTuple):
-    """Sequences and the items they are made of; items has one row per id 1..N, in that order, columns as in Catalogue."""
-
-    sequences: Sequences
-    items: pd.DataFrame
-
-
-class Embedding(NamedTuple):
-    """One modality's item embedding; absent rows are zero and must never be used as data."""
-
-    matrix: NDArray[np.float32]  # (N + 1, D)
-    present: NDArray[np.bool_]  # (N + 1,)
-
-
-class SemanticIds(NamedTuple):
-    """Semantic IDs and the codebooks that give them meaning, by modality."""
-
-    codes: dict[str, NDArray[np.int64]]  # each (N + 1, Q); 0 where absent
-    codebooks: dict[str, NDArray[np.float32]]  # each (Q, K, d)
-    present: dict[str, NDArray[np.bool_]]  # each (N + 1,)
-
-
-class Oracle(NamedTuple):
-    """The true law of a drawn catalogue: score(next | history) = sum_l lags[l] <query[h_-l], key[next]> + bias[next].
-
-    Its softmax over the items not yet taken is the probability with which the next item was drawn. Rows follow item_ids.
-    """
-
-    item_ids: list[str]
-    query: NDArray[np.float32]  # (N, f)
-    key: NDArray[np.float32]  # (N, f)
-    lags: NDArray[np.float32]  # (L,), weight of the last item first
-    bias: NDArray[np.float32]  # (N,)
-
-
-class Checkpoint(NamedTuple):
-    """A recommender without its backbone and adapter: how it is built, and every other tensor."""
-
-    config: dict[str, Any]
-    weights: "dict[str, torch.Tensor]"
 
 
 class Store:
@@ -133,72 +60,6 @@ class Store:
         folder = self.root / "reports" / self.dataset
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then rename it onto `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def save_json(path: Path, value: object) -> None:
-    """JSON with sorted keys, so that equal values are equal files."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-
-
-def load_json(path: Path) -> Any:
-    """Raises ArtifactError where the file is missing or damaged."""
-    try:
-        return json.loads(_existing(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged ({error}); delete it and run `dvc repro`") from None
-
-
-def save_frame(path: Path, frame: pd.DataFrame) -> None:
-    """Parquet, zstd, no index."""
-    write_atomically(path, lambda beside: frame.to_parquet(beside, index=False, compression="zstd"))
-
-
-def load_frame(path: Path) -> pd.DataFrame:
-    """Raises ArtifactError where the file is missing."""
-    return pd.read_parquet(_existing(path))
-
-
-def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """NumPy arrays as safetensors."""
-    from safetensors.numpy import save_file
-
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomically(path, lambda beside: save_file(contiguous, beside))
-
-
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Raises ArtifactError where the file is missing."""
-    from safetensors.numpy import load_file
-
-    return dict(load_file(_existing(path)))
-
-
-def save_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]", note: dict[str, Any] | None = None) -> None:
-    """Torch tensors as safetensors, on the CPU; `note` is JSON kept in the same file."""
-    from safetensors.torch import save_file
-
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {"note": json.dumps(note)} if note is not None else None
-    write_atomically(path, lambda beside: save_file(plain, beside, metadata=metadata))
-
-
-def load_tensors(path: Path) -> "dict[str, torch.Tensor]":
-    """Raises ArtifactError where the file is missing."""
-    from safetensors.torch import load_file
-
-    return dict(load_file(_existing(path)))
 
 
 def save_catalogue(store: Store, catalogue: Catalogue) -> None:
@@ -297,7 +158,7 @@ def load_embeddings(store: Store) -> dict[str, Embedding]:
 
 def save_semantic_ids(store: Store, ids: SemanticIds) -> None:
     """Output of `tokenize`."""
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for modality in ids.codes:
         arrays[f"{modality}.codes"] = ids.codes[modality]
         arrays[f"{modality}.codebooks"] = ids.codebooks[modality]
@@ -371,9 +232,3 @@ def _trainer(store: Store) -> Path:
 
 def _encoder(modality: str) -> str:
     return "encode_collaborative" if modality == "collaborative" else "encode_content"
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise ArtifactError(f"{path} is missing; `dvc repro` makes it")
-    return path

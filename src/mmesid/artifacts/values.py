@@ -1,0 +1,101 @@
+"""The typed values that pass between stages. Item matrices have N + 1 rows; row 0 is padding."""
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+MODALITIES = ("collaborative", "text", "image")
+CONTENT = ("text", "image")
+Split = Literal["valid", "test"]
+History = list[dict[str, float]]  # one entry per logged step: {"step": ..., metric: value}
+
+
+class RawEmbedding(NamedTuple):
+    """A precomputed embedding as its file holds it, not yet joined to the catalogue."""
+
+    item_ids: NDArray[Any]  # (n,) str
+    matrix: NDArray[np.float32]  # (n, D)
+
+
+class Catalogue(NamedTuple):
+    """A source in canonical form, nothing filtered.
+
+    interactions: user_id str, item_id str, timestamp int64, and where each row came from: file str, row int64.
+    items: item_id str, text columns str or null (title first), image bytes or null, image_name str or null, file, row.
+    embeddings: named precomputed embeddings, by modality.
+    """
+
+    interactions: pd.DataFrame
+    items: pd.DataFrame
+    embeddings: dict[str, RawEmbedding]
+
+
+class Sequences(NamedTuple):
+    """Users and their items in chronological order; leave-one-out: last = test, last but one = validation."""
+
+    user_ids: list[str]
+    items: list[NDArray[np.int64]]  # each (length,), values 1..N
+    n_items: int
+
+    def train(self) -> list[NDArray[np.int64]]:
+        """The training part of each user: all but the last two items."""
+        return [sequence[:-2] for sequence in self.items]
+
+    def history(self, split: Split) -> list[NDArray[np.int64]]:
+        """What is known before the split's target; the test history includes the validation item."""
+        return [sequence[: -2 if split == "valid" else -1] for sequence in self.items]
+
+    def target(self, split: Split) -> NDArray[np.int64]:
+        """The item to be predicted, (B,)."""
+        return np.array([sequence[-2 if split == "valid" else -1] for sequence in self.items], dtype=np.int64)
+
+    def train_frequency(self) -> NDArray[np.int64]:
+        """Training interactions of each item, (N + 1,); 0 for the padding row."""
+        return np.bincount(np.concatenate(self.train()), minlength=self.n_items + 1).astype(np.int64)
+
+
+class Prepared(NamedTuple):
+    """Sequences and the items they are made of: one row per id 1..N, in that order, columns as in Catalogue."""
+
+    sequences: Sequences
+    items: pd.DataFrame
+
+
+class Embedding(NamedTuple):
+    """One modality's item embedding; absent rows are zero and must never be used as data."""
+
+    matrix: NDArray[np.float32]  # (N + 1, D)
+    present: NDArray[np.bool_]  # (N + 1,)
+
+
+class SemanticIds(NamedTuple):
+    """Semantic IDs and the codebooks that give them meaning, by modality."""
+
+    codes: dict[str, NDArray[np.int64]]  # each (N + 1, Q); 0 where absent
+    codebooks: dict[str, NDArray[np.float32]]  # each (Q, K, d)
+    present: dict[str, NDArray[np.bool_]]  # each (N + 1,)
+
+
+class Oracle(NamedTuple):
+    """The true law of a drawn catalogue: score(next | history) = sum_l lags[l] <query[h_-l], key[next]> + bias[next].
+
+    Its softmax over the items not yet taken is the probability of the next item. Rows follow item_ids.
+    """
+
+    item_ids: list[str]
+    query: NDArray[np.float32]  # (N, f)
+    key: NDArray[np.float32]  # (N, f)
+    lags: NDArray[np.float32]  # (L,), weight of the last item first
+    bias: NDArray[np.float32]  # (N,)
+
+
+class Checkpoint(NamedTuple):
+    """A recommender without its backbone and adapter: how it is built, and every other tensor."""
+
+    config: dict[str, Any]
+    weights: "dict[str, torch.Tensor]"

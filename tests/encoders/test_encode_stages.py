@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmesid import artifacts, config
+from mmesid.artifacts import Catalogue, Prepared, RawEmbedding, Sequences, Store
+from mmesid.errors import DataError
+from mmesid.stages import encode_collaborative, encode_content
+
+ROOT = Path(__file__).parents[2]
+
+
+def silent(metrics: dict[str, float], step: int) -> None:
+    pass
+
+
+def settings(section: str, **values: object) -> config.Config:
+    """The defaults of `sample` with one section made small and changed by `values`."""
+    whole = config.load("sample", ROOT)
+    changed = getattr(whole, section).model_copy(update=values)
+    return whole.model_copy(update={section: changed})
+
+
+@pytest.fixture
+def store(tmp_path, toy) -> Store:
+    """What `ingest` and `prepare` leave behind: 60 users of the toy catalogue, embeddings of most items."""
+    store = Store("toy", tmp_path)
+    rng = np.random.default_rng(0)
+    users = [f"u{user}" for user in range(60)]
+    items = [rng.permutation(200)[:6].astype(np.int64) + 1 for _ in users]
+    artifacts.save_prepared(store, Prepared(Sequences(users, items, 200), toy.items))
+    given = RawEmbedding(toy.items["item_id"].to_numpy(object)[:150], np.ones((150, 4), dtype=np.float32))
+    embeddings = dict.fromkeys(artifacts.MODALITIES, given)
+    artifacts.save_catalogue(store, Catalogue(pd.DataFrame({"user_id": users}), toy.items, embeddings))
+    return store
+
+
+SMALL = {"dimension": 8, "blocks": 1, "epochs": 2}
+
+
+def test_sasrec_leaves_embedding_weights_ranks_and_history(store):
+    encode_collaborative.run(settings("encode_collaborative", **SMALL), store, silent)
+    embedding = artifacts.load_embeddings(store)["collaborative"]
+    weights = artifacts.load_tensors(store.folder("encode_collaborative") / "weights.safetensors")
+    np.testing.assert_array_equal(
+        embedding.matrix[embedding.present], weights["items.weight"].numpy()[embedding.present]
+    )
+    assert len(artifacts.load_ranks(store, "encode_collaborative")) == 2 * 60
+    assert len(artifacts.load_history(store, "encode_collaborative")) == 2
+
+
+def test_a_precomputed_collaborative_embedding_still_trains_the_baseline(store):
+    encode_collaborative.run(settings("encode_collaborative", encoder="precomputed", **SMALL), store, silent)
+    embedding = artifacts.load_embeddings(store)["collaborative"]
+    assert embedding.matrix.shape == (201, 4)
+    assert embedding.present.sum() == 150
+    assert set(artifacts.load_ranks(store, "encode_collaborative")["model"]) == {"sasrec"}
+
+
+def test_a_missing_precomputed_embedding_stops_before_any_training(store):
+    (store.folder("ingest") / "embeddings" / "collaborative.parquet").unlink()
+    steps: list[int] = []
+    with pytest.raises(DataError, match=r"ingest\.embeddings"):
+        encode_collaborative.run(
+            settings("encode_collaborative", encoder="precomputed", **SMALL),
+            store,
+            lambda metrics, step: steps.append(step),
+        )
+    assert not steps
+
+
+def test_content_embeddings_pass_through_the_store(store):
+    encode_content.run(settings("encode_content", text="lsa", image="precomputed", lsa_dimension=5), store, silent)
+    found = artifacts.load_embeddings(store)
+    assert {name: embedding.matrix.shape for name, embedding in found.items()} == {"text": (201, 5), "image": (201, 4)}
+    assert found["text"].present.sum() == 199
+
+
+def test_no_content_at_all_writes_nothing(store):
+    encode_content.run(settings("encode_content", text="none", image="none"), store, silent)
+    assert not list(store.folder("encode_content").iterdir())
