@@ -45,6 +45,7 @@ static: .venv/.stamp  ## the part of the gate that runs no test
 	mypy
 
 ui: .venv/.stamp  ## MLflow's pages on this machine only; PORT=5000
+	mmesid log
 	@echo "MLflow: http://127.0.0.1:$(or $(PORT),5000)  (Ctrl-C ends it)"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --workers 1 \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}" \

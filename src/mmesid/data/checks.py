@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mmesid.artifacts import Catalogue, RawEmbedding
 
@@ -65,7 +65,7 @@ def picture_fault(content: bytes, min_side: int) -> str | None:
             image.load()
             width, height = image.size
             extrema = (image.convert("RGBA") if image.mode in ("P", "PA") else image).getextrema()
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         beginning = content[:_BEGINNING].decode("ascii", errors="replace")
         return f"does not open: not a picture, it begins with {shorten(beginning)!r}"
     except Exception as error:  # decoders raise whatever the bytes make them trip over
@@ -73,7 +73,7 @@ def picture_fault(content: bytes, min_side: int) -> str | None:
     if min(width, height) < min_side:
         return f"too small: {width} x {height} pixels, a side needs {min_side}"
     bands = [extrema] if isinstance(extrema[0], int | float) else extrema
-    if all(low == high for low, high in bands):  # type: ignore[misc]
+    if all(low == high for low, high in bands):
         return "a single colour: shows nothing"
     return None
 
@@ -177,7 +177,7 @@ def _is_integer(values: "pd.Series[Any]") -> "pd.Series[bool]":
     if pd.api.types.is_integer_dtype(values.dtype):
         return pd.Series(True, index=values.index)
     if pd.api.types.is_float_dtype(values.dtype):
-        return (np.isfinite(values) & (values % 1 == 0)) | values.isna()
+        return pd.Series(np.isfinite(values) & (values % 1 == 0), index=values.index) | values.isna()
     return values.map(lambda value: isinstance(value, int | np.integer)).astype(bool) | values.isna()
 
 

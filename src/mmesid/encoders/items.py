@@ -2,9 +2,12 @@
 
 import io
 import warnings
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 NOT_TEXT = {"item_id", "image", "image_name", "file", "row"}
 
@@ -31,22 +34,26 @@ def pictures(items: pd.DataFrame) -> list[bytes | None]:
     return [value if isinstance(value, bytes) and _opens(value) else None for value in items["image"]]
 
 
-def open_picture(content: bytes) -> Image.Image:
+def open_picture(content: bytes) -> "Image":
     """Decode a picture as RGB; what is transparent becomes white.
 
     Raises:
         OSError: the file is damaged.
     """
+    from PIL import Image
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        picture: Image.Image = Image.open(io.BytesIO(content))
-        if picture.mode in ("RGBA", "LA", "PA", "P"):
-            layer = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        return picture.convert("RGB")
+        opened = Image.open(io.BytesIO(content))
+        if opened.mode in ("RGBA", "LA", "PA", "P"):
+            layer = opened.convert("RGBA")
+            return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        return opened.convert("RGB")
 
 
 def _opens(content: bytes) -> bool:
+    from PIL import Image
+
     try:
         open_picture(content)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

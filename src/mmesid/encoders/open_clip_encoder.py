@@ -1,11 +1,10 @@
 """Text and image towers of an open_clip model: loading pretrained weights, and encoding a catalogue with any towers."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,6 +12,9 @@ from mmesid.artifacts import Embedding
 from mmesid.config import OpenClip
 from mmesid.encoders.items import open_picture
 from mmesid.errors import WeightsError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -34,7 +36,7 @@ class Towers(NamedTuple):
 
     model: Any  # an open_clip model: encode_text (B, S) -> (B, D), encode_image (B, 3, side, side) -> (B, D)
     tokenize: Tokenizer
-    preprocess: Callable[[Image.Image], Tensor]  # picture -> (3, side, side)
+    preprocess: Callable[["Image"], Tensor]  # picture -> (3, side, side)
 
 
 def load_pretrained(settings: OpenClip, device: str) -> Towers:

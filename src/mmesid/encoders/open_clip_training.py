@@ -6,11 +6,10 @@ coarse picture from the image's, the words from the text's.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +17,9 @@ from mmesid.config import OpenClip
 from mmesid.encoders.items import open_picture
 from mmesid.encoders.open_clip_encoder import Log, Towers, shorten
 from mmesid.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MIN_PAIRS = 32
 COARSE = 16  # pixels a side of the picture that is recovered
@@ -133,17 +135,19 @@ def _tokenize(texts: list[str], context_length: int) -> Tensor:
     return tokens
 
 
-def _preprocess(side: int) -> Callable[[Image.Image], Tensor]:
+def _preprocess(side: int) -> Callable[["Image"], Tensor]:
     """The whole picture, squeezed to a square: a catalogue's pictures are shown in full, not cropped."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    transform: Callable[[Image.Image], Tensor] = image_transform_v2(
+    transform: Callable[[Image], Tensor] = image_transform_v2(
         PreprocessCfg(size=side, resize_mode="squash"), is_train=False
     )
     return transform
 
 
 def _prepare(texts: Sequence[str], pictures: Sequence[bytes | None], towers: Towers) -> Catalogue:
+    from PIL import Image
+
     blank = Image.new("RGB", (1, 1))
     opened = (open_picture(picture) if picture else blank for picture in pictures)
     return Catalogue(

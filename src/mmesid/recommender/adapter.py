@@ -1,5 +1,6 @@
 """Which weights of the backbone are trained: LoRA, or all of them."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from mmesid.recommender.model import Recommender
 
 def add_lora(model: Recommender, settings: Finetune) -> None:
     """Freeze the backbone and put low-rank adapters on the named linear layers (Hu et al., arXiv 2106.09685)."""
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     config = LoraConfig(
         r=settings.rank,
@@ -22,7 +23,7 @@ def add_lora(model: Recommender, settings: Finetune) -> None:
         target_modules=list(settings.target_modules),
     )
     try:
-        model.backbone = get_peft_model(model.backbone, config)
+        model.backbone = _wrap(model.backbone, config)
     except ValueError as error:
         raise ConfigError(f"finetune.target_modules does not fit the backbone: {error}") from None
 
@@ -59,9 +60,9 @@ def load_adapter(backbone: Any, tensors: Mapping[str, Tensor], lora: Mapping[str
     if lora is None:
         backbone.load_state_dict(tensors, strict=True)
         return backbone
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from peft import LoraConfig, set_peft_model_state_dict
 
-    wrapped = get_peft_model(backbone, LoraConfig(**lora))
+    wrapped = _wrap(backbone, LoraConfig(**lora))
     report = set_peft_model_state_dict(wrapped, dict(tensors))
     lacking = [name for name in report.missing_keys if "lora_" in name]
     if lacking or report.unexpected_keys:
@@ -74,6 +75,15 @@ def lora_settings(settings: Finetune) -> dict[str, Any] | None:
     if settings.adapter == "full":
         return None
     return {"r": settings.rank, "lora_alpha": settings.alpha, "target_modules": list(settings.target_modules)}
+
+
+def _wrap(backbone: Any, config: Any) -> Any:
+    """`get_peft_model`, without the warning that one library gives about the other."""
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        return get_peft_model(backbone, config)
 
 
 def trainable(model: Recommender) -> dict[str, torch.nn.Parameter]:

@@ -52,6 +52,9 @@ def load_finetuned(initial: Path, finetuned: Path, device: str) -> Recommender:
 
 def _backbone(folder: Path) -> torch.nn.Module:
     from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the stages have their own
 
     pointer = load_json(folder / "backbone.json")
     own = folder / "backbone"

@@ -13,8 +13,9 @@ from mmesid.stages.entry import main_all
 
 
 def run(configs: Sequence[Config]) -> None:
-    """See `dvc.yaml`; writes `reports/report.html`. What a dataset lacks is left out of the page."""
-    page = html.render([_collect(config) for config in configs], mmesid.__version__)
+    """See `dvc.yaml`; writes `reports/report.html`. A dataset that is not judged yet is left out of the page."""
+    judged = [config for config in configs if (Store(config.dataset).folder("evaluate") / "metrics.json").exists()]
+    page = html.render([_collect(config) for config in judged], mmesid.__version__)
     artifacts.write_atomically(Path("reports/report.html"), lambda beside: beside.write_text(page, encoding="utf-8"))
 
 
