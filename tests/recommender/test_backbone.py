@@ -22,7 +22,14 @@ def small():
 
     settings = load("sample").init_codes.embedded
     settings = settings.model_copy(
-        update={"width": 32, "layers": 1, "heads": 2, "vocabulary": 320, "pretrain_steps": 20}
+        update={
+            "width": 32,
+            "layers": 1,
+            "heads": 2,
+            "vocabulary": 320,
+            "pretrain_steps": 60,
+            "pretrain_learning_rate": 0.01,
+        }
     )
     losses: list[float] = []
     built = backbone.embedded(
