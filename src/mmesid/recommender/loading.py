@@ -17,6 +17,7 @@ def save_initial(folder: Path, model: Recommender, backbone: Backbone, own: bool
     save_checkpoint(folder, checkpoint(model))
     save_json(folder / "backbone.json", {"name": backbone.name, "revision": backbone.revision})
     if own:
+        _without_bars()
         beside = folder / ".backbone"
         shutil.rmtree(beside, ignore_errors=True)
         backbone.model.save_pretrained(beside)
@@ -52,12 +53,17 @@ def load_finetuned(initial: Path, finetuned: Path, device: str) -> Recommender:
 
 def _backbone(folder: Path) -> torch.nn.Module:
     from transformers import AutoModel
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # the stages have their own
-
+    _without_bars()
     pointer = load_json(folder / "backbone.json")
     own = folder / "backbone"
     where = {"revision": pointer["revision"]} if not own.exists() else {"local_files_only": True}
     backbone: torch.nn.Module = AutoModel.from_pretrained(own if own.exists() else pointer["name"], **where)
     return backbone
+
+
+def _without_bars() -> None:
+    """A bar over one small file is noise between the stages' own."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

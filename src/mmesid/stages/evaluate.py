@@ -50,6 +50,9 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     spectra = {name: (part.singular_values / part.singular_values[0]).tolist() for name, part in found.items()}
     artifacts.save_json(folder / "spectrum.json", spectra)
     artifacts.save_json(folder / "examples.json", _examples(config, prepared, model))
+    log.summary({name: metrics[name] for name in ("data", *summary.SPLITS, "forgetting", "collapse")})
+    log.artifact(folder / "metrics.json")
+    log.artifact(folder / "spectrum.json")
 
 
 def _ranks(config: Config, store: Store, prepared: Prepared, model: Recommender, split: Split) -> Ranks:
@@ -84,16 +87,19 @@ def _collaborative_alone(model: Recommender) -> NDArray[np.float32] | None:
     return projected.float().cpu().numpy()
 
 
-def _forgetting(config: Config, store: Store, prepared: Prepared, model: Recommender) -> dict[str, dict[str, float]]:
+def _forgetting(
+    config: Config, store: Store, prepared: Prepared, model: Recommender
+) -> dict[str, dict[str, float | None]]:
     """Kendall's tau kept by the trained tables, by random tables of the same norm, and after fine-tuning."""
     embeddings, ids = artifacts.load_embeddings(store), artifacts.load_semantic_ids(store)
     histories, targets = prepared.sequences.history("test"), prepared.sequences.target("test")
 
-    def kept(modality: str, tables: torch.Tensor) -> float:
+    def kept(modality: str, tables: torch.Tensor) -> float | None:
         codes = torch.from_numpy(ids.codes[modality])
         coded = tables[torch.arange(codes.shape[1]), codes].sum(dim=1).numpy()  # (N + 1, d)
         original, users = embeddings[modality], config.evaluate.forgetting_users
-        return order_kept(original.matrix, coded, original.present, histories, targets, users, config.seed)
+        tau = order_kept(original.matrix, coded, original.present, histories, targets, users, config.seed)
+        return None if np.isnan(tau) else tau  # nobody has three earlier items with this modality
 
     found = {}
     for modality in model.item_input.modalities:

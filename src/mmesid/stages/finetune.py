@@ -28,6 +28,8 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     loading.save_finetuned(store.folder("finetune"), model, adapter.lora_settings(settings))
     artifacts.save_history(store, "finetune", history)
     artifacts.drop_trainer(store)
+    for name in ("adapter.safetensors", "adapter.json", "recommender.json"):
+        log.artifact(store.folder("finetune") / name)
 
 
 def _resume(trainer: training.Trainer, store: Store, fingerprint: str) -> None:

@@ -1,0 +1,1 @@
+"""Measurements that are too long for tests; each prints its result and writes benchmarks/results/<name>.json."""

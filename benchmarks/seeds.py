@@ -1,0 +1,77 @@
+"""Is MME-SID better than the baselines, over seeds? `python -m benchmarks.seeds --dataset sample --seeds 0,1,2`
+
+Runs the pipeline once per seed in a folder of its own, averages each user's nDCG over the seeds, and compares the
+averages by a paired bootstrap over users; the spread over seeds stands beside it.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmesid.evaluation.metrics import per_user
+from mmesid.evaluation.statistics import paired_bootstrap
+
+ROOT = Path(__file__).parents[1]
+METRIC = "ndcg_at_10"
+RESAMPLES = 2000
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".uv", "mlruns", "data", "reports", "__pycache__", ".dvc")
+
+
+def main() -> None:
+    """Run, compare, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="sample")
+    parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(seed) for seed in text.split(",")])
+    given = parser.parse_args()
+    values = [test_values(given.dataset, seed) for seed in given.seeds]
+    result = compare(values)
+    path = ROOT / "benchmarks" / "results" / f"seeds_{given.dataset}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"dataset": given.dataset, "seeds": given.seeds, **result}, indent=2) + "\n")
+    sys.stdout.write(path.read_text())
+
+
+def test_values(dataset: str, seed: int) -> dict[str, NDArray[np.float64]]:
+    """Each model's metric per test user, (B,), after a full run with this seed."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "project"
+        shutil.copytree(ROOT, root, ignore=LEFT_OUT, symlinks=True)
+        params = (root / "params.yaml").read_text()
+        params = re.sub(r"^datasets: .*", f"datasets: [{dataset}]", params, flags=re.MULTILINE)
+        (root / "params.yaml").write_text(re.sub(r"^seed: \d+", f"seed: {seed}", params, flags=re.MULTILINE))
+        environment = {**os.environ, "PYTHONPATH": str(root / "src"), "MMESID_EXECUTION": f"seed-{seed}"}
+        for command in (["init", "--no-scm", "--quiet", "--force"], ["repro", f"evaluate@{dataset}"]):
+            subprocess.run([sys.executable, "-m", "dvc", *command], cwd=root, env=environment, check=True, stdout=2)
+        ranks = pd.read_parquet(root / "data" / dataset / "evaluate" / "ranks.parquet")
+    test = ranks[ranks["split"] == "test"].sort_values("user")
+    return {str(model): per_user(rows["rank"].to_numpy())[METRIC] for model, rows in test.groupby("model")}
+
+
+def compare(values: list[dict[str, NDArray[np.float64]]]) -> dict[str, object]:
+    """Means, spread over seeds, and the paired difference of MME-SID to each other model."""
+    means = {model: [float(seed[model].mean()) for seed in values] for model in values[0]}
+    averaged = {model: np.mean([seed[model] for seed in values], axis=0) for model in values[0]}
+    return {
+        "metric": METRIC,
+        "mean": {model: float(np.mean(found)) for model, found in means.items()},
+        "by_seed": means,
+        "mme_sid_vs": {
+            model: paired_bootstrap(averaged["mme_sid"], averaged[model], RESAMPLES, 0)._asdict()
+            for model in averaged
+            if model != "mme_sid"
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
