@@ -111,6 +111,7 @@ def interrupt(root: Path, stage: str, target: str, after: float, by_hand: bool) 
         cwd=root,
         env=tiny.environment(root),
         start_new_session=True,
+        preexec_fn=listen_to_interrupts,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as dvc:
@@ -125,6 +126,11 @@ def interrupt(root: Path, stage: str, target: str, after: float, by_hand: bool) 
     assert alive, f"{stage} was over before it could be interrupted"
     assert dvc.returncode != 0
     wait_until(lambda: not list(tiny.processes(root, stage)), 20)
+
+
+def listen_to_interrupts() -> None:
+    """A job in the background of a shell ignores Ctrl-C, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(holds: Callable[[], object], seconds: float) -> None:

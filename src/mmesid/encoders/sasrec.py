@@ -44,7 +44,7 @@ class Block(nn.Module):
 class Sasrec(nn.Module):
     """Self-attentive sequential recommendation (Kang and McAuley, ICDM 2018), item table tied to the output.
 
-    Item embeddings enter times sqrt(D), as in the authors' code: on Beauty this trebles nDCG@10 after four epochs.
+    Item embeddings enter times sqrt(D), as in the authors' code; without it training is several times slower.
     Differs from the paper: pre-norm blocks, GELU, and a score for every item, trained by full-softmax cross-entropy.
     Histories are padded on the right: behind the causal mask no real position ever sees the padding.
 
