@@ -31,12 +31,7 @@ def faults(metrics: dict[str, object]) -> list[str]:
     if found:
         return found
     ndcg = {model: lookup(metrics, f"test.{model}.ndcg_at_10") for model in MODELS}
-    for better, worse in (
-        ("mme_sid", "sasrec"),
-        ("mme_sid", "popularity"),
-        ("oracle", "mme_sid"),
-        ("oracle", "sasrec"),
-    ):
+    for better, worse in ORDER:
         if not ndcg[better] > ndcg[worse]:
             found.append(f"test nDCG@10 of {better} ({ndcg[better]:.4f}) is not above {worse}'s ({ndcg[worse]:.4f})")
     return found
