@@ -26,6 +26,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 repro: .venv/.stamp  ## run the pipeline; DATASETS="a b" runs only these (names listed under `datasets` in params.yaml)
+	@mmesid mend
 ifdef DATASETS
 	dvc repro $(foreach name,$(DATASETS),evaluate@$(name))
 	dvc repro --single-item report

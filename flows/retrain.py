@@ -20,7 +20,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.graph import Graph, due, known_datasets, read_graph, select
 from flows.stage import StageError, run_dvc_stage
-from mmesid import tracking
+from mmesid import mending, tracking
 from mmesid.errors import ConfigError, MmesidError
 
 PARALLEL = 1  # stages at a time: a training uses every core
@@ -80,6 +80,7 @@ def retrain(
     """
     root = (root or Path()).absolute()
     with only_one(root):
+        mending.mend(root)
         graph, changed = read_graph(root)
         chosen = check_datasets(datasets or known_datasets(graph), graph)
         stages = select(graph, chosen)

@@ -35,16 +35,18 @@ MAY_IMPORT = {
     "mmesid.registry": (*TYPES, "mmesid.evaluation", "mmesid.tracking", "mmesid.serving"),
     "mmesid.stages": (*TYPES, *ROOM_NAMES, "mmesid.tracking"),
     "mmesid.adding": (*TYPES, "mmesid.data"),
-    "mmesid.doctor": (*TYPES, "mmesid.tracking", "mmesid.registry"),
+    "mmesid.mending": (),
+    "mmesid.doctor": (*TYPES, "mmesid.mending", "mmesid.tracking", "mmesid.registry"),
     "mmesid.cli": (
         *TYPES,
         "mmesid.adding",
         "mmesid.doctor",
+        "mmesid.mending",
         "mmesid.tracking",
         "mmesid.registry",
         "mmesid.serving",
     ),
-    "flows": (*TYPES, "mmesid.tracking", "mmesid.registry", "mmesid.serving"),
+    "flows": (*TYPES, "mmesid.mending", "mmesid.tracking", "mmesid.registry", "mmesid.serving"),
 }
 
 # Package -> the only modules that may import it.

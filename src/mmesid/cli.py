@@ -122,6 +122,16 @@ def log() -> None:
 
 
 @app.command()
+def mend() -> None:
+    """Put aside a dvc.lock that a kill left half-written; `make repro` does it first."""
+    from mmesid import mending
+
+    done = mending.mend(_root())
+    if done:
+        _say(done)
+
+
+@app.command()
 def register(dataset: Dataset) -> None:
     """Register what the pipeline has trained, as the challenger."""
     from mmesid import registry

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mmesid import config as configuration
+from mmesid import mending
 from mmesid.errors import MmesidError
 from mmesid.tracking import tracking_uri
 
@@ -145,6 +146,9 @@ def check_dvc(root: Path) -> list[Finding]:
     settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"])
     if not (root / ".dvc" / "config").exists():
         return [Finding("wrong", "dvc", "no .dvc/config", "restore it from git: `git checkout .dvc`")]
+    fault = mending.lock_fault(root)
+    if fault:
+        return [Finding("wrong", "dvc", f"dvc.lock {fault}", "`mmesid mend`, then `dvc repro` restores what was done")]
     name = settings.get("core", "remote", fallback="")
     if not name:
         remedy = "`dvc remote add --default NAME URL`, then `dvc push`, shares them"

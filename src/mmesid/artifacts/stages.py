@@ -227,7 +227,8 @@ def load_history(store: Store, stage: str) -> History:
 
 
 def _trainer(store: Store) -> Path:
-    return store.folder("finetune") / "trainer.safetensors"
+    """Beside the stages' folders: DVC deletes a stage's own before it runs."""
+    return store.root / "data" / store.dataset / "trainer.safetensors"
 
 
 def _encoder(modality: str) -> str:
