@@ -1,6 +1,7 @@
 """Laws of the score: padding is nothing, an absent modality never counts, batches do not matter, the sums are exact."""
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -31,10 +32,24 @@ def test_equal_frequencies_are_all_zero(model):
     assert (fusion.frequency == 0).all()
 
 
-def test_training_scores_equal_the_projected_catalogue(model):
-    hidden = torch.randn(9, model.blueprint.hidden)
+@pytest.mark.parametrize("targets", [9, 90])
+def test_training_scores_equal_the_projected_catalogue(model, targets):
+    """Fewer targets than the backbone is wide, and more: the two ways to the same scores."""
+    hidden = torch.randn(targets, model.blueprint.hidden)
     assert torch.allclose(model.logits(hidden)[:, 1:], reference.logits(model, hidden)[:, 1:], atol=1e-4)
     assert torch.allclose(model.logits(hidden)[:, 1:], (hidden @ model.fused_items().T)[:, 1:], atol=1e-4)
+
+
+def test_both_ways_to_the_scores_have_the_same_gradients(model):
+    hidden = torch.randn(9, model.blueprint.hidden)
+    gradients = []
+    for score in (model.logits_by_user, lambda hidden: hidden @ model.fused_items().T):
+        model.zero_grad()
+        F.cross_entropy(score(hidden)[:, 1:], torch.arange(9)).backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], atol=1e-5, rtol=1e-3), name
 
 
 def test_padding_is_never_a_class_and_never_trained(model, sequences):
@@ -126,8 +141,6 @@ def test_a_blueprint_survives_json(model):
 
 def test_reload_gives_identical_scores_and_is_strict(model, sequences):
     import copy
-
-    import pytest
 
     histories = sequences.history("test")
     saved = building.checkpoint(model)

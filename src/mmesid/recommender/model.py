@@ -55,8 +55,8 @@ class Blueprint:
 class Recommender(nn.Module):
     """s_i = w_i0 <h, g_i> + sum_m w_im <h, P_m e_im + b_m>, h the last hidden state of prompt + items + response.
 
-    MME-SID (arXiv 2509.02017). P_m is shared between the item input and the score. The catalogue is never projected
-    while training: <h, P e + b> = <P'h, e> + <h, b>. Row 0 is padding: its score is -inf and it gets no gradient.
+    MME-SID (arXiv 2509.02017). P_m is shared between the item input and the score. Row 0 is padding: its score is -inf
+    and it gets no gradient.
 
     Args:
         blueprint: sizes and settings.
@@ -98,7 +98,17 @@ class Recommender(nn.Module):
         return users
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of every item from user representations, (G, C) -> (G, N + 1); column 0 is -inf."""
+        """Scores of every item from user representations, (G, C) -> (G, N + 1); column 0 is -inf.
+
+        Both ways are exact. By user costs G N D multiplications a modality, by item N D C: a backbone wider than the
+        step has targets never projects the catalogue, a narrow one does and saves all else.
+        """
+        by_item = len(hidden) > self.blueprint.hidden
+        scores = hidden @ self.fused_items().T if by_item else self.logits_by_user(hidden)
+        return scores.index_fill(1, torch.zeros(1, dtype=torch.long, device=scores.device), float("-inf"))
+
+    def logits_by_user(self, hidden: Tensor) -> Tensor:
+        """Scores without projecting the catalogue, <h, P e + b> = <P'h, e> + <h, b>; (G, C) -> (G, N + 1)."""
         weights: Tensor = self.fusion()  # (N + 1, M' + 1)
         scores = weights[:, 0] * (hidden @ self.item_table.T)
         for column, name in enumerate(self.blueprint.score_modalities, start=1):
@@ -106,7 +116,7 @@ class Recommender(nn.Module):
             projected = hidden @ modality.projection.weight  # (G, D)
             content = projected @ modality.embedding.T + (hidden @ modality.projection.bias).unsqueeze(1)
             scores = scores + weights[:, column] * content
-        return scores.index_fill(1, torch.zeros(1, dtype=torch.long, device=scores.device), float("-inf"))
+        return scores
 
     def fused_items(self) -> Tensor:
         """W_i = w_i0 g_i + sum_m w_im (P_m e_im + b_m), (N + 1, C): `hidden @ W.T` equals `logits(hidden)`."""
