@@ -163,6 +163,13 @@ def test_an_empty_slice_says_nothing_where_baselines_get_nothing_either() -> Non
     assert decide(evidence(champion=True)._replace(slices={"item_frequency": cold})).passed
 
 
+@pytest.mark.parametrize(("users", "passes"), [(60, True), (600, False)])
+def test_an_empty_slice_counts_where_luck_does_not_explain_it(users: int, passes: bool) -> None:
+    """The baseline gains .01 a user: .6 in all among 60 users, 6 among 600; three are within luck (rule of three)."""
+    rare = [{"bucket": "1-4", "users": users, "mme_sid": 0.0, "sasrec": 0.01, "popularity": 0.0}]
+    assert decide(evidence(champion=True)._replace(slices={"item_frequency": rare})).passed == passes
+
+
 def test_a_record_survives_json_and_names_every_number() -> None:
     clauses = decide(evidence(champion=True)).clauses
     record = Record("sample", "promotion", "3", "2", True, "2030-01-01 00:00:00.000", clauses)

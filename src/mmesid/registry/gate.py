@@ -22,7 +22,7 @@ class Limits(NamedTuple):
 
     loss: float = 0.01  # relative nDCG@10 that the challenger may lose against the champion, at 97.5 % confidence
     min_users: int = 30  # users of the gate below which nothing is decided
-    slice_users: int = 50  # users below which an empty slice says nothing
+    slice_gain: float = 3.0  # nDCG@10 summed over a slice's users that luck alone does not take away
     collisions: float = 0.5  # share of items, beside identical ones, that share a semantic ID with another
     code_use: float = 0.1  # of the codes that the catalogue could use at most, min(K, N) / K
     resamples: int = 2000  # of the bootstrap
@@ -129,17 +129,15 @@ def codes_alive(evidence: Evidence, limits: Limits) -> list[Clause]:
 
 
 def slices_alive(evidence: Evidence, limits: Limits) -> list[Clause]:
-    """No slice of users may get nothing from the challenger where a baseline gives them something."""
+    """No slice of users may get nothing from the challenger where a baseline surely gives them something.
+
+    Rule of three: no hit among n users bounds the true rate by 3 / n at 95 % confidence. Where the baseline's rate is
+    below that, nothing from the challenger is within luck: a few users of rare items decide nothing.
+    """
     clauses = []
     for kind, table in evidence.slices.items():
-        dead = [
-            str(row["bucket"])
-            for row in table
-            if row["users"] >= limits.slice_users
-            and not row["mme_sid"] > 0
-            and max(row.get(name, 0.0) for name in BASELINES) > 0
-        ]
-        detail = f"nDCG@10 is 0 for {kind} {', '.join(dead)}" if dead else f"{len(table)} slices"
+        dead = [str(row["bucket"]) for row in table if _is_dead(row, limits)]
+        detail = f"nDCG@10 is 0 or no number for {kind} {', '.join(dead)}" if dead else f"{len(table)} slices"
         clauses.append(Clause(f"slices by {kind}", not dead, len(dead), 0, detail))
     return clauses
 
@@ -167,6 +165,11 @@ def _compare(
         f"{relative[2]:+.2%}, p {found.p_value:.3g}"
     )
     return Clause(f"against {name}", relative[1] > limit, relative[1], limit, detail)
+
+
+def _is_dead(row: Mapping[str, Any], limits: Limits) -> bool:
+    best = max(row.get(name, 0.0) for name in BASELINES)
+    return not math.isfinite(row["mme_sid"]) or (row["mme_sid"] <= 0 and best * row["users"] > limits.slice_gain)
 
 
 def _at_most(name: str, value: float, limit: float, detail: str) -> Clause:
