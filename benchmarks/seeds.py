@@ -49,9 +49,17 @@ def test_values(dataset: str, seed: int) -> dict[str, NDArray[np.float64]]:
         params = (root / "params.yaml").read_text()
         params = re.sub(r"^datasets: .*", f"datasets: [{dataset}]", params, flags=re.MULTILINE)
         (root / "params.yaml").write_text(re.sub(r"^seed: \d+", f"seed: {seed}", params, flags=re.MULTILINE))
-        environment = {**os.environ, "PYTHONPATH": str(root / "src"), "MMESID_EXECUTION": f"seed-{seed}"}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # a stage's `python` is this one
+        environment = {
+            **os.environ,
+            "PATH": path,
+            "PYTHONPATH": str(root / "src"),
+            "MMESID_EXECUTION": f"seed-{seed}",
+        }
         for command in (["init", "--no-scm", "--quiet", "--force"], ["repro", f"evaluate@{dataset}"]):
-            subprocess.run([sys.executable, "-m", "dvc", *command], cwd=root, env=environment, check=True, stdout=2)
+            subprocess.run(
+                [sys.executable, "-m", "dvc", *command], cwd=root, env=environment, check=True, stdout=sys.stderr
+            )
         ranks = pd.read_parquet(root / "data" / dataset / "evaluate" / "ranks.parquet")
     test = ranks[ranks["split"] == "test"].sort_values("user")
     return {str(model): per_user(rows["rank"].to_numpy())[METRIC] for model, rows in test.groupby("model")}
