@@ -15,8 +15,6 @@ from mmesid.recommender.item_input import ModalityInput, ModalityShape
 from mmesid.recommender.model import Blueprint, Recommender
 from mmesid.recommender.prompt import build_prompt
 
-_BUFFERS = ("frequency", "present")
-
 
 def build(
     backbone: Backbone,
@@ -62,7 +60,7 @@ def build(
     with torch.no_grad():
         for modality, part in model.item_input.modalities.items():
             assert isinstance(part, ModalityInput)
-            _fill(part, embeddings[modality], ids, modality, settings.code_init)
+            _fill(part, embeddings[modality], ids, modality, settings.code_init, seed)
         model.item_table.copy_(ITEM_TABLES[settings.item_table](embeddings, hidden, settings.item_table_std, seed))
         model.item_table[0] = 0
     return model.eval()
@@ -123,13 +121,15 @@ ITEM_TABLES = {"content": content_table, "random": random_table}
 CODE_TABLES = {"trained": lambda codebooks, seed: codebooks, "random": random_tables}
 
 
-def _fill(part: ModalityInput, embedding: Embedding, ids: SemanticIds, modality: str, code_init: str) -> None:
+def _fill(
+    part: ModalityInput, embedding: Embedding, ids: SemanticIds, modality: str, code_init: str, seed: int
+) -> None:
     if not embedding.present.any():
         raise DataError(f"modality {modality} has an embedding file but no item with it; leave it out")
     part.embedding.copy_(torch.from_numpy(_unit_variance(embedding)))
     part.codes.copy_(torch.from_numpy(ids.codes[modality]))
     part.present.copy_(torch.from_numpy(embedding.present))
-    part.code_table.copy_(CODE_TABLES[code_init](torch.from_numpy(ids.codebooks[modality]), 0))
+    part.code_table.copy_(CODE_TABLES[code_init](torch.from_numpy(ids.codebooks[modality]), seed))
 
 
 def _unit_variance(embedding: Embedding) -> NDArray[np.float32]:

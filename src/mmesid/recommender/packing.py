@@ -72,7 +72,7 @@ def first_fit(windows: Sequence[Window], prompt: Prompt, row_tokens: int) -> lis
 def pack(windows: Sequence[Window], prompt: Prompt, row_tokens: int) -> PackedBatch:
     """Pack windows into rows and pad the rows to the longest.
 
-    Targets come out grouped by row, and in each row in the order of `order_of_targets`.
+    Targets come out grouped by row, and in each row in the order of `order_of_windows`.
     """
     assignment = first_fit(windows, prompt, row_tokens)
     rows = [_row([windows[window] for window in row], prompt) for row in assignment]
