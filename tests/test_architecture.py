@@ -168,11 +168,14 @@ def test_every_module_says_what_it_is(module: str) -> None:
 
 IMPORT_WITHOUT = """
 import importlib, sys
-class Missing:
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}} (not on this machine)", name=name)
-sys.meta_path.insert(0, Missing())
+        return None if name.partition(".")[0] in {blocked!r} else self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 for name in {modules!r}:
     importlib.import_module(name)
 """

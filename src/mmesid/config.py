@@ -131,7 +131,7 @@ class InitCodes(Section):
     backbone: str
     revision: str | None
     trust_remote_code: bool
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Literal["float32", "bfloat16", "nf4"]
     embedded: EmbeddedBackbone
     system_prompt: str
     user_prompt: str
@@ -154,8 +154,12 @@ class Finetune(Section):
     output_dropout: Dropout
     history_length: Annotated[int, Field(ge=2)]
     row_tokens: Annotated[int, Field(ge=32)]
+    batch_tokens: Annotated[int, Field(ge=32)]
     targets_per_step: Positive
     max_targets_per_epoch: Positive | None
+    loss: Literal["exact", "sampled"]
+    loss_memory: Positive
+    negatives: Positive
     learning_rate: Rate
     table_learning_rate: Rate
     weight_decay: Weight
@@ -163,6 +167,11 @@ class Finetune(Section):
     epochs: Positive
     patience: Positive
     checkpoint_steps: Positive
+    precision: Literal["float32", "bfloat16"]
+    attention: Literal["auto", "sdpa", "flex"]
+    gradient_checkpointing: bool
+    compile: bool
+    sharding: Literal["none", "full"]
 
 
 class Evaluate(Section):

@@ -80,17 +80,25 @@ def test_a_local_folder_loads_with_its_template(folder, init_settings):
     assert loaded.tokenizer.decode(prompt.after).endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_recommender_on_a_local_folder_reloads_identically(
-    folder, init_settings, embeddings, semantic_ids, sequences, tmp_path
+    dtype, folder, init_settings, embeddings, semantic_ids, sequences, tmp_path
 ):
-    settings = init_settings.model_copy(update={"backbone": str(folder)})
+    settings = init_settings.model_copy(update={"backbone": str(folder), "dtype": dtype})
     loaded = backbone.load(settings)
     model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 0)
     loading.save_initial(tmp_path, model, loaded, own=False)
     again = loading.load_initial(tmp_path, "cpu")
     items = torch.arange(41)
     assert torch.equal(again.item_vectors(items), model.item_vectors(items))
+    assert next(again.backbone.parameters()).dtype == getattr(torch, dtype)
     assert not (tmp_path / "backbone").exists()
+
+
+def test_four_bits_without_their_library_say_what_to_install(folder, init_settings, monkeypatch):
+    monkeypatch.setattr(backbone.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match=r"nf4 needs bitsandbytes"):
+        backbone.load(init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"}))
 
 
 def test_a_backbone_that_does_not_exist_says_so(init_settings):

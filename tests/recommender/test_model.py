@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from mmesid.recommender import building, inference
+from mmesid.recommender.loss import scores
 from mmesid.recommender.model import Blueprint
 from mmesid.recommender.packing import pack
 from mmesid.recommender.windows import training_windows
@@ -43,7 +44,7 @@ def test_training_scores_equal_the_projected_catalogue(model, targets):
 def test_both_ways_to_the_scores_have_the_same_gradients(model):
     hidden = torch.randn(9, model.blueprint.hidden)
     gradients = []
-    for score in (model.logits_by_user, lambda hidden: hidden @ model.fused_items().T):
+    for score in (lambda hidden: scores(model.factors_by_user(hidden)), lambda hidden: hidden @ model.fused_items().T):
         model.zero_grad()
         F.cross_entropy(score(hidden)[:, 1:], torch.arange(9)).backward()
         gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
@@ -98,9 +99,9 @@ def test_batched_inference_equals_one_user_at_a_time(model, sequences):
 def test_recommendations_leave_out_the_history(model, sequences):
     histories = sequences.history("test")
     found = inference.recommend(model, histories, 6)
-    for history, items, scores in zip(histories, found.items, found.scores, strict=True):
-        assert not set(items[np.isfinite(scores)]) & set(history)
-        assert (np.diff(scores[np.isfinite(scores)]) <= 0).all()
+    for history, items, values in zip(histories, found.items, found.scores, strict=True):
+        assert not set(items[np.isfinite(values)]) & set(history)
+        assert (np.diff(values[np.isfinite(values)]) <= 0).all()
 
 
 def test_code_tables_start_as_codebooks(model, semantic_ids):

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from mmesid.recommender import packing
 from mmesid.recommender.adapter import add_lora, train_everything, trainable
-from mmesid.recommender.packing import attention_mask, first_fit, order_of_windows, pack, window_tokens
+from mmesid.recommender.attention import additive_mask, block_mask
+from mmesid.recommender.packing import PADDING, first_fit, order_of_windows, pack, window_tokens
 from mmesid.recommender.windows import training_windows
 
 from . import reference
@@ -109,8 +110,8 @@ def test_rows_hold_every_window_once_within_the_limit(model, sequences):
 
 def test_padding_sees_itself_alone(model, sequences):
     batch = pack(training_windows(sequences.train(), 8), model.blueprint.prompt, 60)
-    allowed = attention_mask(batch, torch.float32)[:, 0] == 0
-    for row, column in zip(*torch.where(batch.window == packing._PADDING), strict=True):
+    allowed = additive_mask(batch, torch.float32)[:, 0] == 0
+    for row, column in zip(*torch.where(batch.window == PADDING), strict=True):
         assert allowed[row, column].nonzero().tolist() == [[int(column)]]
 
 
@@ -129,3 +130,16 @@ def test_numbers_of_tokens_are_as_derived(model):
     windows = training_windows([np.arange(1, 6), np.arange(1, 4)], 8)
     batch = pack(windows, prompt, 256)
     assert batch.tokens.shape == (1, len(prompt.before) + 6 + 6 * len(prompt.after))
+
+
+def test_flex_attention_gets_the_same_mask(model, sequences):
+    """The block mask's own predicate, evaluated index by index as flex attention does, against the additive mask."""
+    from torch.nn.attention.flex_attention import create_mask
+
+    batch = pack(training_windows(sequences.train(), 8), model.blueprint.prompt, 48)
+    n_rows, length = batch.positions.shape
+    for cached in (0, 5):
+        blocks = block_mask(batch, torch.float32, cached)
+        assert blocks.shape == (n_rows, 1, length, cached + length)
+        dense = create_mask(blocks.mask_mod, n_rows, 1, length, cached + length, device="cpu")
+        assert torch.equal(dense, additive_mask(batch, torch.float32, cached) == 0)

@@ -1,15 +1,19 @@
 """Fine-tuning learns a planted pattern, keeps its best epoch, and a killed run continues exactly."""
 
+import copy
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from mmesid.artifacts import Sequences
-from mmesid.recommender import inference
+from mmesid.recommender import inference, parallel
 from mmesid.recommender.adapter import ADAPTERS
-from mmesid.recommender.training import Trainer, learning_rate_factor, plan_epoch
+from mmesid.recommender.optimizer import learning_rate_factor
+from mmesid.recommender.planning import plan_epoch
+from mmesid.recommender.training import Trainer
 from mmesid.recommender.windows import training_windows
 
 
@@ -23,6 +27,13 @@ def _silent(metrics, step):
 
 def _fresh(model, sequences, settings):
     return Trainer(model, sequences, settings, 0, _silent)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_processes():
+    """`accelerate` keeps the first precision that it was given for the life of the process."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
@@ -48,8 +59,6 @@ def test_a_planted_pattern_is_found(adapter, model, ring, finetune_settings):
 
 @pytest.mark.parametrize("save_number", [1, 3])
 def test_a_killed_run_continues_exactly(save_number, model, sequences, finetune_settings):
-    import copy
-
     settings = finetune_settings.model_copy(update={"checkpoint_steps": 1, "input_dropout": 0.3})
     untouched, killed, resumed = (copy.deepcopy(model) for _ in range(3))
     wanted = _fresh(untouched, sequences, settings)
@@ -71,6 +80,32 @@ def test_a_killed_run_continues_exactly(save_number, model, sequences, finetune_
     assert history == wanted.state.history
     for (name, found), expected in zip(resumed.state_dict().items(), untouched.state_dict().values(), strict=True):
         assert torch.equal(found, expected), name
+
+
+@pytest.mark.parametrize("adapter", sorted(ADAPTERS))
+@pytest.mark.parametrize("how", [{"batch_tokens": 48}, {"gradient_checkpointing": True, "batch_tokens": 60}])
+def test_the_way_of_computing_changes_no_result(how, adapter, model, sequences, finetune_settings):
+    """Several forward passes a step, or recomputed activations: the same losses and the same weights."""
+    settings = finetune_settings.model_copy(update={"adapter": adapter})
+    other = copy.deepcopy(model)
+    wanted = _fresh(model, sequences, settings).fit(lambda state: None)
+    found = _fresh(other, sequences, settings.model_copy(update=how)).fit(lambda state: None)
+    for row, expected in zip(found, wanted, strict=True):
+        assert row == pytest.approx(expected, rel=1e-4)
+    for (name, value), expected in zip(other.state_dict().items(), model.state_dict().values(), strict=True):
+        assert torch.allclose(value.float(), expected.float(), atol=2e-4), name
+
+
+@pytest.mark.parametrize("how", [{"loss": "sampled", "negatives": 30}, {"precision": "bfloat16"}])
+def test_cheaper_ways_learn_as_well(how, model, ring, finetune_settings):
+    settings = finetune_settings.model_copy(
+        update={"epochs": 8, "learning_rate": 0.01, "table_learning_rate": 0.02, **how}
+    )
+    accelerator = parallel.make_accelerator("cpu", settings)
+    trainer = Trainer(model, ring, settings, 0, _silent, accelerator)
+    trainer.fit(lambda state: None)
+    ranks = inference.rank(model, ring.history("test"), ring.target("test"), True, 64)
+    assert (1 / np.log2(1 + ranks) * (ranks <= 10)).mean() > 0.6
 
 
 def test_the_best_epoch_is_kept(model, sequences, finetune_settings):

@@ -1,5 +1,6 @@
 """The language model under the recommender: a small Llama of our own, or any Hugging Face model."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ class Backbone(NamedTuple):
     tokenizer: Any  # transformers.PreTrainedTokenizerBase
     name: str
     revision: str | None
+    dtype: str = "float32"
+    trust_remote_code: bool = False
 
 
 def embedded(
@@ -81,7 +84,7 @@ def load(settings: InitCodes) -> Backbone:
     try:
         tokenizer = AutoTokenizer.from_pretrained(settings.backbone, **options)
         model, report = AutoModel.from_pretrained(
-            settings.backbone, dtype=getattr(torch, settings.dtype), output_loading_info=True, **options
+            settings.backbone, output_loading_info=True, **precision(settings.dtype), **options
         )
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(
@@ -94,7 +97,29 @@ def load(settings: InitCodes) -> Backbone:
             f"init_codes.backbone: {settings.backbone} lacks {len(missing)} weights (first: {missing[0]}), which would "
             "be random; use a complete checkpoint"
         )
-    return Backbone(model.eval(), tokenizer, settings.backbone, getattr(model.config, "_commit_hash", None))
+    revision = getattr(model.config, "_commit_hash", None)
+    return Backbone(model.eval(), tokenizer, settings.backbone, revision, settings.dtype, settings.trust_remote_code)
+
+
+def precision(dtype: str) -> dict[str, Any]:
+    """What `from_pretrained` needs for frozen weights in float32, bfloat16 or 4-bit NF4 with bfloat16 compute.
+
+    Raises:
+        WeightsError: nf4 without bitsandbytes.
+    """
+    if dtype != "nf4":
+        return {"dtype": getattr(torch, dtype)}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise WeightsError("init_codes.dtype: nf4 needs bitsandbytes (pip install 'mme-sid[nf4]') and a GPU")
+    from transformers import BitsAndBytesConfig
+
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"dtype": torch.bfloat16, "quantization_config": quantization}
 
 
 def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:

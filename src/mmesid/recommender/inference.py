@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmesid.evaluation.ranking import rank_targets, top_k
-from mmesid.recommender.model import Recommender
+from mmesid.recommender.model import PromptCache, Recommender
 from mmesid.recommender.packing import order_of_windows, pack
 from mmesid.recommender.windows import history_windows
 
 _ROW_TOKENS = 256
+_BLOCK_SCORES = 2**25  # scores held at a time
 
 
 class Recommendations(NamedTuple):
@@ -24,29 +25,42 @@ class Recommendations(NamedTuple):
 
 
 @torch.inference_mode()
-def represent(model: Recommender, histories: Sequence[NDArray[np.int64]]) -> Tensor:
-    """User representations, (B, C), in the order of `histories`; only the last T items of each count."""
+def represent(model: Recommender, histories: Sequence[NDArray[np.int64]], prompt: PromptCache | None = None) -> Tensor:
+    """User representations, (B, C), in the order of `histories`; only the last T items of each count.
+
+    Args:
+        model: a recommender in evaluation mode.
+        histories: item ids 1..N, oldest first.
+        prompt: its `prompt_cache`, where many calls share it.
+    """
+    prompt = prompt or model.prompt_cache()
     windows = history_windows(histories, model.blueprint.history_length)
-    batch = pack(windows, model.blueprint.prompt, _ROW_TOKENS).to(model.item_table.device)
-    order = torch.from_numpy(order_of_windows(windows, model.blueprint.prompt, _ROW_TOKENS))
+    packing = model.blueprint.prompt._replace(before=[]), _ROW_TOKENS
+    batch = pack(windows, *packing).to(model.item_table.device)
+    order = torch.from_numpy(order_of_windows(windows, *packing))
     hidden = torch.empty(len(histories), model.blueprint.hidden, device=model.item_table.device)
-    hidden[order] = model.represent(batch)
+    hidden[order] = model.represent(batch, prompt)
     return hidden
 
 
 def score_batches(
     model: Recommender, histories: Sequence[NDArray[np.int64]], batch_users: int
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Scores of every item for `batch_users` users at a time: (which users, (b, N + 1)); column 0 is -inf."""
+    """Scores of every item, in blocks of users that stay within memory: (which users, (b, N + 1)); column 0 is -inf.
+
+    The prompt's keys and values and the fused item matrix are computed once for all users.
+    """
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        fused = model.fused_items()  # (N + 1, C)
+        fused, prompt = model.fused_items(), model.prompt_cache()  # (N + 1, C)
+        block = max(1, _BLOCK_SCORES // len(fused))
         for start in range(0, len(histories), batch_users):
-            users = slice(start, min(start + batch_users, len(histories)))
-            scores = represent(model, histories[users]) @ fused.T
-            scores[:, 0] = float("-inf")
-            yield users, scores
+            hidden = represent(model, histories[start : start + batch_users], prompt)
+            for first in range(0, len(hidden), block):
+                scores = hidden[first : first + block] @ fused.T
+                scores[:, 0] = float("-inf")
+                yield slice(start + first, start + first + len(scores)), scores
     model.train(was_training)
 
 

@@ -2,12 +2,13 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mmesid.artifacts import load_checkpoint, load_json, load_tensors, save_checkpoint, save_json, save_tensors
 from mmesid.recommender.adapter import adapter_tensors, load_adapter
-from mmesid.recommender.backbone import Backbone
+from mmesid.recommender.backbone import Backbone, precision
 from mmesid.recommender.building import checkpoint, restore
 from mmesid.recommender.model import Recommender
 
@@ -15,7 +16,8 @@ from mmesid.recommender.model import Recommender
 def save_initial(folder: Path, model: Recommender, backbone: Backbone, own: bool) -> None:
     """Write the recommender before fine-tuning; a backbone of our own is saved, a foreign one is a pinned pointer."""
     save_checkpoint(folder, checkpoint(model))
-    save_json(folder / "backbone.json", {"name": backbone.name, "revision": backbone.revision})
+    pointer = {name: value for name, value in backbone._asdict().items() if name not in ("model", "tokenizer")}
+    save_json(folder / "backbone.json", pointer)
     if own:
         _without_bars()
         beside = folder / ".backbone"
@@ -57,8 +59,12 @@ def _backbone(folder: Path) -> torch.nn.Module:
     _without_bars()
     pointer = load_json(folder / "backbone.json")
     own = folder / "backbone"
-    where = {"revision": pointer["revision"]} if not own.exists() else {"local_files_only": True}
-    backbone: torch.nn.Module = AutoModel.from_pretrained(own if own.exists() else pointer["name"], **where)
+    if own.exists():
+        where: dict[str, Any] = {"pretrained_model_name_or_path": own, "local_files_only": True}
+    else:
+        options = {"revision": pointer["revision"], "trust_remote_code": pointer["trust_remote_code"]}
+        where = {"pretrained_model_name_or_path": pointer["name"], **options}
+    backbone: torch.nn.Module = AutoModel.from_pretrained(**where, **precision(pointer["dtype"]))
     return backbone
 
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from mmesid.recommender.attention import MASKS
 from mmesid.recommender.fusion import FrequencyFusion
 from mmesid.recommender.item_input import ItemInput, ModalityShape
-from mmesid.recommender.packing import PackedBatch, attention_mask
+from mmesid.recommender.loss import Factors, Objective, scores
+from mmesid.recommender.packing import PackedBatch
 from mmesid.recommender.prompt import Prompt
 
 
@@ -52,6 +54,19 @@ class Blueprint:
         )
 
 
+class PromptCache(NamedTuple):
+    """Keys and values of the prompt, a pair per layer, each (1, heads, I, head width)."""
+
+    tokens: int  # I
+    layers: list[tuple[Tensor, Tensor]]
+
+    def repeated(self, rows: int) -> Any:
+        """The same for a number of rows, as the backbone takes it."""
+        from transformers import DynamicCache
+
+        return DynamicCache([tuple(part.expand(rows, -1, -1, -1) for part in layer) for layer in self.layers])
+
+
 class Recommender(nn.Module):
     """s_i = w_i0 <h, g_i> + sum_m w_im <h, P_m e_im + b_m>, h the last hidden state of prompt + items + response.
 
@@ -74,6 +89,7 @@ class Recommender(nn.Module):
         self.fusion = FrequencyFusion(frequency, present, blueprint.fusion_temperature)
         self.input_dropout = nn.Dropout(0.0)
         self.output_dropout = nn.Dropout(0.0)
+        self.attention = "sdpa"
 
     def item_vectors(self, items: Tensor) -> Tensor:
         """What the backbone sees of the given items, (..., C)."""
@@ -82,41 +98,70 @@ class Recommender(nn.Module):
             vectors = vectors + self.item_table[items]
         return vectors
 
-    def represent(self, batch: PackedBatch) -> Tensor:
-        """The hidden state at each target's last response token, (G, C)."""
+    def forward(self, batch: PackedBatch, objective: Objective) -> Tensor:
+        """The loss of a batch, summed over its targets, in the tables' precision."""
+        hidden = self.represent(batch)
+        with torch.autocast(hidden.device.type, enabled=False):
+            whole = objective.negatives is None
+            factors = self.factors(hidden, objective.memory) if whole else self.factors_by_user(hidden)
+            return objective(factors, batch.labels)
+
+    def represent(self, batch: PackedBatch, prompt: PromptCache | None = None) -> Tensor:
+        """The hidden state at each target's last response token, (G, C).
+
+        Args:
+            batch: packed rows; without a prompt of their own where `prompt` is given.
+            prompt: keys and values of the prompt, of `prompt_cache`.
+        """
         words = self.backbone.get_input_embeddings()(batch.tokens)  # type: ignore[operator]  # (B, S, C)
         unique, inverse = torch.unique(batch.items, return_inverse=True)
         vectors = self.input_dropout(self.item_vectors(unique)[inverse])  # (B, S, C)
         inputs = torch.where((batch.items > 0).unsqueeze(-1), vectors.to(words.dtype), words)
+        cached = 0 if prompt is None else prompt.tokens
         hidden: Tensor = self.backbone(
             inputs_embeds=inputs,
-            attention_mask=attention_mask(batch, inputs.dtype),
-            position_ids=batch.positions,
-            use_cache=False,
+            attention_mask=MASKS[self.attention](batch, inputs.dtype, cached),
+            position_ids=batch.positions + cached,
+            past_key_values=None if prompt is None else prompt.repeated(len(inputs)),
+            use_cache=prompt is not None,
         ).last_hidden_state  # (B, S, C)
         users: Tensor = self.output_dropout(hidden[batch.rows, batch.columns].to(self.item_table))
         return users
 
+    def prompt_cache(self) -> PromptCache:
+        """Keys and values of the prompt that every user's row starts with, computed once for all of them."""
+        tokens = torch.tensor([self.blueprint.prompt.before], device=self.item_table.device)
+        cache = self.backbone(input_ids=tokens, use_cache=True).past_key_values
+        return PromptCache(tokens.shape[1], [(layer.keys, layer.values) for layer in cache.layers])
+
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of every item from user representations, (G, C) -> (G, N + 1); column 0 is -inf.
+        """Scores of every item from user representations, (G, C) -> (G, N + 1); column 0 is -inf."""
+        return scores(self.factors(hidden))
 
-        Both ways are exact. By user costs G N D multiplications a modality, by item N D C: a backbone wider than the
-        step has targets never projects the catalogue, a narrow one does and saves all else.
+    def factors(self, hidden: Tensor, memory: int = 2**30) -> Factors:
+        """What the scores of user representations, (G, C), are made of; the cheaper of two exact ways.
+
+        By user costs G N D multiplications a modality, by item N D C: a backbone wider than the step has targets never
+        projects the catalogue, a narrow one does and saves all else, as long as the fused matrix fits into `memory`.
         """
-        by_item = len(hidden) > self.blueprint.hidden
-        scores = hidden @ self.fused_items().T if by_item else self.logits_by_user(hidden)
-        return scores.index_fill(1, torch.zeros(1, dtype=torch.long, device=scores.device), float("-inf"))
+        fused_bytes = 2 * self.item_table.numel() * self.item_table.element_size()  # and its gradient
+        by_item = len(hidden) > self.blueprint.hidden and fused_bytes <= memory
+        return Factors((hidden,), (self.fused_items(),), None) if by_item else self.factors_by_user(hidden)
 
-    def logits_by_user(self, hidden: Tensor) -> Tensor:
-        """Scores without projecting the catalogue, <h, P e + b> = <P'h, e> + <h, b>; (G, C) -> (G, N + 1)."""
+    def factors_by_user(self, hidden: Tensor) -> Factors:
+        """Without projecting the catalogue: <h, P e + b> = <P'h, e> + <h, b>, the biases as one factor of their own."""
         weights: Tensor = self.fusion()  # (N + 1, M' + 1)
-        scores = weights[:, 0] * (hidden @ self.item_table.T)
-        for column, name in enumerate(self.blueprint.score_modalities, start=1):
-            modality = self.item_input.part(name)
-            projected = hidden @ modality.projection.weight  # (G, D)
-            content = projected @ modality.embedding.T + (hidden @ modality.projection.bias).unsqueeze(1)
-            scores = scores + weights[:, column] * content
-        return scores
+        parts = [self.item_input.part(name) for name in self.blueprint.score_modalities]
+        users: list[Tensor] = [hidden]
+        items: list[Tensor] = [self.item_table]
+        for part in parts:
+            users.append(hidden @ part.projection.weight)  # (G, D)
+            items.append(part.embedding)
+        if parts:
+            users.append(hidden @ torch.stack([part.projection.bias for part in parts], dim=1))  # (G, M')
+            items.append(weights[:, 1:])
+            weights = torch.cat([weights, torch.ones_like(weights[:, :1])], dim=1)
+        return Factors(tuple(users), tuple(items), weights)
 
     def fused_items(self) -> Tensor:
         """W_i = w_i0 g_i + sum_m w_im (P_m e_im + b_m), (N + 1, C): `hidden @ W.T` equals `logits(hidden)`."""

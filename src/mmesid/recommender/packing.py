@@ -2,14 +2,8 @@
 
 A row is  [prompt | items of window 1 | response copies of window 1 | items of window 2 | ...].  With I prompt tokens,
 item j (from 1) of a window stands at position I + j - 1, and response token r of a target that sees t items at
-I + t + r. A query may see a key if the key is
-
-- a prompt token at or before the query's position,
-- an item of the query's window, among the first t items the query may see,
-- a token of the query's own response copy, at or before the query.
-
-So each target sees exactly what it would see alone in a row of its own, at the same positions, and logits and gradients
-equal the one-prefix-at-a-time run. Padding sees itself, else its softmax would be NaN.
+I + t + r. What a token may see is said in `attention`: each target sees exactly what it would see alone in a row of
+its own, at the same positions, so logits and gradients equal the one-prefix-at-a-time run.
 """
 
 from collections.abc import Sequence
@@ -23,7 +17,7 @@ from torch import Tensor
 from mmesid.recommender.prompt import Prompt
 from mmesid.recommender.windows import Window
 
-_PADDING = -1
+PADDING = -1
 
 
 class PackedBatch(NamedTuple):
@@ -70,44 +64,29 @@ def first_fit(windows: Sequence[Window], prompt: Prompt, row_tokens: int) -> lis
 
 
 def pack(windows: Sequence[Window], prompt: Prompt, row_tokens: int) -> PackedBatch:
-    """Pack windows into rows and pad the rows to the longest.
-
-    Targets come out grouped by row, and in each row in the order of `order_of_windows`.
-    """
+    """First-fit windows into rows, and the rows into a batch; targets come out in the order of `order_of_windows`."""
     assignment = first_fit(windows, prompt, row_tokens)
-    rows = [_row([windows[window] for window in row], prompt) for row in assignment]
-    width = max(row.shape[1] for row in rows)
+    return pack_rows([[windows[window] for window in row] for row in assignment], prompt)
+
+
+def pack_rows(rows: Sequence[Sequence[Window]], prompt: Prompt) -> PackedBatch:
+    """Lay each row's windows out and pad the rows to the longest; targets come out row by row, window by window."""
+    laid_out = [_row(row, prompt) for row in rows]
+    width = max(row.shape[1] for row in laid_out)
     grid = np.zeros((6, len(rows), width), dtype=np.int64)
-    grid[3] = _PADDING
-    readout, labels = [], []
-    for number, (row, members) in enumerate(zip(rows, assignment, strict=True)):
+    grid[3] = PADDING
+    readout = []
+    for number, row in enumerate(laid_out):
         grid[:, number, : row.shape[1]] = row
         last = np.flatnonzero(np.diff(row[5], append=0) * (row[5] > 0))  # where a response copy ends
         readout.append(np.stack([np.full(len(last), number), last]))
-        labels += [windows[window].labels for window in members]
-    targets = np.concatenate([*readout], axis=1)
-    return PackedBatch(*map(torch.from_numpy, (*grid, *targets, np.concatenate(labels))))
+    labels = np.concatenate([window.labels for row in rows for window in row])
+    return PackedBatch(*map(torch.from_numpy, (*grid, *np.concatenate(readout, axis=1), labels)))
 
 
 def order_of_windows(windows: Sequence[Window], prompt: Prompt, row_tokens: int) -> NDArray[np.int64]:
     """In which order `pack` lays out the windows, (len(windows),): where each target of the batch comes from."""
     return np.array([window for row in first_fit(windows, prompt, row_tokens) for window in row], dtype=np.int64)
-
-
-def attention_mask(batch: PackedBatch, dtype: torch.dtype) -> Tensor:
-    """Additive mask, 0 where a query may see a key and the lowest finite number elsewhere, (B, 1, S, S)."""
-    query = [tensor.unsqueeze(2) for tensor in (batch.positions, batch.window, batch.visible, batch.copy)]
-    key = [tensor.unsqueeze(1) for tensor in (batch.positions, batch.window, batch.visible, batch.copy)]
-    q_position, q_window, q_visible, q_copy = query
-    k_position, k_window, k_visible, k_copy = key
-    earlier = k_position <= q_position
-    prompt = (k_window == 0) & earlier
-    item = (k_window > 0) & (k_copy == 0) & (k_window == q_window) & (k_visible <= q_visible)
-    response = (k_copy > 0) & (k_copy == q_copy) & earlier
-    itself = torch.eye(batch.positions.shape[1], dtype=torch.bool, device=batch.positions.device)
-    allowed = (prompt | item | response) & (q_window != _PADDING) | itself
-    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-    return mask.masked_fill_(~allowed, torch.finfo(dtype).min).unsqueeze(1)
 
 
 def _row(windows: Sequence[Window], prompt: Prompt) -> NDArray[np.int64]:

@@ -1,32 +1,36 @@
 """Fine-tuning: packed rows, a fixed number of targets per optimizer step, best checkpoint by validation nDCG@10.
 
 Step s of epoch e draws its windows and its dropout from (seed, e, s) alone, so a resumed run equals an undisturbed one.
+Several processes share each step's rows and the validation's users; the state holds whole tensors, so that a run
+continues on another number of processes.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from accelerate import Accelerator
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmesid.artifacts import History, Sequences
 from mmesid.config import Finetune
 from mmesid.evaluation.metrics import summarize
 from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.recommender.adapter import ADAPTERS, trainable
-from mmesid.recommender.inference import rank
+from mmesid.recommender.loss import NegativeSampler, Objective
 from mmesid.recommender.model import Recommender
-from mmesid.recommender.packing import pack
+from mmesid.recommender.optimizer import adamw, set_learning_rate
+from mmesid.recommender.packing import pack_rows
+from mmesid.recommender.parallel import like, prepare, rank_shared, whole
+from mmesid.recommender.planning import MicroBatch, deal, plan_epoch
 from mmesid.recommender.windows import Window, training_windows
 
 Log = Callable[[dict[str, float], int], None]
-_VALIDATION_BATCH = 256
 _METRIC = "ndcg_at_10"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class TrainerState(NamedTuple):
@@ -51,20 +55,29 @@ class Trainer:
         model: as `building.build` made it, on its device; the adapter is added here.
         sequences: users and items.
         settings: the `finetune` section.
-        seed: of windows, order and dropout.
+        seed: of windows, order, negatives and dropout.
         log: called with the training loss every ten steps and the validation metrics every epoch.
+        accelerator: the processes that share the work, and the precision; by default this process alone.
     """
 
-    def __init__(self, model: Recommender, sequences: Sequences, settings: Finetune, seed: int, log: Log) -> None:
+    def __init__(
+        self,
+        model: Recommender,
+        sequences: Sequences,
+        settings: Finetune,
+        seed: int,
+        log: Log,
+        accelerator: Accelerator | None = None,
+    ) -> None:
         torch.manual_seed(seed)
-        ADAPTERS[settings.adapter](model, settings)
-        model.blueprint = replace(model.blueprint, adapter=settings.adapter, history_length=settings.history_length)
+        self.accelerator = accelerator or Accelerator(cpu=model.item_table.device.type == "cpu")
+        _adapt(model, settings)
         model.input_dropout.p, model.output_dropout.p = settings.input_dropout, settings.output_dropout
-        model.to(model.item_table.device)
         self.model, self.settings, self.seed, self.log = model, settings, seed, log
         self.windows = training_windows(sequences.train(), settings.history_length)
+        self.wrapped, self.optimizer = prepare(model, settings, self.accelerator, adamw)
         self.parameters = trainable(model)
-        self.optimizer = torch.optim.AdamW(_groups(self.parameters, settings))
+        self.sampler = NegativeSampler(sequences.train_frequency(), settings.negatives)
         chosen = np.flatnonzero(checkpoint_users(sequences.user_ids))
         self.valid_histories = [sequences.history("valid")[user] for user in chosen]
         self.valid_targets = sequences.target("valid")[chosen]
@@ -75,7 +88,7 @@ class Trainer:
         """Train to the end or to early stopping and leave the best weights in the model.
 
         Args:
-            save: called with the whole state every `checkpoint_steps` steps and after every epoch.
+            save: called in every process with the whole state, every `checkpoint_steps` steps and after every epoch.
         """
         while self.state.epoch < self.settings.epochs and self.state.stale < self.settings.patience:
             self._epoch(save)
@@ -89,12 +102,12 @@ class Trainer:
         """Continue from a saved state; raises KeyError where it is of another model."""
         self.state = state
         self._load("model.")
-        moments = {name: state.tensors[f"optimizer.{name}"] for name in _moment_names(self.parameters)}
         for name, parameter in self.parameters.items():
+            moments = {moment: state.tensors[f"optimizer.{name}.{moment}"] for moment in _MOMENTS}
             self.optimizer.state[parameter] = {
-                "step": moments[f"{name}.step"].clone(),
-                "exp_avg": moments[f"{name}.exp_avg"].to(parameter),
-                "exp_avg_sq": moments[f"{name}.exp_avg_sq"].to(parameter),
+                "step": moments["step"].clone().to(parameter.device),
+                "exp_avg": like(moments["exp_avg"], parameter),
+                "exp_avg_sq": like(moments["exp_avg_sq"], parameter),
             }
 
     def _epoch(self, save: Save) -> None:
@@ -108,37 +121,49 @@ class Trainer:
             if self.state.total % self.settings.checkpoint_steps == 0:
                 save(self._snapshot())
 
-    def _step(self, windows: Sequence[Window]) -> float:
-        torch.manual_seed((self.seed * 1_000_003 + self.state.total) % 2**63)
-        self._set_learning_rate()
-        batch = pack(windows, self.model.blueprint.prompt, self.settings.row_tokens).to(self.model.item_table.device)
-        loss = F.cross_entropy(self.model.logits(self.model.represent(batch)), batch.labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+    def _step(self, windows: Sequence[Window]) -> Tensor:
+        """One optimizer step; the mean loss of this process's share, times the number of processes."""
+        worker, processes = self.accelerator.process_index, self.accelerator.num_processes
+        total = self.settings.epochs * self.steps_per_epoch
+        set_learning_rate(self.optimizer, self.state.total, total, self.settings.warmup_steps)
+        torch.manual_seed((self.seed * 1_000_003 + self.state.total + worker * 7_368_787) % 2**63)
+        limits = self.settings.row_tokens, self.settings.batch_tokens
+        batches = deal(windows, self.model.blueprint.prompt, *limits, processes)[worker]
+        scale = processes / sum(len(window.labels) for window in windows)
+        loss = torch.zeros((), device=self.model.item_table.device)
+        for batch in batches:
+            last = batch is batches[-1]
+            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                part = self._loss(batch) * scale
+                self.accelerator.backward(part)
+            loss += part.detach()
+        self.accelerator.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
-        return loss.item()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss
 
-    def _set_learning_rate(self) -> None:
-        total = self.steps_per_epoch * self.settings.epochs
-        factor = learning_rate_factor(self.state.total, total, self.settings.warmup_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
+    def _loss(self, batch: MicroBatch) -> Tensor:
+        packed = pack_rows(batch.rows, self.model.blueprint.prompt).to(self.model.item_table.device)
+        seed = (self.seed, self.state.total)
+        negatives = self.sampler.draw(seed, packed.labels.device) if self.settings.loss == "sampled" else None
+        loss: Tensor = self.wrapped(packed, Objective(self.settings.loss_memory * 2**20, negatives))
+        return loss * float(batch.counts)
 
-    def _report(self, loss: float) -> None:
+    def _report(self, loss: Tensor) -> None:
         done = self.state.total / (self.steps_per_epoch * self.settings.epochs)
         targets = float(self.state.total * self.settings.targets_per_step)
-        self.log({"loss": loss, "progress": min(1.0, done), "targets": targets}, self.state.total)
-        self.state.history.append({"step": self.state.total, "loss": loss})
+        mean = self.accelerator.reduce(loss, "mean").item()
+        self.log({"loss": mean, "progress": min(1.0, done), "targets": targets}, self.state.total)
+        self.state.history.append({"step": self.state.total, "loss": mean})
 
     def _validate(self) -> None:
-        ranks = rank(self.model, self.valid_histories, self.valid_targets, True, _VALIDATION_BATCH)
+        ranks = rank_shared(self.model, self.valid_histories, self.valid_targets, self.accelerator)
         metrics = {f"valid_{name}": value for name, value in summarize(ranks).items()}
         self.log(metrics, self.state.total)
         self.state.history.append({"step": self.state.total, "epoch": self.state.epoch + 1, **metrics})
         score = metrics[f"valid_{_METRIC}"]
         better = score > self.state.best
-        tensors = {f"best.{name}": p.detach().clone() for name, p in self.parameters.items()} if better else {}
+        tensors = {f"best.{name}": whole(p).clone() for name, p in self.parameters.items()} if better else {}
         self.state = self.state._replace(
             epoch=self.state.epoch + 1,
             step=0,
@@ -148,11 +173,10 @@ class Trainer:
         )
 
     def _snapshot(self) -> TrainerState:
-        tensors = {f"model.{name}": parameter.detach() for name, parameter in self.parameters.items()}
+        tensors = {f"model.{name}": whole(parameter) for name, parameter in self.parameters.items()}
         for name, parameter in self.parameters.items():
             state = self.optimizer.state[parameter]
-            for moment in ("step", "exp_avg", "exp_avg_sq"):
-                tensors[f"optimizer.{name}.{moment}"] = torch.as_tensor(state[moment])
+            tensors.update({f"optimizer.{name}.{moment}": whole(state[moment]) for moment in _MOMENTS})
         return self.state._replace(tensors={**self._kept("best."), **tensors})
 
     def _kept(self, prefix: str) -> dict[str, Tensor]:
@@ -161,44 +185,20 @@ class Trainer:
     def _load(self, prefix: str) -> None:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(self.state.tensors[prefix + name])
+                parameter.copy_(like(self.state.tensors[prefix + name], parameter))
 
 
-def plan_epoch(windows: Sequence[Window], settings: Finetune, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Which windows each optimizer step takes: shuffled, whole, about `targets_per_step` targets a step.
-
-    Args:
-        windows: all training windows.
-        settings: `targets_per_step` and the cap `max_targets_per_epoch`.
-        seed: with `epoch` it fixes the order.
-        epoch: from 0.
-    """
-    order = np.random.default_rng((seed, epoch)).permutation(len(windows))
-    ends = np.cumsum([len(windows[window].labels) for window in order])
-    if settings.max_targets_per_epoch is not None:
-        order = order[: int(np.searchsorted(ends, settings.max_targets_per_epoch)) + 1]
-    steps = (ends[: len(order)] - 1) // settings.targets_per_step
-    return list(np.split(order, np.flatnonzero(np.diff(steps)) + 1))
+def finetuned(model: Recommender, settings: Finetune, state: TrainerState) -> Recommender:
+    """A recommender as `building.build` made it, with the best weights of a run on another copy of it."""
+    _adapt(model, settings)
+    with torch.no_grad():
+        for name, parameter in trainable(model).items():
+            parameter.copy_(state.tensors[f"best.{name}"])
+    return model.eval()
 
 
-def learning_rate_factor(step: int, total: int, warmup: int) -> float:
-    """Linear warm-up, then cosine to zero, in [0, 1]."""
-    warmup = min(warmup, total // 4)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
-
-
-def _groups(parameters: dict[str, torch.nn.Parameter], settings: Finetune) -> Iterator[dict[str, object]]:
-    """AdamW groups: tables with their own rate and no decay, matrices with decay, vectors without."""
-    tables = [p for name, p in parameters.items() if name.endswith(("item_table", "code_table"))]
-    rest = [p for name, p in parameters.items() if not name.endswith(("item_table", "code_table"))]
-    matrices = [p for p in rest if p.ndim > 1]
-    vectors = [p for p in rest if p.ndim <= 1]
-    yield {"params": tables, "peak": settings.table_learning_rate, "lr": 0.0, "weight_decay": 0.0}
-    yield {"params": matrices, "peak": settings.learning_rate, "lr": 0.0, "weight_decay": settings.weight_decay}
-    yield {"params": vectors, "peak": settings.learning_rate, "lr": 0.0, "weight_decay": 0.0}
-
-
-def _moment_names(parameters: dict[str, torch.nn.Parameter]) -> list[str]:
-    return [f"{name}.{moment}" for name in parameters for moment in ("step", "exp_avg", "exp_avg_sq")]
+def _adapt(model: Recommender, settings: Finetune) -> None:
+    device = model.item_table.device
+    ADAPTERS[settings.adapter](model, settings)
+    model.blueprint = replace(model.blueprint, adapter=settings.adapter, history_length=settings.history_length)
+    model.to(device)

@@ -32,8 +32,22 @@ def main(run: Run) -> None:
     with _explained(f"{stage}@{sys.argv[1]}"):
         config = configuration.load(sys.argv[1])
         store = Store(config.dataset)
-        with tracking.stage_run(stage, config) as log:
+        with tracking.stage_run(stage, config) if _first() else tracking.silent_run(stage) as log:
             run(config, store, log)
+
+
+def main_spread(run: Run) -> None:
+    """`main` in `MMESID_PROCESSES` processes of this machine, which torchrun starts; the first one logs.
+
+    A process that was started by a launcher (it has a `RANK`) is one of them and starts no others.
+    """
+    processes = os.environ.get("MMESID_PROCESSES", "1")
+    if not processes.isdigit() or int(processes) < 1:
+        sys.exit(f"MMESID_PROCESSES must be a number of processes, at least 1; it is {processes!r}")
+    if int(processes) > 1 and "RANK" not in os.environ and len(sys.argv) == 2:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
+        os.execv(sys.executable, [*launcher, "-m", f"mmesid.stages.{Path(sys.argv[0]).stem}", sys.argv[1]])
+    main(run)
 
 
 def main_all(run: Callable[[Sequence[Config]], None]) -> None:
@@ -44,6 +58,11 @@ def main_all(run: Callable[[Sequence[Config]], None]) -> None:
     with _explained(stage):
         run([configuration.load(name) for name in configuration.datasets()])
         tracking.close_execution()
+
+
+def _first() -> bool:
+    """Whether this process is the only one of its stage, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager

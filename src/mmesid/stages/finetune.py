@@ -6,30 +6,39 @@ from pathlib import Path
 from mmesid import artifacts
 from mmesid.artifacts import Store
 from mmesid.config import Config
-from mmesid.recommender import adapter, loading, training
-from mmesid.stages.entry import device, main
+from mmesid.recommender import adapter, loading, parallel, training
+from mmesid.stages.entry import device, main_spread
 from mmesid.tracking import StageRun
 
 
 def run(config: Config, store: Store, log: StageRun) -> None:
-    """See `dvc.yaml`; writes the adapter, the recommender's tensors and the training curves."""
+    """See `dvc.yaml`; writes the adapter, the recommender's tensors and the training curves.
+
+    In several processes (`MMESID_PROCESSES`) all train, and the first one writes.
+    """
     settings = config.finetune
+    accelerator = parallel.make_accelerator(device(), settings)
     sequences = artifacts.load_prepared(store).sequences
-    model = loading.load_initial(store.folder("init_codes"), device())
-    trainer = training.Trainer(model, sequences, settings, config.seed, log)
+    model = loading.load_initial(store.folder("init_codes"), str(accelerator.device))
+    trainer = training.Trainer(model, sequences, settings, config.seed, log, accelerator)
     fingerprint = _fingerprint(config, store)
     _resume(trainer, store, fingerprint)
 
     def save(state: training.TrainerState) -> None:
         note = {**state._asdict(), "tensors": None, "fingerprint": fingerprint}
-        artifacts.save_trainer(store, state.tensors, note)
+        if accelerator.is_main_process:
+            artifacts.save_trainer(store, state.tensors, note)
 
     history = trainer.fit(save)
-    loading.save_finetuned(store.folder("finetune"), model, adapter.lora_settings(settings))
-    artifacts.save_history(store, "finetune", history)
-    artifacts.drop_trainer(store)
-    for name in ("adapter.safetensors", "adapter.json", "recommender.json"):
-        log.artifact(store.folder("finetune") / name)
+    if accelerator.is_main_process:
+        if accelerator.is_fsdp2:  # the model is spread over the processes: put its best weights into a whole one
+            model = training.finetuned(loading.load_initial(store.folder("init_codes"), "cpu"), settings, trainer.state)
+        loading.save_finetuned(store.folder("finetune"), model, adapter.lora_settings(settings))
+        artifacts.save_history(store, "finetune", history)
+        artifacts.drop_trainer(store)
+        for name in ("adapter.safetensors", "adapter.json", "recommender.json"):
+            log.artifact(store.folder("finetune") / name)
+    accelerator.end_training()
 
 
 def _resume(trainer: training.Trainer, store: Store, fingerprint: str) -> None:
@@ -53,4 +62,4 @@ def _fingerprint(config: Config, store: Store) -> str:
 
 
 if __name__ == "__main__":
-    main(run)
+    main_spread(run)

@@ -5,7 +5,7 @@ seconds (`sending.py`), so that logging is live and neither slows nor fails a tr
 down has missed stays pending, and the next stage or `mmesid log` sends it.
 """
 
-from mmesid.tracking.run import StageRun, execution, provenance, stage_run
+from mmesid.tracking.run import StageRun, execution, provenance, silent_run, stage_run
 from mmesid.tracking.sending import client, close_execution, experiment_id, runs_for, send_pending, tracking_uri
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "provenance",
     "runs_for",
     "send_pending",
+    "silent_run",
     "stage_run",
     "tracking_uri",
 ]

@@ -24,13 +24,14 @@ SHOWN_ONLY = ("progress", "targets")  # feed the progress bar, and are no result
 class StageRun:
     """What a stage logs to: `log(metrics, step)` while it runs, and parameters, artifacts and final metrics."""
 
-    def __init__(self, stage: str, journal: Journal | None) -> None:
+    def __init__(self, stage: str, journal: Journal | None, shown: bool = True) -> None:
         self._journal = journal
-        self._progress = Progress(stage)
+        self._progress = Progress(stage) if shown else None
 
     def __call__(self, metrics: Mapping[str, float], step: int) -> None:
         """Metrics of a step. The keys "progress" (0..1) and "targets" only move the progress bar."""
-        self._progress.update(metrics)
+        if self._progress is not None:
+            self._progress.update(metrics)
         results = {name: float(value) for name, value in metrics.items() if name not in SHOWN_ONLY}
         if results:
             self._append({"metrics": results, "step": int(step)})
@@ -52,7 +53,8 @@ class StageRun:
 
     def close(self, status: str, error: str | None = None) -> None:
         """End the run: FINISHED, FAILED or KILLED."""
-        self._progress.close()
+        if self._progress is not None:
+            self._progress.close()
         self._append({"end": status, "error": error})
 
     def _append(self, entry: Entry) -> None:
@@ -93,6 +95,12 @@ def stage_run(stage: str, config: "Config", root: Path = Path()) -> Iterator[Sta
         _finish(sender)
         if journal is not None:
             journal.close()
+
+
+@contextlib.contextmanager
+def silent_run(stage: str) -> Iterator[StageRun]:
+    """A run that nobody sees: of a process whose results another one reports."""
+    yield StageRun(stage, None, shown=False)
 
 
 def execution() -> str:

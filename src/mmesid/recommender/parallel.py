@@ -1,0 +1,100 @@
+"""Several processes around one recommender: who wraps it, who ranks whom, and tensors that are spread over processes.
+
+`accelerate` runs the processes; DDP copies the model into each, FSDP2 spreads it over them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn import Module, Parameter
+
+from mmesid.config import Finetune
+from mmesid.recommender.adapter import trainable
+from mmesid.recommender.inference import rank
+from mmesid.recommender.model import Recommender
+
+_VALIDATION_BATCH = 256  # users
+# Called beside forward; they too need the parameters.
+_FORWARD_METHODS = ("represent", "prompt_cache", "fused_items", "item_vectors")
+
+MakeOptimizer = Callable[[Mapping[str, Parameter], Finetune], torch.optim.Optimizer]
+
+
+def make_accelerator(device: str, settings: Finetune) -> Accelerator:
+    """The processes that this one belongs to (by the launcher's environment), how they share, and the precision.
+
+    Args:
+        device: cpu or cuda.
+        settings: `precision` and `sharding`.
+    """
+    from accelerate import FullyShardedDataParallelPlugin, PartialState
+
+    cpu = device == "cpu"
+    plugin = None
+    if settings.sharding == "full" and PartialState(cpu=cpu).num_processes > 1:
+        plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy=_is_decoder_layer)
+    precision = {"float32": "no", "bfloat16": "bf16"}[settings.precision]
+    return Accelerator(cpu=cpu, mixed_precision=precision, fsdp_plugin=plugin)
+
+
+def prepare(
+    model: Recommender, settings: Finetune, accelerator: Accelerator, make_optimizer: MakeOptimizer
+) -> tuple[Module, torch.optim.Optimizer]:
+    """Choose the attention and the compiler's part, spread the model, and build its optimizer.
+
+    Returns:
+        What to call for the loss, and the optimizer over the trainable parameters.
+    """
+    backbone: Any = model.backbone
+    if settings.gradient_checkpointing:
+        backbone.gradient_checkpointing_enable({"use_reentrant": False})
+    flex = settings.attention == "flex" or (settings.attention == "auto" and model.item_table.is_cuda)
+    model.attention = "flex" if flex else "sdpa"
+    backbone.set_attn_implementation("flex_attention" if flex else "sdpa")
+    if settings.compile:
+        backbone.compile(dynamic=True)
+    wrapped, optimizer = accelerator.prepare(model, make_optimizer(trainable(model), settings))
+    if accelerator.is_fsdp2:
+        from torch.distributed.fsdp import register_fsdp_forward_method
+
+        for name in _FORWARD_METHODS:
+            register_fsdp_forward_method(wrapped, name)
+    return wrapped, optimizer
+
+
+def rank_shared(
+    model: Recommender, histories: Sequence[NDArray[np.int64]], targets: NDArray[np.int64], accelerator: Accelerator
+) -> NDArray[np.int64]:
+    """Rank of each user's target, (B,): every process ranks its users, every user once, and all get all ranks."""
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    ranks = rank(model, histories[mine], targets[mine], True, _VALIDATION_BATCH)
+    found = np.empty(len(targets), dtype=np.int64)
+    for process, part in enumerate(gather_object([ranks])):
+        found[process :: accelerator.num_processes] = part
+    return found
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may be spread over processes, as one; every process must ask for it."""
+    tensor = torch.as_tensor(tensor).detach()
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """A whole tensor, placed and spread as `parameter` is."""
+    moved = tensor.to(device=parameter.device, dtype=parameter.dtype, copy=True)
+    if not isinstance(parameter, DTensor):
+        return moved
+    return distribute_tensor(moved, parameter.device_mesh, parameter.placements)
+
+
+def _is_decoder_layer(module: Module, recurse: bool, **kwargs: Any) -> bool:
+    """The unit that FSDP gathers at a time; everything around the layers is gathered together."""
+    return recurse or type(module).__name__.endswith("DecoderLayer")

@@ -1,0 +1,97 @@
+"""A recommender of a few thousand weights around a Llama with grouped queries, and users of every length."""
+
+import numpy as np
+import torch
+
+from mmesid.artifacts import Embedding, SemanticIds, Sequences
+from mmesid.config import Finetune, InitCodes, load
+from mmesid.recommender.backbone import Backbone
+from mmesid.recommender.building import build
+from mmesid.recommender.model import Recommender
+
+N_ITEMS = 40
+WIDTHS = {"collaborative": 6, "text": 10, "image": 8}
+
+
+class WordTokenizer:
+    """Splits at spaces; enough of a tokenizer for a prompt."""
+
+    chat_template = None
+    bos_token = None
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": [1 + sum(word.encode()) % 90 for word in text.split()] or [2]}
+
+
+def init_settings() -> InitCodes:
+    return load("sample").init_codes.model_copy(
+        update={"input_hidden": 24, "score_modalities": ["text", "image"], "item_table_std": 0.5}
+    )
+
+
+def finetune_settings() -> Finetune:
+    return load("sample").finetune.model_copy(
+        update={
+            "rank": 4,
+            "alpha": 8,
+            "history_length": 8,
+            "row_tokens": 48,
+            "targets_per_step": 32,
+            "epochs": 2,
+            "warmup_steps": 2,
+            "adapter_dropout": 0.0,
+            "input_dropout": 0.0,
+            "output_dropout": 0.0,
+        }
+    )
+
+
+def embeddings() -> dict[str, Embedding]:
+    draw = np.random.default_rng(0)
+    found = {}
+    for modality, width in WIDTHS.items():
+        present = draw.random(N_ITEMS + 1) > (0.0 if modality == "collaborative" else 0.2)
+        present[0] = False
+        matrix = draw.standard_normal((N_ITEMS + 1, width)).astype(np.float32) * present[:, None]
+        found[modality] = Embedding(matrix, present)
+    return found
+
+
+def semantic_ids(embeddings: dict[str, Embedding]) -> SemanticIds:
+    draw = np.random.default_rng(1)
+    codes = {m: draw.integers(0, 5, (N_ITEMS + 1, 3)) * e.present[:, None] for m, e in embeddings.items()}
+    books = {m: draw.standard_normal((3, 5, 4)).astype(np.float32) for m in embeddings}
+    return SemanticIds(codes, books, {m: e.present for m, e in embeddings.items()})
+
+
+def sequences() -> Sequences:
+    draw = np.random.default_rng(2)
+    lengths = [3, 4, 5, 6, 9, 11, 14, 23, 31, *draw.integers(3, 12, 30).tolist()]
+    items = [draw.integers(1, N_ITEMS + 1, length) for length in lengths]
+    return Sequences([f"user-{user}" for user in range(len(items))], items, N_ITEMS)
+
+
+def tiny_model(
+    embeddings: dict[str, Embedding], ids: SemanticIds, sequences: Sequences, settings: InitCodes
+) -> Recommender:
+    """The recommender before fine-tuning."""
+    from transformers import LlamaConfig, LlamaModel
+
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=100,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+    )
+    backbone = Backbone(LlamaModel(config), WordTokenizer(), "tiny", None)
+    return build(backbone, embeddings, ids, sequences.train_frequency(), settings, seed=4)
+
+
+def usual_model() -> Recommender:
+    """The recommender of all the functions above, the same in every process."""
+    items = embeddings()
+    return tiny_model(items, semantic_ids(items), sequences(), init_settings())
