@@ -132,8 +132,15 @@ def test_codebooks_are_at_most_a_quarter_of_the_items(items: int, codes: int | N
 
 
 def test_large_sets_get_a_cap_on_targets() -> None:
-    assert suggest(_inspection(5000, 150_000, 10_000))["finetune"] == {}
-    assert suggest(_inspection(5000, 990_000, 6_000))["finetune"] == {"max_targets_per_epoch": 200_000}
+    small, large = suggest(_inspection(5000, 150_000, 10_000)), suggest(_inspection(50_000, 990_000, 6_000))
+    assert (small["encode_collaborative"], small["finetune"]) == ({}, {})
+    assert large["encode_collaborative"] == {"epochs": 8}
+    assert large["finetune"] == {"max_targets_per_epoch": 200_000}
+
+
+def test_dense_sets_get_less_dropout() -> None:
+    assert suggest(_inspection(1000, 99_999, 6_000))["encode_collaborative"] == {}
+    assert suggest(_inspection(1000, 100_000, 6_000))["encode_collaborative"] == {"dropout": 0.2}
 
 
 def test_faults_are_counted_in_warnings(folder: Path) -> None:
