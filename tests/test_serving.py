@@ -8,7 +8,7 @@ import pytest
 from mmesid import config, serving
 from mmesid.artifacts import load_prepared
 from mmesid.errors import RequestError
-from mmesid.recommender import inference, loading
+from mmesid.recommender import loading
 from mmesid.serving import Service
 from tests import tiny_world
 from tests.tiny_world import DATASET, N_ITEMS
@@ -41,7 +41,7 @@ def test_the_service_scores_as_the_pipeline_does(root: Path, service: Service) -
     store = tiny_world.Store(DATASET, root)
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
     history = np.array([3, 9, 4])
-    expected = inference.recommend(model, [history], 5)
+    expected = Scorer(model).recommend([history], 5)
     (answer,) = service.recommend([["item-3", "item-9", "item-4"]], 5)
     assert ids(answer) == [f"item-{number}" for number in expected.items[0]]
     np.testing.assert_allclose([item.score for item in answer.items], expected.scores[0], rtol=1e-6)
@@ -84,7 +84,7 @@ def test_unknown_items_are_left_out_with_a_note(service: Service) -> None:
 
 
 def test_only_the_last_items_of_a_long_history_count(service: Service) -> None:
-    length = service.model.blueprint.history_length
+    length = service.scorer.model.blueprint.history_length
     tail = [f"item-{1 + number % 20}" for number in range(length)]
     (long,) = service.recommend([["item-40"] * 30 + tail], 5)
     (short,) = service.recommend([tail], 6)
@@ -124,7 +124,7 @@ def test_a_request_without_an_answer_says_why(service: Service, histories: list,
 def test_ranks_on_the_own_catalogue_are_the_evaluations(root: Path, service: Service) -> None:
     prepared = load_prepared(tiny_world.Store(DATASET, root))
     histories, targets = prepared.sequences.history("valid"), prepared.sequences.target("valid")
-    expected = inference.rank(service.model, histories, targets, True, 256)
+    expected = Scorer(service.scorer.model).rank(histories, targets, True, 256)
     found = service.rank(prepared.items["item_id"].to_list(), histories, targets, True)
     np.testing.assert_array_equal(found, expected)
 

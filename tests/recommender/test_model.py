@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmesid.recommender import building, inference
+from mmesid.recommender import building
+from mmesid.recommender.inference import Scorer
 from mmesid.recommender.loss import scores
 from mmesid.recommender.model import Blueprint
 from mmesid.recommender.packing import pack
@@ -15,7 +16,7 @@ from . import reference
 
 
 def _scores(model, histories):
-    return torch.cat([scores for _, scores in inference.score_batches(model, histories, 7)])
+    return torch.cat([scores for _, scores in Scorer(model).batches(histories, 7)])
 
 
 def test_fusion_weights_sum_to_one_and_skip_absent_modalities(model, embeddings):
@@ -92,13 +93,13 @@ def test_batched_inference_equals_one_user_at_a_time(model, sequences):
     with torch.inference_mode():
         alone = torch.stack([reference.represent_prefix(model, history) for history in histories])
         wanted = reference.logits(model, alone)[:, 1:].topk(5).indices + 1
-    found = inference.recommend(model, histories, 5, exclude_history=False)
+    found = Scorer(model).recommend(histories, 5, exclude_history=False)
     assert np.array_equal(found.items, wanted.numpy())
 
 
 def test_recommendations_leave_out_the_history(model, sequences):
     histories = sequences.history("test")
-    found = inference.recommend(model, histories, 6)
+    found = Scorer(model).recommend(histories, 6)
     for history, items, values in zip(histories, found.items, found.scores, strict=True):
         assert not set(items[np.isfinite(values)]) & set(history)
         assert (np.diff(values[np.isfinite(values)]) <= 0).all()

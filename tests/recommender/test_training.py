@@ -9,8 +9,9 @@ import torch
 from accelerate.state import AcceleratorState
 
 from mmesid.artifacts import Sequences
-from mmesid.recommender import inference, parallel
+from mmesid.recommender import parallel
 from mmesid.recommender.adapter import ADAPTERS
+from mmesid.recommender.inference import Scorer
 from mmesid.recommender.optimizer import learning_rate_factor
 from mmesid.recommender.planning import plan_epoch
 from mmesid.recommender.training import Trainer
@@ -51,7 +52,7 @@ def test_a_planted_pattern_is_found(adapter, model, ring, finetune_settings):
     )
     trainer = _fresh(model, ring, settings)
     history = trainer.fit(lambda state: None)
-    ranks = inference.rank(model, ring.history("test"), ring.target("test"), True, 64)
+    ranks = Scorer(model).rank(ring.history("test"), ring.target("test"), True, 64)
     assert (1 / np.log2(1 + ranks) * (ranks <= 10)).mean() > 0.6
     assert max(row["valid_ndcg_at_10"] for row in history if "epoch" in row) == trainer.state.best
     assert model.blueprint.adapter == adapter
@@ -104,7 +105,7 @@ def test_cheaper_ways_learn_as_well(how, model, ring, finetune_settings):
     accelerator = parallel.make_accelerator("cpu", settings)
     trainer = Trainer(model, ring, settings, 0, _silent, accelerator)
     trainer.fit(lambda state: None)
-    ranks = inference.rank(model, ring.history("test"), ring.target("test"), True, 64)
+    ranks = Scorer(model).rank(ring.history("test"), ring.target("test"), True, 64)
     assert (1 / np.log2(1 + ranks) * (ranks <= 10)).mean() > 0.6
 
 
@@ -112,7 +113,7 @@ def test_the_best_epoch_is_kept(model, sequences, finetune_settings):
     settings = finetune_settings.model_copy(update={"epochs": 4, "patience": 1, "learning_rate": 0.5})
     trainer = _fresh(model, sequences, settings)
     trainer.fit(lambda state: None)
-    ranks = inference.rank(model, trainer.valid_histories, trainer.valid_targets, True, 64)
+    ranks = Scorer(model).rank(trainer.valid_histories, trainer.valid_targets, True, 64)
     assert (1 / np.log2(1 + ranks) * (ranks <= 10)).mean() == pytest.approx(trainer.state.best)
 
 

@@ -17,7 +17,7 @@ from torch.nn import Module, Parameter
 
 from mmesid.config import Finetune
 from mmesid.recommender.adapter import trainable
-from mmesid.recommender.inference import rank
+from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
 
 _VALIDATION_BATCH = 256  # users
@@ -74,7 +74,7 @@ def rank_shared(
 ) -> NDArray[np.int64]:
     """Rank of each user's target, (B,): every process ranks its users, every user once, and all get all ranks."""
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    ranks = rank(model, histories[mine], targets[mine], True, _VALIDATION_BATCH)
+    ranks = Scorer(model).rank(histories[mine], targets[mine], True, _VALIDATION_BATCH)
     found = np.empty(len(targets), dtype=np.int64)
     for process, part in enumerate(gather_object([ranks])):
         found[process :: accelerator.num_processes] = part

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mmesid.errors import RequestError
 from mmesid.evaluation.ranking import rank_targets
-from mmesid.recommender import inference
+from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
 
 BATCH_USERS = 256
@@ -43,7 +43,7 @@ class Service:
     def __init__(
         self, model: Recommender, item_ids: Sequence[str], titles: Sequence[str], exclude_history: bool
     ) -> None:
-        self.model = model
+        self.scorer = Scorer(model)
         self.exclude_history = exclude_history
         self._item_ids, self._titles = list(item_ids), list(titles)
         self._number = {item_id: number for number, item_id in enumerate(item_ids, start=1)}
@@ -67,7 +67,7 @@ class Service:
             return []
         known = [self._known(history, row) for row, history in enumerate(histories)]
         numbers = [numbers for numbers, _ in known]
-        best = inference.recommend(self.model, numbers, k, self.exclude_history, BATCH_USERS)
+        best = self.scorer.recommend(numbers, k, self.exclude_history, BATCH_USERS)
         return [
             self._answer(items, scores, note, k)
             for items, scores, (_, note) in zip(best.items, best.scores, known, strict=True)
@@ -99,10 +99,10 @@ class Service:
         ranks = np.empty(len(targets), dtype=np.int64)
         answerable = np.array([len(history) > 0 for history in translated], dtype=bool)
         columns, unknown = torch.from_numpy(own), torch.from_numpy(own == 0)
-        for users in np.array_split(np.flatnonzero(answerable), -(-int(answerable.sum()) // BATCH_USERS) or 1):
-            for _, scores in inference.score_batches(self.model, [translated[user] for user in users], BATCH_USERS):
-                here = scores.cpu()[:, columns].masked_fill(unknown, -torch.inf)  # (b, N + 1)
-                ranks[users] = _ranks(here, users, histories, targets, exclude_history)
+        users = np.flatnonzero(answerable)
+        for part, scores in self.scorer.batches([translated[user] for user in users], BATCH_USERS):
+            here = scores.cpu()[:, columns].masked_fill(unknown, -torch.inf)  # (b, N + 1)
+            ranks[users[part]] = _ranks(here, users[part], histories, targets, exclude_history)
         silent = np.flatnonzero(~answerable)
         ranks[silent] = _ranks(
             torch.full((len(silent), len(own)), -torch.inf), silent, histories, targets, exclude_history

@@ -12,7 +12,8 @@ from mmesid.config import Config
 from mmesid.evaluation import baselines, summary
 from mmesid.evaluation.collapse import collapse
 from mmesid.evaluation.forgetting import order_kept
-from mmesid.recommender import building, inference, loading
+from mmesid.recommender import building, loading
+from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
 from mmesid.stages.entry import device, main
 from mmesid.tracking import StageRun
@@ -64,7 +65,7 @@ def _ranks(config: Config, store: Store, prepared: Prepared, model: Recommender,
     if law is not None:
         scorers["oracle"] = baselines.oracle(law, prepared.items["item_id"].to_list())
     return {
-        "mme_sid": inference.rank(model, sequences.history(split), sequences.target(split), *options),
+        "mme_sid": Scorer(model).rank(sequences.history(split), sequences.target(split), *options),
         "sasrec": sasrec[sasrec["split"] == split].sort_values("user")["rank"].to_numpy(np.int64),
         **{name: baselines.rank(scorer, sequences, split, *options) for name, scorer in scorers.items()},
     }
@@ -119,7 +120,7 @@ def _examples(config: Config, prepared: Prepared, model: Recommender) -> list[di
     users = sorted(np.random.default_rng(config.seed).choice(len(sequences.items), count, replace=False).tolist())
     histories = [sequences.history("test")[user] for user in users]
     k = min(_EXAMPLE_ITEMS, sequences.n_items)
-    best = inference.recommend(model, histories, k, config.evaluate.exclude_history, config.evaluate.batch_users)
+    best = Scorer(model).recommend(histories, k, config.evaluate.exclude_history, config.evaluate.batch_users)
     return [
         {
             "user_id": sequences.user_ids[user],
