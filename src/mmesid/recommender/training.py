@@ -79,7 +79,8 @@ class Trainer:
         self.parameters = trainable(model)
         self.sampler = NegativeSampler(sequences.train_frequency(), settings.negatives)
         chosen = np.flatnonzero(checkpoint_users(sequences.user_ids))
-        self.valid_histories = [sequences.history("valid")[user] for user in chosen]
+        histories = sequences.history("valid")
+        self.valid_histories = [histories[user] for user in chosen]
         self.valid_targets = sequences.target("valid")[chosen]
         self.steps_per_epoch = len(plan_epoch(self.windows, settings, seed, 0))
         self.state = TrainerState(0, 0, 0, -1.0, 0, [], {})
@@ -114,14 +115,14 @@ class Trainer:
         plan = plan_epoch(self.windows, self.settings, self.seed, self.state.epoch)
         self.model.train()
         for step in range(self.state.step, len(plan)):
-            loss = self._step([self.windows[window] for window in plan[step]])
+            loss = self.step([self.windows[window] for window in plan[step]])
             self.state = self.state._replace(step=step + 1, total=self.state.total + 1)
             if self.state.total % 10 == 0 or step + 1 == len(plan):
                 self._report(loss)
             if self.state.total % self.settings.checkpoint_steps == 0:
                 save(self._snapshot())
 
-    def _step(self, windows: Sequence[Window]) -> Tensor:
+    def step(self, windows: Sequence[Window]) -> Tensor:
         """One optimizer step; the mean loss of this process's share, times the number of processes."""
         worker, processes = self.accelerator.process_index, self.accelerator.num_processes
         total = self.settings.epochs * self.steps_per_epoch
