@@ -19,8 +19,10 @@ ifndef MMESID_EXECUTION
 export MMESID_EXECUTION := make-$(shell date -u +%Y%m%dT%H%M%SZ)-$(shell echo $$PPID)
 endif
 
+BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages  # modules of benchmarks/
+
 .DEFAULT_GOAL := help
-.PHONY: help repro test check static ui lock clean moved
+.PHONY: help repro test check static bench ui lock clean moved
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -44,6 +46,10 @@ static: .venv/.stamp  ## the part of the gate that runs no test
 	ruff format --check
 	ruff check
 	mypy
+
+bench: .venv/.stamp  ## measure speed and memory into docs/performance.md (long); BENCH="evaluate stages" runs only these
+	@set -e; for name in $(or $(BENCH),$(BENCHES)); do echo "bench: $$name"; python -m benchmarks.$$name; done
+	@python -m benchmarks.render
 
 ui: .venv/.stamp  ## MLflow's pages on this machine only; PORT=5000
 	mmesid log

@@ -53,6 +53,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     artifacts.save_json(folder / "examples.json", _examples(config, prepared, model))
     log.summary({name: metrics[name] for name in ("data", *summary.SPLITS, "forgetting", "collapse")})
     log.artifact(folder / "metrics.json")
+    log.artifact(folder / "ranks.parquet")  # of each user, so that runs can be compared user by user
     log.artifact(folder / "spectrum.json")
 
 
@@ -118,7 +119,8 @@ def _examples(config: Config, prepared: Prepared, model: Recommender) -> list[di
     sequences = prepared.sequences
     count = min(_EXAMPLE_USERS, len(sequences.items))
     users = sorted(np.random.default_rng(config.seed).choice(len(sequences.items), count, replace=False).tolist())
-    histories = [sequences.history("test")[user] for user in users]
+    known = sequences.history("test")
+    histories = [known[user] for user in users]
     k = min(_EXAMPLE_ITEMS, sequences.n_items)
     best = Scorer(model).recommend(histories, k, config.evaluate.exclude_history, config.evaluate.batch_users)
     return [
