@@ -6,6 +6,9 @@ UV_VERSION := 0.13.9
 SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Test files are shared among this many processes; TEST_WORKERS=0 runs them in one.
+WORKERS := -n $(or $(TEST_WORKERS),2) --dist loadfile
+
 # No tool calls home.
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1
@@ -37,10 +40,10 @@ else
 endif
 
 test: .venv/.stamp  ## every test, pipeline and flow included (minutes)
-	pytest
+	pytest $(WORKERS)
 
 check: static  ## the gate: format, lint, types, unit tests
-	pytest -m "not pipeline"
+	pytest $(WORKERS) -m "not pipeline"
 
 static: .venv/.stamp  ## the part of the gate that runs no test
 	ruff format --check

@@ -1,4 +1,4 @@
-"""What every test stands on: no tool calls home, nothing is downloaded, two threads; and copies of the project."""
+"""What every test stands on: no tool calls home, nothing is downloaded, few threads; and copies of the project."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ OUTSIDE = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MMESID_EXECUTION", "MM
 
 # Set before any test imports a package: most read their environment only then.
 os.environ.update(QUIET)
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 for name in OUTSIDE:
     os.environ.pop(name, None)
 
@@ -46,6 +46,7 @@ def copy_project(folder: Path) -> Path:
         "Makefile",
         "dvc.yaml",
         "params.yaml",
+        "prefect.yaml",
         "pyproject.toml",
         "requirements.lock",
     ):

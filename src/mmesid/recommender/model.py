@@ -57,6 +57,7 @@ class Blueprint:
 class PromptCache(NamedTuple):
     """Keys and values of the prompt, a pair per layer, each (1, heads, I, head width)."""
 
+    argument: str  # of the backbone, that takes it; older releases of transformers have another name for it
     tokens: int  # I
     layers: list[tuple[Tensor, Tensor]]
 
@@ -122,8 +123,8 @@ class Recommender(nn.Module):
             inputs_embeds=inputs,
             attention_mask=MASKS[self.attention](batch, inputs.dtype, cached),
             position_ids=batch.positions + cached,
-            past_key_values=None if prompt is None else prompt.repeated(len(inputs)),
             use_cache=prompt is not None,
+            **({} if prompt is None else {prompt.argument: prompt.repeated(len(inputs))}),
         ).last_hidden_state  # (B, S, C)
         users: Tensor = self.output_dropout(hidden[batch.rows, batch.columns].to(self.item_table))
         return users
@@ -131,8 +132,9 @@ class Recommender(nn.Module):
     def prompt_cache(self) -> PromptCache:
         """Keys and values of the prompt that every user's row starts with, computed once for all of them."""
         tokens = torch.tensor([self.blueprint.prompt.before], device=self.item_table.device)
-        cache = self.backbone(input_ids=tokens, use_cache=True).past_key_values
-        return PromptCache(tokens.shape[1], [(layer.keys, layer.values) for layer in cache.layers])
+        outputs = self.backbone(input_ids=tokens, use_cache=True)
+        argument = "cache" if "cache" in outputs else "past_key_values"
+        return PromptCache(argument, tokens.shape[1], [(part.keys, part.values) for part in outputs[argument].layers])
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of every item from user representations, (G, C) -> (G, N + 1); column 0 is -inf."""

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
 from mmesid.errors import RequestError
-from mmesid.serving import Service, load
+from mmesid.serving import Answer, Service, load
 
 
 class RegisteredRecommender(PythonModel):  # type: ignore[misc]
@@ -35,12 +37,12 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
             item_ids, titles and scores, lists with the best first, and note, empty where there is nothing to say.
 
         Raises:
-            RequestError: a history is empty or holds no known item, or k is out of range.
+            MlflowException: a history is empty or holds no known item, or k is out of range; a server answers 400.
         """
-        if "history" not in model_input:
-            raise RequestError(f"expected a column `history`, found {', '.join(map(str, model_input.columns))}")
-        histories = [_as_list(history) for history in model_input["history"]]
-        answers = self.service.recommend(histories, int((params or {}).get("k", 10)))
+        try:
+            answers = self._answers(model_input, (params or {}).get("k", 10))
+        except RequestError as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         rows = [
             {
                 "item_ids": [item.item_id for item in answer.items],
@@ -51,6 +53,11 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
             for answer in answers
         ]
         return pd.DataFrame(rows, columns=["item_ids", "titles", "scores", "note"])
+
+    def _answers(self, model_input: pd.DataFrame, k: int) -> list[Answer]:
+        if "history" not in model_input:
+            raise RequestError(f"expected a column `history`, found {', '.join(map(str, model_input.columns))}")
+        return self.service.recommend([_as_list(history) for history in model_input["history"]], int(k))
 
 
 def _as_list(history: Any) -> list[str]:
