@@ -1,44 +1,73 @@
 """Retrain: bring DVC's pipeline up to date, register what it made, and promote it if the gate holds.
 
 `python -m flows.retrain --datasets sample` runs it here; with `PREFECT_API_URL` set, a running server shows it.
+`mmesid up` runs it as `prefect.yaml` says.
 """
 
 import argparse
-import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+from pydantic import Field
 
+from flows import artifacts, presence
 from flows.graph import Graph, due, known_datasets, read_graph, select
+from flows.locks import HeldError, hold
+from flows.overrides import Value, apply
+from flows.reap import reap
 from flows.stage import StageError, run_dvc_stage
 from mmesid import mending, tracking
 from mmesid.errors import ConfigError, MmesidError
 
 PARALLEL = 1  # stages at a time: a training uses every core
+RETRIES, FIRST_DELAY = 4, 5.0  # of what waits for a server: after 5, 10, 20 and 40 s
+
+Parallel = Annotated[int, Field(ge=1, le=64)]
+Overrides = dict[str, Value]
 
 
 class BusyError(MmesidError):
     """Another retrain works in this checkout."""
 
 
+def may_pass(task: Any, task_run: Any, state: Any) -> bool:
+    """Whether a failure is worth a retry: a server that is down may come back, everything else fails again."""
+    try:
+        state.result()
+    except Exception as error:
+        return tracking.is_unreachable(error)
+    return False
+
+
+waits_for_servers = task(
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
+    retry_condition_fn=may_pass,
+)
+
+
 @task(cache_policy=NO_CACHE)
 def run_stage(stage: str, root: Path, environment: dict[str, str], force: bool) -> None:
-    """One stage, in a child process."""
-    run_dvc_stage(stage, root, environment, force, get_run_logger().info)
+    """One stage, in a child process. It is not retried: what failed once fails again, and costs as much."""
+    progress = artifacts.Progress(stage, get_run_logger().info)
+    run_dvc_stage(stage, root, environment, force, progress)
+    progress.done()
 
 
-@task(cache_policy=NO_CACHE)
+@waits_for_servers
 def register(dataset: str, root: Path) -> str:
-    """The trained model becomes the challenger."""
+    """The trained model becomes the challenger; the same model is not registered twice."""
     from mmesid import registry
 
     version = registry.register(dataset, root)
@@ -46,16 +75,16 @@ def register(dataset: str, root: Path) -> str:
     return version
 
 
-@task(cache_policy=NO_CACHE)
-def promote(dataset: str, root: Path) -> bool:
-    """The challenger becomes champion if the gate holds; either way the decision is shown."""
+@waits_for_servers
+def promote(dataset: str, root: Path) -> tuple[bool, str]:
+    """The challenger becomes champion if the gate holds; either way the decision is shown, and returned as text."""
     from mmesid import registry
 
     record = registry.promote(dataset, root)
     text = registry.describe(record)
-    create_markdown_artifact(text, key=f"decision-{dataset}".lower().replace("_", "-"), description="Promotion gate")
+    create_markdown_artifact(text, key=artifacts.slug(f"decision-{dataset}"), description="Promotion gate")
     get_run_logger().info(text)
-    return record.passed
+    return record.passed, text
 
 
 @flow(name="retrain", log_prints=False)
@@ -63,7 +92,8 @@ def retrain(
     datasets: list[str] | None = None,
     promotion: bool = True,
     force: bool = False,
-    parallel: int = PARALLEL,
+    parallel: Parallel = PARALLEL,
+    overrides: Overrides | None = None,
     root: Path | None = None,
 ) -> dict[str, bool | None]:
     """Run every stage that is out of date, then register and promote each dataset's model.
@@ -73,26 +103,65 @@ def retrain(
         promotion: let the gate decide about the champion; otherwise the model is registered only.
         force: run every stage, changed or not.
         parallel: stages at a time.
+        overrides: parameters to change for good in `conf/<dataset>.yaml` before the run, like {"finetune.epochs": 2}.
         root: the project's folder, the working directory by default.
 
     Returns:
         Whether each dataset's challenger passed the gate; None where it was not asked.
     """
-    root = (root or Path()).absolute()
-    with only_one(root):
+    root, identity = (root or Path()).absolute(), str(flow_run.id)
+    log = get_run_logger().info
+    with presence.present(root, identity), only_one(root, wait=deployment.id is not None):
         mending.mend(root)
-        graph, changed = read_graph(root)
-        chosen = check_datasets(datasets or known_datasets(graph), graph)
-        stages = select(graph, chosen)
-        stages = stages if force else due(stages, changed)
-        get_run_logger().info(f"stages to run: {', '.join(stages) or 'none, everything is up to date'}")
+        chosen, stages, notes = plan(datasets, force, overrides or {}, root)
+        for line in reap(root, chosen, but=identity):
+            log(line)
+        log(f"stages to run: {', '.join(stages) or 'none, everything is up to date'}")
         try:
             run_stages(stages, root, force, parallel)
         finally:
             tracking.send_pending(root)
         for dataset in chosen:
             register(dataset, root)
-        return {dataset: promote(dataset, root) if promotion else None for dataset in chosen}
+        decisions = {dataset: promote(dataset, root) if promotion else (None, "") for dataset in chosen}
+        summarize(chosen, list(stages), notes, [text for _, text in decisions.values()], root)
+        return {dataset: passed for dataset, (passed, _) in decisions.items()}
+
+
+def plan(
+    names: Sequence[str] | None, force: bool, changes: Overrides, root: Path
+) -> tuple[list[str], Graph, list[str]]:
+    """What will run: the datasets, their stages, and a line for each parameter that an override has changed.
+
+    Raises:
+        ConfigError: a dataset is unknown or an override does not fit; nothing has been changed then.
+    """
+    graph, changed = read_graph(root)
+    chosen = check_datasets(list(names or known_datasets(graph)), graph)
+    if notes := apply(changes, chosen, root):
+        get_run_logger().info("\n".join(notes))
+        graph, changed = read_graph(root)
+    stages = select(graph, chosen)
+    return chosen, stages if force else due(stages, changed), notes
+
+
+def summarize(chosen: list[str], stages: list[str], notes: list[str], decisions: list[str], root: Path) -> None:
+    """What the run did, as an artifact; and MLflow's run of this execution leads back here."""
+    identity = str(flow_run.id)
+    ran = f"Ran {', '.join(stages)}." if stages else "Nothing had changed: no stage ran, and no model is new."
+    parts = [ran, *(f"- {note}" for note in notes)]
+    for dataset in chosen:
+        parts += [f"## {dataset}", artifacts.show_metrics(dataset, root)]
+    parts += ["## Decisions", *decisions, "## Links"]
+    try:
+        parts.append(artifacts.links(chosen, root, identity))
+        for dataset in chosen if stages else []:
+            artifacts.link_back(dataset, root, identity, os.environ["MMESID_EXECUTION"])
+    except Exception as error:
+        if not tracking.is_unreachable(error):
+            raise
+        parts.append("MLflow does not answer; search there for the tag `mmesid.flow_run` once it does")
+    create_markdown_artifact("\n\n".join(filter(None, parts)), key="retrain", description="What this retrain did")
 
 
 def run_stages(stages: Graph, root: Path, force: bool, parallel: int) -> None:
@@ -130,26 +199,29 @@ def check_datasets(names: list[str], graph: Graph) -> list[str]:
 
 
 @contextmanager
-def only_one(root: Path) -> Iterator[None]:
-    """Hold the checkout's lock, or say at once who does.
+def only_one(root: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the checkout's lock. What was scheduled waits for it; who starts a second one by hand is told at once.
 
     Raises:
         BusyError: another retrain runs here.
     """
     path = root / "mlruns" / ".retrain.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise BusyError(
-                f"another retrain runs in {root} ({file.read() or 'starting'}); wait for it or end it"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
-        yield
+    told = (lambda holder: get_run_logger().info(f"waits for another retrain in {root} ({holder})")) if wait else None
+    try:
+        with hold(path, told):
+            yield
+    except HeldError as holder:
+        raise BusyError(f"another retrain runs in {root} ({holder}); wait for it or end it") from None
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """`finetune.epochs=2` of the command line; the value is YAML."""
+    import yaml
+
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise argparse.ArgumentTypeError(f"{text!r} must be SECTION.KEY=VALUE")
+    return key, yaml.safe_load(value)
 
 
 def main() -> None:
@@ -159,9 +231,17 @@ def main() -> None:
     parser.add_argument("--promote", action=argparse.BooleanOptionalAction, default=True, help="ask the gate")
     parser.add_argument("--force", action="store_true", help="run every stage, changed or not")
     parser.add_argument("--parallel", type=int, default=PARALLEL, help="stages at a time")
+    parser.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change a parameter in conf/<dataset>.yaml first, for good",
+    )
     given = parser.parse_args()
     try:
-        retrain(given.datasets, given.promote, given.force, given.parallel)
+        retrain(given.datasets, given.promote, given.force, given.parallel, dict(given.set))
     except (StageError, MmesidError) as error:
         sys.exit(str(error))
 

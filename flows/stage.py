@@ -1,6 +1,5 @@
 """One DVC stage in a child process: its lines are passed on as they come, and it dies with its parent."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -9,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+from flows.processes import die_with_parent
+
 TAIL = 40  # lines of a failed stage that the error repeats
 
 
@@ -46,7 +45,7 @@ def run_dvc_stage(
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     ) as process:
         try:
             assert process.stdout is not None
@@ -67,9 +66,3 @@ def explain(stage: str, status: int, tail: list[str]) -> str:
     noise = ("ERROR: failed to reproduce", "> python", "Running stage")
     lines = [line for line in tail if line and not line.startswith(noise)]
     return f"{stage} failed with status {status}:\n" + "\n".join(lines)
-
-
-def _die_with_parent() -> None:
-    """Linux: the kernel kills the child when the thread that started it ends, and the stage in turn dies with dvc."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

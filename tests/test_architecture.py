@@ -36,23 +36,32 @@ MAY_IMPORT = {
     "mmesid.stages": (*TYPES, *ROOM_NAMES, "mmesid.tracking"),
     "mmesid.adding": (*TYPES, "mmesid.data"),
     "mmesid.mending": (),
+    "mmesid.screen": (),
+    "mmesid.pipeline": ("mmesid.errors",),
+    "mmesid.planning": (*TYPES, "mmesid.pipeline", "mmesid.tracking"),
+    "mmesid.comparing": (*TYPES, "mmesid.evaluation", "mmesid.reporting", "mmesid.tracking"),
+    "mmesid.remotes": ("mmesid.errors",),
     "mmesid.doctor": (*TYPES, "mmesid.mending", "mmesid.tracking", "mmesid.registry"),
     "mmesid.cli": (
         *TYPES,
         "mmesid.adding",
+        "mmesid.comparing",
         "mmesid.doctor",
         "mmesid.mending",
+        "mmesid.planning",
+        "mmesid.remotes",
+        "mmesid.screen",
         "mmesid.tracking",
         "mmesid.registry",
         "mmesid.serving",
     ),
-    "flows": (*TYPES, "mmesid.mending", "mmesid.tracking", "mmesid.registry", "mmesid.serving"),
+    "flows": (*TYPES, "mmesid.mending", "mmesid.pipeline", "mmesid.tracking", "mmesid.registry", "mmesid.serving"),
 }
 
 # Package -> the only modules that may import it.
 DOORS = {
     "prefect": ("flows",),
-    "dvc": ("flows",),
+    "dvc": ("flows", "mmesid.pipeline", "mmesid.remotes"),
     "mlflow": ("mmesid.tracking", "mmesid.registry", "mmesid.serving"),
     "great_expectations": ("mmesid.data.expectations",),
     "open_clip": ("mmesid.encoders",),
@@ -60,6 +69,7 @@ DOORS = {
     "transformers": ("mmesid.recommender", "mmesid.encoders.llm2clip"),
     "matplotlib": ("mmesid.reporting",),
     "typer": ("mmesid.cli",),
+    "psycopg2": ("flows",),
 }
 
 # A room neither waits, nor looks at the clock, the environment or other processes.

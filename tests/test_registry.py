@@ -40,7 +40,7 @@ def mlflow(root: Path) -> Any:
         if registry.version_of(client, DATASET, alias):
             client.delete_registered_model_alias(NAME, alias)
     for version in ("1", "2", "3"):
-        for tag in (promotion.MOVE, promotion.REPLACES, promotion.ROLLED_BACK):
+        for tag in (promotion.MOVE, promotion.REPLACES, promotion.ROLLED_BACK, promotion.JUDGED):
             client.set_model_version_tag(NAME, version, tag, "")
     tiny_world.evaluate(Store(DATASET, root), seed=2)
     return client
@@ -117,6 +117,23 @@ def test_a_challenger_below_the_baselines_stays_one(root: Path, mlflow: Any) -> 
     assert aliases(mlflow) == {"challenger": "3"}
     assert mlflow.get_model_version(NAME, "3").tags["mmesid.decision"] == "promotion failed"
     assert registry.history(DATASET, root)[-1] == record
+
+
+def test_the_same_challenger_on_the_same_evidence_is_not_judged_twice(
+    root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(mlflow, challenger="3")
+    strict = registry.Limits(min_users=10**6)
+    record = registry.promote(DATASET, root, strict)
+    decisions = registry.history(DATASET, root)
+    judge = promotion.gather
+    monkeypatch.setattr(promotion, "gather", lambda *given: pytest.fail("judged again"))
+    assert registry.promote(DATASET, root, strict) == record
+    assert registry.history(DATASET, root) == decisions
+    monkeypatch.setattr(promotion, "gather", judge)
+    tiny_world.evaluate(Store(DATASET, root), seed=1)  # other ranks: the evidence has changed
+    assert registry.promote(DATASET, root, strict).decided > record.decided
+    assert len(registry.history(DATASET, root)) == len(decisions) + 1
 
 
 def test_a_better_challenger_replaces_the_champion_and_rollback_brings_it_back(root: Path, mlflow: Any) -> None:

@@ -9,6 +9,7 @@ from mmesid import config, serving
 from mmesid.artifacts import load_prepared
 from mmesid.errors import RequestError
 from mmesid.recommender import loading
+from mmesid.recommender.inference import Scorer
 from mmesid.serving import Service
 from tests import tiny_world
 from tests.tiny_world import DATASET, N_ITEMS

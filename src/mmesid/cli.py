@@ -6,11 +6,11 @@ Heavy packages are imported by the command that needs them, so that `mmesid --he
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mmesid import __version__
+from mmesid import __version__, screen
 from mmesid.errors import ConfigError, MmesidError
 
 app = typer.Typer(
@@ -21,7 +21,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset: a file in conf/, without the ending.")]
+Datasets = Annotated[str, typer.Option(help="Datasets, separated by commas; those of params.yaml by default.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; null stands for what has no record.")]
+Runs = Annotated[str, typer.Option(help="champion, challenger, latest, v1, run ids or executions, by commas.")]
+Against = Annotated[str, typer.Option(help="The run to compare with; by default the champion, else the oldest.")]
+Place = Annotated[str, typer.Argument(help="A folder, made if missing, or s3://bucket/prefix.")]
+EndpointUrl = Annotated[str, typer.Option(help="Of an S3 service that is not Amazon's.")]
 
+_plain, _say, _show, _table, _tables = screen.plain, screen.say, screen.show, screen.table, screen.tables
 MARKS = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
 QUIET = {
     "DO_NOT_TRACK": "true",
@@ -80,15 +87,22 @@ def recommend(
     """Ask the champion what a user with this history takes next."""
     from mmesid import registry
 
-    items = [item.strip() for item in history.split(",") if item.strip()]
-    (answer,) = registry.load_champion(dataset, _root()).recommend([items], k)
-    rows = [
-        [str(rank), _plain(item.item_id), _plain(item.title), f"{item.score:.3f}"]
-        for rank, item in enumerate(answer.items, start=1)
-    ]
-    _table(["", "item", "title", "score"], rows)
+    (answer,) = registry.load_champion(dataset, _root()).recommend([_names(history)], k)
+    rows = [[str(rank), item.item_id, item.title, f"{item.score:.3f}"] for rank, item in enumerate(answer.items, 1)]
+    _tables([("", ["", "item", "title", "score"], rows)])
     if answer.note:
         _say(f"note: {_plain(answer.note)}")
+
+
+@app.command()
+def serve(
+    dataset: Dataset,
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
+    host: Annotated[str, typer.Option(help="Loopback address to listen at.")] = "127.0.0.1",
+) -> None:
+    """Serve the champion over HTTP, by MLflow's scoring server, until Ctrl-C."""
+    _become("flows.serve", dataset, "--host", host, "--port", str(port), "--workers", str(workers))
 
 
 @app.command()
@@ -97,15 +111,9 @@ def doctor() -> None:
     from mmesid.doctor import examine
 
     findings = examine(_root())
-    rows = [
-        [
-            MARKS[found.level],
-            _plain(found.subject),
-            _plain(found.detail) + (f"\n→ {_plain(found.remedy)}" * bool(found.remedy)),
-        ]
-        for found in findings
-    ]
-    _table(["", "", ""], rows)
+    remedies = [f"\n→ {_plain(found.remedy)}" * bool(found.remedy) for found in findings]
+    pairs = zip(findings, remedies, strict=True)
+    _table([""] * 3, [[MARKS[f.level], _plain(f.subject), _plain(f.detail) + remedy] for f, remedy in pairs])
     if any(found.level == "wrong" for found in findings):
         raise typer.Exit(1)
 
@@ -119,6 +127,56 @@ def log() -> None:
     root = _root()
     sent, waiting = tracking.send_pending(root), len(journal.pending(root))
     _say(f"{sent} stage runs sent to MLflow, {waiting} still waiting or running")
+
+
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(help="Address; other than loopback demands passwords.")] = "127.0.0.1",
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.", min=1, max=65535)] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.", min=1, max=65535)] = 5000,
+    postgres: Annotated[str, typer.Option(envvar="MMESID_POSTGRES", help="postgresql://USER:PASSWORD@HOST:PORT")] = "",
+) -> None:
+    """Start Prefect, its worker and MLflow, with a scheduled retrain of each dataset, until Ctrl-C."""
+    ports = ["--prefect-port", str(prefect_port), "--mlflow-port", str(mlflow_port)]
+    _become("flows.up", "--host", host, *ports, MMESID_POSTGRES=postgres)
+
+
+@app.command()
+def reap() -> None:
+    """Close runs in MLflow and Prefect that a kill has left running; `up` and each retrain do it first."""
+    _become("flows.reap")
+
+
+@app.command()
+def plan(datasets: Datasets = "", as_json: AsJson = False) -> None:
+    """Tell what `dvc repro` would run, why, and about how long and how large. Runs and changes nothing."""
+    from mmesid import planning
+
+    found = planning.plan(_names(datasets), _root())
+    if as_json:
+        print(planning.to_json(found))
+        return
+    _tables([planning.table(found)])
+    _say(_plain(planning.summary(found)))
+
+
+@app.command()
+def compare(datasets: Datasets = "", runs: Runs = "", against: Against = "") -> None:
+    """Put recorded runs beside each other, and write it to reports/compare.html and reports/compare.csv."""
+    from mmesid import comparing
+
+    root = _root()
+    found = comparing.compare(_names(datasets), _names(runs), against.strip() or None, root)
+    _tables(comparing.printed(found))
+    _say(f"wrote {' and '.join(comparing.save(found, __version__, root))}")
+
+
+@app.command()
+def remote(place: Place, endpoint_url: EndpointUrl = "") -> None:
+    """Make a folder or an S3 prefix the place to which `dvc push` takes results and from which `dvc pull` fetches."""
+    from mmesid import remotes
+
+    _say(_plain(remotes.describe(remotes.use(place, _root(), endpoint_url or None))))
 
 
 @app.command()
@@ -177,35 +235,14 @@ def _root() -> Path:
     raise ConfigError(f"no params.yaml and dvc.yaml in {here} or above; run this in the project's folder")
 
 
-def _console(error: bool = False) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=error, soft_wrap=True, highlight=False)
-
-
-def _say(text: str, error: bool = False) -> None:
-    _console(error).print(text)
+def _names(text: str) -> list[str]:
+    """What stands between commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _plain(text: str) -> str:
-    """Text of others, in which square brackets are no markup."""
-    from rich.markup import escape
-
-    return escape(text)
-
-
-def _table(titles: list[str], rows: list[list[str]]) -> None:
-    """Cells may carry markup: pass other people's text through `_plain`."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(*titles, box=box.SIMPLE_HEAD if any(titles) else None, show_header=any(titles))
-    for row in rows:
-        table.add_row(*row)
-    _console().print(table, soft_wrap=False)
-
-
-def _show(markdown: str) -> None:
-    from rich.markdown import Markdown
-
-    _console().print(Markdown(markdown), soft_wrap=False)
+def _become(module: str, *arguments: str, **variables: str) -> None:
+    """Turn into a program of `flows/`, which alone speaks to Prefect. What is secret goes into its environment."""
+    os.chdir(_root())
+    os.environ.update({name: value for name, value in variables.items() if value})
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])

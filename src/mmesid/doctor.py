@@ -151,7 +151,7 @@ def check_dvc(root: Path) -> list[Finding]:
         return [Finding("wrong", "dvc", f"dvc.lock {fault}", "`mmesid mend`, then `dvc repro` restores what was done")]
     name = settings.get("core", "remote", fallback="")
     if not name:
-        remedy = "`dvc remote add --default NAME URL`, then `dvc push`, shares them"
+        remedy = "`mmesid remote PATH` or `mmesid remote s3://bucket/prefix`, then `dvc push`, shares them"
         return [Finding("warning", "dvc remote", "none: results are kept on this machine only", remedy)]
     section = f"'remote \"{name}\"'"
     url = settings.get(section, "url", fallback="")

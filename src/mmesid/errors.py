@@ -35,3 +35,19 @@ class RegistryError(MmesidError):
 
 class RequestError(MmesidError):
     """A recommendation was asked for that has no answer: unknown items, an empty history, k out of range."""
+
+
+class PipelineError(MmesidError):
+    """DVC cannot answer: `dvc.yaml` or `dvc.lock` is damaged, or another dvc works in this checkout."""
+
+
+class TrackingError(MmesidError):
+    """MLflow does not answer, or holds no such run."""
+
+
+class RemoteError(MmesidError):
+    """A place for DVC's results cannot be reached or written."""
+
+
+class ServiceError(MmesidError):
+    """A server cannot be started, or has ended: a port is taken, a database is out of reach, access is not guarded."""

@@ -1,5 +1,6 @@
 """The flow on a project of two shell stages, under Prefect's test server."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,15 @@ stages:
     outs: [joined.txt]
 """
 
+HOLD = """
+import sys, time
+from pathlib import Path
+from flows.locks import hold
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(1)
+"""
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -31,6 +41,13 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "in.txt").write_text("good\n")
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What run_stages leaves in the environment goes with the test."""
+    for name in ("MMESID_EXECUTION", "MMESID_FLOW_RUN_ID"):
+        monkeypatch.setenv(name, "before")
 
 
 @pytest.fixture
@@ -52,6 +69,14 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     monkeypatch.setattr(registry, "register", register)
     monkeypatch.setattr(registry, "promote", promote)
     return done
+
+
+def artifact(key: str) -> str:
+    from prefect.artifacts import Artifact
+
+    found = Artifact.get(key)
+    assert found is not None
+    return str(found.data)
 
 
 def task_names() -> list[str]:
@@ -78,6 +103,13 @@ def test_what_is_out_of_date_runs_once_then_models_are_promoted(
     assert retrain(["b"], promotion=False, root=project) == {"b": None}
     assert published == [("register", "b")]
     assert not {"make@a", "make@b", "join"} & set(task_names())
+    assert "Nothing had changed: no stage ran" in artifact("retrain")
+
+    (project / "in.txt").write_text("better\n")
+    retrain(promotion=False, root=project)
+    assert {"make@a", "make@b", "join"} <= set(task_names())
+    assert "Ran make@a, make@b, join." in artifact("retrain")
+    assert "mmesid.flow_run" in artifact("retrain")
 
 
 @pytest.mark.pipeline
@@ -90,6 +122,109 @@ def test_a_failed_stage_fails_the_flow_in_its_own_words(
     with pytest.raises(StageError, match=r"made-a\.txt is bad"):
         retrain(root=project, parallel=2)
     assert published == []
+
+
+@pytest.mark.pipeline
+def test_a_tracking_server_that_is_down_is_tried_again_and_a_mistake_is_not(
+    server: None, project: Path, published: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect import flow
+
+    from flows.retrain import register
+    from mmesid import registry
+
+    answers: list[Exception] = [ConnectionRefusedError("down"), ValueError("a mistake")]
+    tried: list[str] = []
+
+    def failing(dataset: str, root: Path) -> str:
+        tried.append(dataset)
+        raise answers[min(len(tried), 2) - 1]
+
+    monkeypatch.setattr(registry, "register", failing)
+
+    @flow
+    def registering() -> None:
+        """The task alone."""
+        register.with_options(retry_delay_seconds=0)("a", project)
+
+    with pytest.raises(ValueError, match="a mistake"):
+        registering()
+    assert tried == ["a", "a"]
+
+
+def test_a_stage_that_failed_is_not_tried_again() -> None:
+    from flows.retrain import run_stage
+
+    assert run_stage.retries == 0
+
+
+@pytest.mark.parametrize("flow", ["decisions", "metrics"])
+def test_an_artifact_has_a_name_that_prefect_takes(flow: str) -> None:
+    from flows.artifacts import slug
+
+    assert slug(f"{flow}-Toys_full@2") == f"{flow}-toys-full-2"
+
+
+def test_lines_of_progress_move_a_bar_and_all_lines_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import artifacts
+
+    shown: list[tuple[float, str]] = []
+
+    def create(percent: float, key: str, description: str) -> str:
+        assert key == "progress-finetune-toys"
+        shown.append((percent, description))
+        return "id"
+
+    def update(artifact: str, percent: float, description: str) -> None:
+        shown.append((percent, description))
+
+    monkeypatch.setattr(artifacts, "create_progress_artifact", create)
+    monkeypatch.setattr(artifacts, "update_progress_artifact", update)
+    lines: list[str] = []
+    progress = artifacts.Progress("finetune@toys", lines.append)
+    for line in ("epoch 1", "finetune: 37%, loss 5.1, 1,830 targets/s, 2:05 left", "finetune: 74%, loss 4.0"):
+        progress(line)
+    progress.done()
+    assert len(lines) == 3
+    assert shown == [
+        (37.0, "finetune@toys: loss 5.1, 1,830 targets/s, 2:05 left"),
+        (74.0, "finetune@toys: loss 4.0"),
+        (100.0, "finetune@toys: done"),
+    ]
+
+
+def test_a_bar_that_cannot_be_shown_does_not_end_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import artifacts
+
+    def down(*given: object, **named: object) -> None:
+        raise ConnectionError("the server is gone")
+
+    monkeypatch.setattr(artifacts, "create_progress_artifact", down)
+    lines: list[str] = []
+    artifacts.Progress("finetune@toys", lines.append)("finetune: 37%, loss 5.1")
+    assert lines == ["finetune: 37%, loss 5.1", "the progress cannot be shown (ConnectionError)"]
+
+
+def test_a_value_of_the_command_line_is_yaml() -> None:
+    from flows.retrain import setting
+
+    assert setting("finetune.epochs=2") == ("finetune.epochs", 2)
+    assert setting("finetune.max_targets_per_epoch=null") == ("finetune.max_targets_per_epoch", None)
+    with pytest.raises(argparse.ArgumentTypeError, match="KEY=VALUE"):
+        setting("finetune.epochs")
+
+
+def test_what_was_scheduled_waits_for_the_checkout(tmp_path: Path) -> None:
+    from flows.locks import hold
+
+    lock = tmp_path / "lock"
+    told: list[str] = []
+    holding = [sys.executable, "-c", HOLD, str(lock)]
+    with subprocess.Popen(holding, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with hold(lock, told.append):
+            assert told == [f"process {other.pid}"]
 
 
 def test_a_second_retrain_is_refused_at_once(tmp_path: Path) -> None:

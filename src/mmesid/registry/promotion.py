@@ -2,6 +2,7 @@
 made good by the next call: what was decided is on the version's tags.
 """
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 
 MOVE = "mmesid.move"  # tag of a version that shall be champion: pending, then done
 REPLACES = "mmesid.replaces"  # tag of that version: the champion before it, or empty
+JUDGED = "mmesid.judged"  # tag of a challenger that failed: digest of what it was judged on
 ROLLED_BACK = "mmesid.rolled_back"  # tag of a version that a rollback took from the champion's place
 
 
 def promote(dataset: str, root: Path = Path(), limits: Limits | None = None) -> Record:
-    """Make the challenger the champion, if the gate holds. Promoting the champion itself changes nothing.
+    """Make the challenger the champion, if the gate holds.
+
+    Promoting the champion itself, or a challenger that has failed on the very same evidence, decides nothing new.
 
     Args:
         dataset: its `evaluate` stage is done and its model registered.
@@ -49,12 +53,17 @@ def promote(dataset: str, root: Path = Path(), limits: Limits | None = None) -> 
             raise RegistryError(f"{model_name(dataset)} has no challenger; register a model first: mmesid register")
         if champion is not None and champion.version == challenger.version:
             return _last_record(mlflow, dataset, challenger)
+        judged_on = _evidence_digest(dataset, root, challenger, champion, limits)
+        if challenger.tags.get(JUDGED) == judged_on:
+            return _last_record(mlflow, dataset, challenger)
         evidence = gather(dataset, root, champion)
         decision = decide(evidence, limits)
         clauses = [*decision.clauses, _not_rolled_back(challenger)]
         passed = all(clause.passed for clause in clauses)
         record = _record(dataset, "promotion", challenger, champion, passed, clauses)
         _write(mlflow, challenger, record)
+        if not passed:
+            mlflow.set_model_version_tag(challenger.name, challenger.version, JUDGED, judged_on)
         _finish_moves(mlflow, dataset)
     return record
 
@@ -115,6 +124,18 @@ def gather(dataset: str, root: Path, champion: Any | None) -> Evidence:
         n_items=prepared.sequences.n_items,
         codes=config.tokenize.codes,
     )
+
+
+def _evidence_digest(dataset: str, root: Path, challenger: Any, champion: Any | None, limits: Limits | None) -> str:
+    """Of all that `gather` and `decide` look at: equal digests are equal decisions."""
+    digest = hashlib.sha256(configuration.load(dataset, root).model_dump_json().encode())
+    before = None if champion is None else str(champion.version)
+    facts = (str(challenger.version), before, challenger.tags.get(ROLLED_BACK), limits or Limits())
+    digest.update(repr(facts).encode())
+    folders = (root / "data" / dataset / stage for stage in ("prepare", "evaluate"))
+    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _champion_ranks(champion: Any, prepared: Prepared, config: Config, gate: NDArray[np.bool_]) -> NDArray[np.int64]:

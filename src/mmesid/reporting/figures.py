@@ -30,8 +30,9 @@ def overview(name: str, rows_by_dataset: Mapping[str, Sequence[ResultRow]]) -> s
     drawn = {dataset: rows for dataset, rows in rows_by_dataset.items() if rows}
     if not drawn:
         return None
+    height = max(1.9, 0.4 + 0.36 * max(len(rows) for rows in drawn.values()))
     with drawing(f"overview-{name}"):
-        figure, axes = panels(len(drawn), 10.2, 1.9)
+        figure, axes = panels(len(drawn), 10.2, height)
         for axis, (dataset, rows) in zip(axes, drawn.items(), strict=True):
             _draw_models(axis, rows)
             axis.set_title(dataset)

@@ -36,7 +36,7 @@ class DatasetReport(NamedTuple):
 def render(reports: Sequence[DatasetReport], version: str) -> str:
     """The page over all datasets; equal reports give equal bytes."""
     results = {report.name: tables.result_rows(report.name, report.metrics) for report in reports}
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         version=version,
         columns=[tables.metric_label(name) for name in tables.RANKING],
@@ -86,7 +86,8 @@ def _training(report: DatasetReport) -> list[tuple[str, Markup]]:
     return drawn
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of the report's look, with its filters; every text is escaped."""
     environment = Environment(
         loader=PackageLoader("mmesid.reporting"),
         autoescape=True,  # by name, jinja2 would leave *.j2 unescaped

@@ -5,19 +5,29 @@ seconds (`sending.py`), so that logging is live and neither slows nor fails a tr
 down has missed stays pending, and the next stage or `mmesid log` sends it.
 """
 
-from mmesid.tracking.run import StageRun, execution, provenance, silent_run, stage_run
+from mmesid.tracking.reading import Recorded, Version, artifact, recorded, versions
+from mmesid.tracking.reaping import close_dead, is_unreachable
+from mmesid.tracking.run import StageRun, checkout, execution, provenance, silent_run, stage_run
 from mmesid.tracking.sending import client, close_execution, experiment_id, runs_for, send_pending, tracking_uri
 
 __all__ = [
+    "Recorded",
     "StageRun",
+    "Version",
+    "artifact",
+    "checkout",
     "client",
+    "close_dead",
     "close_execution",
     "execution",
     "experiment_id",
+    "is_unreachable",
     "provenance",
+    "recorded",
     "runs_for",
     "send_pending",
     "silent_run",
     "stage_run",
     "tracking_uri",
+    "versions",
 ]

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -113,7 +114,7 @@ def execution() -> str:
 
 
 def provenance(root: Path = Path()) -> dict[str, str]:
-    """Tags that say what a result was made from: git commit, sha256 of dvc.lock, Prefect flow run."""
+    """Tags that say what a result was made from: git commit, sha256 of dvc.lock, Prefect flow run, checkout."""
     tags = {}
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["git", "-C", str(root.absolute()), "rev-parse", "HEAD"]
@@ -123,7 +124,12 @@ def provenance(root: Path = Path()) -> dict[str, str]:
         tags["mmesid.dvc_lock"] = hashlib.sha256((root / "dvc.lock").read_bytes()).hexdigest()
     if flow_run := os.environ.get("MMESID_FLOW_RUN_ID"):
         tags["mmesid.flow_run"] = flow_run
-    return tags
+    return {**tags, "mmesid.checkout": checkout(root)}
+
+
+def checkout(root: Path = Path()) -> str:
+    """Short name of this folder on this machine: several checkouts may log to one server."""
+    return hashlib.sha256(f"{socket.gethostname()}:{root.absolute().resolve()}".encode()).hexdigest()[:12]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -149,6 +155,7 @@ def _open(stage: str, config: "Config", root: Path) -> Journal | None:
         "stage": stage,
         "tags": {"mmesid.dataset": config.dataset, "mmesid.stage": stage, **provenance(root)},
         "digest": _catalogue_digest(config.dataset, root),
+        "parameters": {name: str(value) for name, value in flatten(config.model_dump(by_alias=True))},
     }
     try:
         journal = Journal(root, execution(), f"{config.dataset}.{stage}", header)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmesid.tracking import journal
+from mmesid.tracking import journal, parent
 from mmesid.tracking.journal import Entry
 from mmesid.tracking.run import warn
 
@@ -104,9 +104,9 @@ class Sender:
     def __init__(self, path: Path, root: Path) -> None:
         self._path, self._root = path, root
         self._client: MlflowClient | None = None
-        self._offset = 0
+        self._offset = self._started = 0
         self._params: dict[str, str] = {}
-        self._run = self._parent = self._experiment = ""
+        self._run = self._parent = self._experiment = self._stage = ""
 
     def send(self, over: bool) -> None:
         """Send what is new and, once the journal has its end, put it away.
@@ -149,7 +149,9 @@ class Sender:
             key = {"mmesid.journal": header["id"]}
             tags = {**header["tags"], **execution, **key, "mlflow.parentRunId": self._parent}
             self._run = self._find_or_create(mlflow, key, tags, header["stage"], header["started"])
+        self._stage, self._started = header["stage"], header["started"]
         mlflow.update_run(self._parent, status="RUNNING")
+        parent.carry_parameters(mlflow, self._parent, header.get("parameters", {}))
         if header["digest"]:
             self._log_dataset(mlflow, header)
 
@@ -178,6 +180,7 @@ class Sender:
         ]
         for first in range(0, len(metrics), BATCH_METRICS):
             mlflow.log_batch(self._run, metrics=metrics[first : first + BATCH_METRICS])
+            parent.carry_metrics(mlflow, self._parent, self._stage, metrics[first : first + BATCH_METRICS])
         for entry in entries:
             self._params = {**entry.get("params", {}), **self._params}  # MLflow refuses a second value: the first stays
         params = [Param(allowed(name), value[:TEXT_LIMIT]) for name, value in self._params.items()]
@@ -189,14 +192,20 @@ class Sender:
         if entry["error"]:
             mlflow.set_tag(self._run, "mmesid.error", entry["error"][:TEXT_LIMIT])
         mlflow.set_terminated(self._run, entry["end"], end_time=entry["time"])
-        stages: dict[str, str] = {}
-        for run in _find(mlflow, self._experiment, {"mlflow.parentRunId": self._parent}):
-            stages.setdefault(run.data.tags["mmesid.stage"], run.info.status)
-        worst = next(s for s in ("RUNNING", "FAILED", "KILLED", "FINISHED") if s in stages.values())
+        parent.carry_seconds(mlflow, self._parent, self._stage, self._started, entry["time"])
+        worst = worst_status(mlflow, self._experiment, self._parent)
         if worst == "RUNNING":
             mlflow.update_run(self._parent, status=worst)
         else:
             mlflow.set_terminated(self._parent, worst, end_time=entry["time"])
+
+
+def worst_status(mlflow: "MlflowClient", experiment: str, parent: str) -> str:
+    """The worst status among the last runs of an execution's stages; KILLED where none ever came."""
+    stages: dict[str, str] = {}
+    for run in _find(mlflow, experiment, {"mlflow.parentRunId": parent}):
+        stages.setdefault(run.data.tags["mmesid.stage"], run.info.status)
+    return next((s for s in ("RUNNING", "FAILED", "KILLED", "FINISHED") if s in stages.values()), "KILLED")
 
 
 def allowed(name: str) -> str:

@@ -1,0 +1,60 @@
+"""The deployments of `prefect.yaml`, one for each dataset of `params.yaml`, those of `mmesid add` included."""
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmesid import config as configuration
+from mmesid.artifacts import write_atomically
+from mmesid.errors import ConfigError
+from mmesid.tracking import checkout
+
+FLOW = "retrain"
+
+
+def complete(root: Path) -> dict[str, Any]:
+    """What `prefect.yaml` says, for the datasets of `params.yaml`.
+
+    A dataset without a deployment of its own gets the first one's, under its own name. All carry the checkout's tag.
+
+    Raises:
+        ConfigError: there is no first one to copy.
+    """
+    path = root / "prefect.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        written = {deployment["name"]: deployment for deployment in content["deployments"]}
+        pattern = content["deployments"][0]
+    except (OSError, LookupError, TypeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} must list `deployments`, each with a name ({error!r})") from None
+    deployments = []
+    for dataset in configuration.datasets(root):
+        deployment = copy.deepcopy(written.get(dataset, pattern))
+        deployment["name"] = dataset
+        deployment["parameters"] = {**deployment.get("parameters", {}), "datasets": [dataset]}
+        deployment["tags"] = [dataset, tag(root)]
+        deployments.append(deployment)
+    here = {"prefect.deployments.steps.set_working_directory": {"directory": str(root.absolute())}}
+    return {"prefect-version": content.get("prefect-version"), "pull": [here], "deployments": deployments}
+
+
+def tag(root: Path) -> str:
+    """Which checkout a flow run belongs to: several may share a server."""
+    return f"checkout-{checkout(root)}"
+
+
+def write(root: Path) -> Path:
+    """Write the completed file, for `prefect deploy`."""
+    path = root / ".prefect" / "deployments.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(complete(root), sort_keys=False)
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    return path
+
+
+def command(root: Path) -> list[str]:
+    """Applies them."""
+    return [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(write(root))]

@@ -1,0 +1,92 @@
+"""Overrides of a retrain: `{"finetune.epochs": 2}` goes into conf/<dataset>.yaml, checked first, or not at all.
+
+DVC judges by the files of the checkout, and a result belongs to the parameters that stand there. So an override stays:
+were it taken back after the run, the next scheduled one would find the parameters changed and train the old model
+again. `git diff conf` shows what was changed, and the run's artifact says so.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmesid import config as configuration
+from mmesid.artifacts import write_atomically
+from mmesid.config import Config
+from mmesid.errors import ConfigError
+
+Value = bool | int | float | str | None | list[Any]
+
+
+def apply(overrides: Mapping[str, Value], datasets: Sequence[str], root: Path) -> list[str]:
+    """Write the overrides into every dataset's file; if one of them is wrong, into none.
+
+    Args:
+        overrides: dotted key -> value, as in conf/<dataset>.yaml.
+        datasets: whose.
+        root: the project's folder.
+
+    Returns:
+        A line for each value that has changed.
+
+    Raises:
+        ConfigError: a key is none of a stage's section, or a value is not possible.
+    """
+    if not overrides:
+        return []
+    texts = {dataset: edited(overrides, dataset, root) for dataset in datasets}
+    lines = []
+    for dataset, text in texts.items():
+        before = configuration.load(dataset, root).model_dump(by_alias=True)
+        path = root / "conf" / f"{dataset}.yaml"
+        changed = {key: value for key, value in overrides.items() if _at(before, key) != value}
+        if changed:
+            write_atomically(path, lambda beside, text=text: beside.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        lines += [
+            f"conf/{dataset}.yaml: {key} was {_at(before, key)!r}, is {value!r}" for key, value in changed.items()
+        ]
+    return lines
+
+
+def edited(overrides: Mapping[str, Value], dataset: str, root: Path) -> str:
+    """The text of conf/<dataset>.yaml with the overrides, comments kept, after the strict check of every section."""
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+    path = root / "conf" / f"{dataset}.yaml"
+    configuration.load(dataset, root)  # a file that is wrong already is not ours to change
+    content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path)) or {}
+    for key, value in overrides.items():
+        _set(content, key, value)
+    text = str(dumps_yaml(content))
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder)
+        (trial / "conf").mkdir()
+        shutil.copyfile(root / "params.yaml", trial / "params.yaml")
+        (trial / "conf" / path.name).write_text(text, encoding="utf-8")
+        try:
+            configuration.load(dataset, trial)
+        except ConfigError as error:
+            problems = str(error).partition("\n")[2] or str(error)
+            raise ConfigError(f"overrides do not fit {dataset}:\n{problems}") from None
+    return text
+
+
+def _set(content: dict[str, Any], key: str, value: Value) -> None:
+    sections = [field.alias or name for name, field in Config.model_fields.items() if name not in ("dataset", "seed")]
+    first, *rest = key.split(".")
+    if first not in sections or not rest or not all(rest):
+        raise ConfigError(
+            f"overrides: {key!r} must be SECTION.KEY, like finetune.epochs; sections: {', '.join(sections)}"
+        )
+    for part in (first, *rest[:-1]):
+        if not isinstance(content.get(part), dict):
+            content[part] = {}
+        content = content[part]
+    content[rest[-1]] = value
+
+
+def _at(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values

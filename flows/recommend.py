@@ -1,0 +1,84 @@
+"""Score every user in one go: the champion's best items for each, as Parquet.
+
+`python -m flows.recommend --dataset sample -k 20`. A user's history is all that `prepare` knows of it, the last item
+included. The file is written whole or not at all, and says which version made it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from pydantic import Field
+
+from flows.artifacts import slug
+from mmesid import registry, tracking
+from mmesid.artifacts import Store, load_prepared, save_frame
+from mmesid.errors import MmesidError
+from mmesid.serving import Answer
+
+USERS = 1024  # scored between two steps of the progress
+
+
+@flow(name="recommend", log_prints=False)
+def recommend(dataset: str, k: Annotated[int, Field(ge=1)] = 20, root: Path | None = None) -> Path:
+    """Write `recommendations/<dataset>.parquet`: user_id, rank, item_id, title, score, model.
+
+    Args:
+        dataset: it has a champion, and its `prepare` stage is done.
+        k: items per user, at most.
+        root: the project's folder, the working directory by default.
+
+    Returns:
+        The file.
+    """
+    root = (root or Path()).absolute()
+    champion = registry.version_of(tracking.client(root), dataset, "champion")
+    service = registry.load_champion(dataset, root)
+    assert champion is not None  # else load_champion has raised
+    prepared = load_prepared(Store(dataset, root))
+    item_ids = ["", *prepared.items["item_id"].astype(str)]
+    sequences = prepared.sequences
+    histories = [[item_ids[item] for item in items] for items in sequences.items]
+    bar = create_progress_artifact(0.0, key=slug(f"recommend-{dataset}"), description=f"{len(histories):,} users")
+    frames = []
+    for start in range(0, len(histories), USERS):
+        users = slice(start, start + USERS)
+        frames.append(table(sequences.user_ids[users], service.recommend(histories[users], k)))
+        update_progress_artifact(bar, 100 * min(1.0, (start + USERS) / len(histories)))
+    model = f"{champion.name}/{champion.version}"
+    path = root / "recommendations" / f"{dataset}.parquet"
+    save_frame(path, pd.concat(frames, ignore_index=True).assign(model=model))
+    text = f"{len(histories):,} users, up to {k} items each, by {model}: `{path}`"
+    create_markdown_artifact(text, key=slug(f"recommendations-{dataset}"), description="Batch scoring")
+    get_run_logger().info(text)
+    return path
+
+
+def table(user_ids: list[str], answers: list[Answer]) -> pd.DataFrame:
+    """A row per user and item, best first."""
+    rows = [
+        (user, rank, item.item_id, item.title, item.score)
+        for user, answer in zip(user_ids, answers, strict=True)
+        for rank, item in enumerate(answer.items, start=1)
+    ]
+    return pd.DataFrame(rows, columns=["user_id", "rank", "item_id", "title", "score"])
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m flows.recommend", description=recommend.description)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("-k", type=int, default=20, help="items per user")
+    given = parser.parse_args()
+    try:
+        recommend(given.dataset, given.k)
+    except MmesidError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""DVC's own graph: which stages there are, what each waits for, what has changed, and how large its results are.
+
+The only reader of the graph: `mmesid plan` shows it and the flows run it. Reading changes no file of the project.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmesid.errors import PipelineError
+
+Graph = dict[str, list[str]]  # stage -> the stages it waits for, in an order in which they may run
+
+NEVER_RAN, RUNNING, COMMAND, DEPENDENCY, PARAMETER, OUTPUT = (
+    "never ran",
+    "running",
+    "command",
+    "dependency",
+    "parameter",
+    "output",
+)
+
+
+class Change(NamedTuple):
+    """Why a stage is not up to date."""
+
+    kind: str  # one of the six above
+    name: str = ""  # path or key
+    detail: str = ""  # modified, missing, 12 → 14
+    producers: tuple[str, ...] = ()  # stages whose outputs a changed dependency is, holds or lies in
+
+
+class Stage(NamedTuple):
+    """A stage of `dvc.yaml` as it stands now."""
+
+    name: str  # finetune@sample
+    upstream: list[str]
+    changes: list[Change]
+    restorable: bool  # only outputs are gone, and DVC's cache holds them
+    size: int | None  # bytes of its outputs, by dvc.lock, else as they lie on disk; None where there are none
+
+
+def read(root: Path = Path()) -> list[Stage]:
+    """Every stage, in an order in which they may run.
+
+    Args:
+        root: the project's folder.
+
+    Raises:
+        PipelineError: DVC cannot read the pipeline, or another dvc holds its lock.
+    """
+    from dvc.repo import Repo
+
+    with _explained(root), Repo(str(root)) as repo:
+        edges = repo.index.graph  # stage -> upstream
+        stages = {stage.name: stage for stage in edges}  # names, not addresses: those depend on the working directory
+        upstream = {name: [other.name for other in edges.successors(stage)] for name, stage in stages.items()}
+        with repo.lock:
+            found = {name: _changes(stage, edges.successors(stage)) for name, stage in stages.items()}
+        return [
+            Stage(name, upstream[name], found[name], _restorable(stages[name], found[name]), _size(stages[name]))
+            for name in TopologicalSorter(upstream).static_order()
+        ]
+
+
+def select(graph: Graph, datasets: Iterable[str]) -> Graph:
+    """The stages of some datasets (`finetune@sample`), and those that belong to no single one (`report`)."""
+    wanted = set(datasets)
+    chosen = [stage for stage in graph if "@" not in stage or stage.partition("@")[2] in wanted]
+    return {stage: [upstream for upstream in graph[stage] if upstream in chosen] for stage in chosen}
+
+
+def due(graph: Graph, changed: set[str]) -> Graph:
+    """The stages that must run: the changed ones and everything below them, each with what it must wait for."""
+    found: Graph = {}
+    for stage, upstream in graph.items():
+        waits = [other for other in upstream if other in found]
+        if stage in changed or waits:
+            found[stage] = waits
+    return found
+
+
+def known_datasets(graph: Mapping[str, object]) -> list[str]:
+    """Datasets that `dvc.yaml` has stages for."""
+    return sorted({stage.partition("@")[2] for stage in graph if "@" in stage})
+
+
+@contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+
+    try:
+        yield
+    except LockError as error:
+        text = str(error).partition("\n")[0].rstrip(".")
+        raise PipelineError(f"{root.absolute()}: another dvc works here ({text}); ask again when it is done") from error
+    except DvcException as error:
+        text = f"{error}" + (f": {error.__cause__}" if error.__cause__ else "")
+        raise PipelineError(f"DVC cannot read the pipeline in {root.absolute()}: {text}") from error
+
+
+def _changes(stage: Any, upstream: Iterable[Any]) -> list[Change]:
+    """What differs from the stage's last run, by the checks that `dvc repro` makes."""
+    from dvc.lock import LockError
+
+    try:
+        stage.status(check_updates=True)
+        if not any(out.hash_info for out in stage.outs):
+            return [Change(NEVER_RAN)]
+        producers = {Path(str(out)): other.name for other in upstream for out in other.outs}
+        return [
+            *([Change(COMMAND, stage.cmd)] if stage.changed_stage() else []),
+            *(change for dep in stage.deps for change in _of_dependency(dep, producers)),
+            *(Change(OUTPUT, name, _word(status)) for out in stage.outs for name, status in out.status().items()),
+        ]
+    except LockError:
+        return [Change(RUNNING)]
+
+
+def _of_dependency(dep: Any, producers: Mapping[Path, str]) -> list[Change]:
+    from dvc.dependency.param import ParamsDependency
+
+    if isinstance(dep, ParamsDependency):
+        return _of_parameters(dep)
+    path = Path(str(dep))
+    of = {name for out, name in producers.items() if path.is_relative_to(out) or out.is_relative_to(path)}
+    return [Change(DEPENDENCY, name, _word(status), tuple(sorted(of))) for name, status in dep.status().items()]
+
+
+def _of_parameters(dep: Any) -> list[Change]:
+    """The single keys that differ; DVC itself names the section only."""
+    if not dep.status():
+        return []
+    before, now = dict(_leaves(dep.hash_info.value or {})), dict(_leaves(dep.read_params()))
+    file = "" if str(dep) == dep.DEFAULT_PARAMS_FILE else f"{dep}: "
+    keys = [key for key in {**before, **now} if before.get(key, ...) != now.get(key, ...)]
+    changes = [Change(PARAMETER, file + key, f"{_value(before, key)} → {_value(now, key)}") for key in keys]
+    return changes or [Change(PARAMETER, str(dep), "modified")]
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _value(values: Mapping[str, Any], key: str) -> str:
+    return str(values[key]) if key in values else "not there"
+
+
+def _word(status: object) -> str:
+    return {"deleted": "missing"}.get(str(status), str(status))
+
+
+def _restorable(stage: Any, changes: list[Change]) -> bool:
+    """Whether `dvc repro` only fetches lost outputs from its cache."""
+    return bool(changes) and all(change.kind == OUTPUT for change in changes) and stage.outs_cached()
+
+
+def _size(stage: Any) -> int | None:
+    sizes = [out.meta.size if out.meta.size is not None else _on_disk(Path(out.fs_path)) for out in stage.outs]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if known else None
+
+
+def _on_disk(path: Path) -> int | None:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.exists() else None

@@ -1,0 +1,51 @@
+"""What the `mmesid` command prints: lines, tables and Markdown. rich is imported when the first is shown."""
+
+from typing import Any
+
+
+def say(text: str, error: bool = False) -> None:
+    """A line; square brackets are markup."""
+    _console(error).print(text)
+
+
+def plain(text: str) -> str:
+    """Text of others, in which square brackets are no markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def table(titles: list[str], rows: list[list[str]], title: str = "") -> None:
+    """Cells may carry markup: pass other people's text through `plain`."""
+    from rich import box
+    from rich.table import Column, Table
+
+    shown = Table(
+        *(Column(head, overflow="fold") for head in titles),  # a long word is broken, never cut
+        box=box.SIMPLE_HEAD if any(titles) else None,
+        show_header=any(titles),
+    )
+    for row in rows:
+        shown.add_row(*row)
+    if title:
+        say(f"[bold]{title}[/]")  # above, not in the table, which may be narrower
+    _console().print(shown, soft_wrap=False)
+
+
+def tables(of: list[tuple[str, list[str], list[list[str]]]]) -> None:
+    """Tables of plain text, each a title, heads and rows."""
+    for title, heads, rows in of:
+        table([plain(head) for head in heads], [[plain(cell) for cell in row] for row in rows], plain(title))
+
+
+def show(markdown: str) -> None:
+    """Markdown, laid out for the terminal."""
+    from rich.markdown import Markdown
+
+    _console().print(Markdown(markdown), soft_wrap=False)
+
+
+def _console(error: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=error, soft_wrap=True, highlight=False)

@@ -1,0 +1,61 @@
+"""Overrides of a retrain: checked against the strict sections, then written whole or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.overrides import apply
+from mmesid import config as configuration
+from mmesid.errors import ConfigError
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
+    for name in ("a", "b"):
+        text = "finetune: {}\ntokenize:\n  codes: 64  # few items\n"
+        (tmp_path / "conf" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_an_override_stands_in_the_files_and_remarks_stay(root: Path) -> None:
+    given: dict[str, Any] = {"finetune.epochs": 2, "tokenize.codes": 64, "init_codes.embedded.layers": 1}
+    said = apply(given, ["a", "b"], root)
+    assert said[0] == "conf/a.yaml: finetune.epochs was 12, is 2"
+    assert len(said) == 4  # tokenize.codes was 64 already
+    for name in ("a", "b"):
+        config = configuration.load(name, root)
+        assert (config.finetune.epochs, config.tokenize.codes, config.init_codes.embedded.layers) == (2, 64, 1)
+        assert "# few items" in (root / "conf" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert apply(given, ["a", "b"], root) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"finetune.epochs": 2, "finetune.lerning_rate": 0.1}, "Did you mean `learning_rate`"),
+        ({"finetune.epochs": "two"}, r"finetune\.epochs: Input should be a valid integer"),
+        ({"finetune.epochs": 0}, "greater than or equal to 1"),
+        ({"finetune": 2}, "must be SECTION.KEY, like finetune.epochs"),
+        ({"seed": 1}, "must be SECTION.KEY"),
+        ({"seed.x": 1}, "must be SECTION.KEY"),
+        ({"fintune.epochs": 1}, "must be SECTION.KEY"),
+        ({"finetune..epochs": 1}, "must be SECTION.KEY"),
+    ],
+)
+def test_a_wrong_one_changes_nothing(root: Path, overrides: dict[str, Any], message: str) -> None:
+    before = {path: path.read_bytes() for path in (root / "conf").iterdir()}
+    with pytest.raises(ConfigError, match=message):
+        apply(overrides, ["a", "b"], root)
+    assert {path: path.read_bytes() for path in (root / "conf").iterdir()} == before
+
+
+def test_a_dataset_without_a_file_is_named_and_the_others_stay(root: Path) -> None:
+    before = (root / "conf" / "a.yaml").read_bytes()
+    with pytest.raises(ConfigError, match="dataset 'c' has no conf"):
+        apply({"finetune.epochs": 2}, ["a", "c"], root)
+    assert (root / "conf" / "a.yaml").read_bytes() == before

@@ -1,0 +1,183 @@
+"""What a kill has left running is closed with a reason; what is alive, or another checkout's, is not touched."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from flows import deployments, presence
+from flows import reap as reaping
+from mmesid import registry, tracking
+from mmesid.registry.versions import registry_lock
+from mmesid.tracking.journal import Journal
+from mmesid.tracking.reaping import REASON, is_unreachable
+
+DATASET = "toys"
+
+
+def run_of(age: float = 0, tags: list[str] | None = None) -> Any:
+    moment = datetime.now(UTC) - timedelta(seconds=age)
+    return SimpleNamespace(id=uuid4(), tags=tags or [], state=SimpleNamespace(timestamp=moment))
+
+
+def test_a_flow_run_that_holds_its_lock_is_alive(tmp_path: Path) -> None:
+    run = run_of(age=1e6, tags=[deployments.tag(tmp_path)])
+    with presence.present(tmp_path, str(run.id)):
+        assert not reaping.is_dead(run, tmp_path, alone=True)
+        assert presence.is_known(tmp_path, str(run.id))
+    assert not presence.is_known(tmp_path, str(run.id))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from flows import presence
+with presence.present(Path(sys.argv[1]), sys.argv[2]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_flow_run_whose_process_was_killed_is_dead(tmp_path: Path) -> None:
+    run = run_of()
+    project = Path(__file__).parents[2]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(run.id)]
+    subprocess.run(command, check=False, cwd=project)
+    assert reaping.is_dead(run, tmp_path, alone=False)
+    assert not reaping.is_dead(run, tmp_path / "another checkout", alone=True)
+
+
+def test_a_flow_run_that_never_began_is_dead_once_no_process_can_come(tmp_path: Path) -> None:
+    own = [deployments.tag(tmp_path)]
+    assert reaping.is_dead(run_of(tags=own), tmp_path, alone=True)
+    assert not reaping.is_dead(run_of(tags=own), tmp_path, alone=False)
+    assert reaping.is_dead(run_of(age=reaping.SETTLED + 1, tags=own), tmp_path, alone=False)
+    assert not reaping.is_dead(run_of(age=1e6), tmp_path, alone=True)  # started elsewhere, by hand
+    assert not reaping.is_dead(run_of(age=1e6, tags=["checkout-0123"]), tmp_path, alone=True)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_a_flow_run_that_is_still_importing_is_alive(tmp_path: Path) -> None:
+    run = run_of(age=1e6, tags=[deployments.tag(tmp_path)])
+    environment = {"PREFECT__FLOW_RUN_ID": str(run.id)}
+    with subprocess.Popen([sys.executable, "-c", "input()"], env=environment, stdin=subprocess.PIPE) as process:
+        assert not reaping.is_dead(run, tmp_path, alone=True)
+        assert process.stdin is not None
+        process.stdin.close()
+    assert reaping.is_dead(run, tmp_path, alone=True)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("reaper")
+
+
+@pytest.fixture
+def mlflow(root: Path) -> Iterator[Any]:
+    client = tracking.client(root)
+    yield client
+    for experiment in client.search_experiments():
+        for run in client.search_runs([experiment.experiment_id], max_results=1000):
+            client.delete_run(run.info.run_id)
+
+
+def start(mlflow: Any, root: Path, stage: str, parent: str = "", **tags: str) -> str:
+    named = {f"mmesid.{name}": value for name, value in tags.items()}
+    given = {**tracking.provenance(root), "mmesid.dataset": DATASET, "mmesid.stage": stage, **named}
+    if parent:
+        given["mlflow.parentRunId"] = parent
+    return str(mlflow.create_run(tracking.experiment_id(mlflow, DATASET, root), tags=given).info.run_id)
+
+
+def status(mlflow: Any, run: str) -> str:
+    return str(mlflow.get_run(run).info.status)
+
+
+def test_stage_and_execution_without_a_journal_are_closed_and_say_why(root: Path, mlflow: Any) -> None:
+    parent = start(mlflow, root, "pipeline", execution="gone")
+    stage = start(mlflow, root, "finetune", parent, execution="gone", journal="lost")
+    assert len(tracking.close_dead(root)) == 2
+    assert (status(mlflow, stage), status(mlflow, parent)) == ("KILLED", "KILLED")
+    assert mlflow.get_run(stage).data.tags["mmesid.error"] == REASON
+    assert tracking.close_dead(root) == []
+
+
+def test_a_killed_execution_whose_stages_were_done_is_finished(root: Path, mlflow: Any) -> None:
+    parent = start(mlflow, root, "pipeline", execution="half")
+    done = start(mlflow, root, "ingest", parent, execution="half", journal="sent")
+    mlflow.set_terminated(done, "FINISHED")
+    tracking.close_dead(root)
+    assert status(mlflow, parent) == "FINISHED"
+
+
+def test_a_stage_that_writes_its_journal_is_alive_and_so_is_its_execution(root: Path, mlflow: Any) -> None:
+    book = Journal(root, "now", f"{DATASET}.finetune", {"dataset": DATASET, "stage": "finetune", "tags": {}})
+    identity = book.path.read_text().partition('"id": "')[2].partition('"')[0]
+    parent = start(mlflow, root, "pipeline", execution="now")
+    stage = start(mlflow, root, "finetune", parent, execution="now", journal=identity)
+    assert tracking.close_dead(root) == []
+    assert (status(mlflow, stage), status(mlflow, parent)) == ("RUNNING", "RUNNING")
+    book.close()
+    book.path.unlink()
+
+
+def test_runs_of_another_checkout_are_left_alone(root: Path, mlflow: Any) -> None:
+    other = start(mlflow, root, "finetune", journal="elsewhere", checkout="0123456789ab")
+    assert tracking.close_dead(root) == []
+    assert registry.close_dead(DATASET, root) == []
+    assert status(mlflow, other) == "RUNNING"
+
+
+def test_a_registration_is_closed_under_the_registrys_lock(root: Path, mlflow: Any) -> None:
+    run = start(mlflow, root, "register")
+    assert tracking.close_dead(root) == []  # whether it is alive is for the registry to say
+    assert status(mlflow, run) == "RUNNING"
+    assert len(registry.close_dead(DATASET, root)) == 1
+    assert status(mlflow, run) == "KILLED"
+    with registry_lock(DATASET, root):
+        pass
+
+
+def test_a_tracking_server_that_is_down_is_looked_at_next_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"):
+        monkeypatch.setenv(name, "0")
+    assert reaping.reap_tracking(root, [DATASET]) == ["MLflow does not answer: its runs are looked at next time"]
+
+
+def test_only_what_may_pass_is_worth_a_retry() -> None:
+    assert is_unreachable(ConnectionRefusedError())
+    assert not is_unreachable(ValueError("a mistake"))
+    assert not is_unreachable(None)
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = TimeoutError()
+    assert is_unreachable(wrapped)
+
+
+@pytest.mark.pipeline
+def test_prefects_runs_become_crashed_with_our_reason(server: None, tmp_path: Path) -> None:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.states import Running
+
+    @flow
+    def idle() -> None:
+        """Nothing."""
+
+    with get_client(sync_client=True) as client:
+        dead, other = (
+            client.create_flow_run(idle, tags=tags, state=Running()).id
+            for tags in ([deployments.tag(tmp_path)], ["checkout-another"])
+        )
+        lines = reaping.reap_flows(tmp_path, alone=True)
+        assert len(lines) == 1
+        found = client.read_flow_run(dead)
+        assert found.state is not None
+        assert (found.state.name, found.state.message) == ("Crashed", reaping.REASON)
+        assert client.read_flow_run(other).state.is_running()
+        assert reaping.reap_flows(tmp_path, alone=True) == []

@@ -1,0 +1,140 @@
+"""What `mmesid serve` refuses, and what the served champion and the batch flow answer."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+
+from flows import serve
+from mmesid import registry, tracking
+from mmesid.artifacts import Store, load_prepared
+from mmesid.errors import RegistryError, ServiceError
+from tests import tiny_world
+from tests.tiny_world import DATASET, N_ITEMS, USERS
+
+pytestmark = pytest.mark.timeout(600)  # a server starts in a fraction of that, unless the machine is busy
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def test_only_loopback_is_served(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match=r"--host 0\.0\.0\.0 can be reached by others"):
+        serve.command(DATASET, "0.0.0.0", 8000, 1, tmp_path)
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ServiceError, match=f"--port {taken.getsockname()[1]}"):
+            serve.command(DATASET, "127.0.0.1", taken.getsockname()[1], 1, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose first version is the champion."""
+    folder = tmp_path_factory.mktemp("served")
+    tiny_world.make(folder)
+    registry.register(DATASET, folder)
+    client = tracking.client(folder)
+    client.set_registered_model_alias(registry.model_name(DATASET), "champion", "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(root: Path) -> Iterator[str]:
+    """The champion behind HTTP, as the command line starts it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = os.pathsep.join([str(tiny_world.PROJECT / "src"), str(tiny_world.PROJECT)])
+    command = [sys.executable, "-m", "flows.serve", DATASET, "--port", str(port)]
+    environment = {**os.environ, "PYTHONPATH": code}
+    with subprocess.Popen(command, cwd=root, env=environment, start_new_session=True) as server:
+        try:
+            for _ in range(240):
+                assert server.poll() is None, "the server has ended"
+                try:
+                    if httpx.get(f"http://127.0.0.1:{port}/ping", trust_env=False).is_success:
+                        break
+                except httpx.HTTPError:
+                    time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}/invocations"
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+
+
+def ask(address: str, history: object, **params: object) -> httpx.Response:
+    body = {"dataframe_records": [{"history": history}], "params": params}
+    return httpx.post(address, json=body, timeout=30, trust_env=False)
+
+
+@pytest.mark.pipeline
+def test_without_a_champion_the_way_to_one_is_named(port: int, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"no champion; `python -m flows\.retrain --datasets sample`"):
+        serve.command(DATASET, "127.0.0.1", port, 1, tmp_path)
+
+
+@pytest.mark.pipeline
+def test_the_served_champion_answers_as_the_service(address: str, root: Path) -> None:
+    (expected,) = registry.load_champion(DATASET, root).recommend([["item-3", "item-9"]], 4)
+    for history in (["item-3", "item-9"], "item-3,item-9"):
+        answer = ask(address, history, k=4)
+        assert answer.status_code == 200, answer.text
+        (row,) = answer.json()["predictions"]
+        assert row["item_ids"] == [item.item_id for item in expected.items]
+        assert row["scores"] == pytest.approx([item.score for item in expected.items], abs=1e-4)
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize(
+    ("history", "k", "reason"),
+    [
+        ([], 5, "history 0 is empty"),
+        (["nowhere"], 5, "the catalogue has none of the items 'nowhere'"),
+        (["item-3"], 0, "k must be a whole number from 1 to 40"),
+        (["item-3"], N_ITEMS + 1, "k must be a whole number from 1 to 40"),
+    ],
+)
+def test_what_has_no_answer_is_a_400_with_its_reason(address: str, history: list[str], k: int, reason: str) -> None:
+    answer = ask(address, history, k=k)
+    assert answer.status_code == 400
+    assert reason in answer.json()["message"]
+
+
+@pytest.mark.pipeline
+def test_odd_histories_have_a_defined_answer(address: str) -> None:
+    (mixed,) = ask(address, ["item-3", "nowhere", "item-3"], k=3).json()["predictions"]
+    assert mixed["note"] == "not in the catalogue, left out: 'nowhere'"
+    (long,) = ask(address, [f"item-{1 + number % 30}" for number in range(500)], k=40).json()["predictions"]
+    assert len(long["item_ids"]) == 10
+    assert long["note"] == "only 10 of 40 items are left"
+
+
+@pytest.mark.pipeline
+def test_every_user_is_scored_as_the_service_scores_one(server: None, root: Path) -> None:
+    from flows.recommend import recommend
+
+    table = pd.read_parquet(recommend(DATASET, 5, root))
+    assert list(table.columns) == ["user_id", "rank", "item_id", "title", "score", "model"]
+    assert table["user_id"].nunique() == USERS
+    assert set(table["model"]) == {"mme-sid-sample/1"}
+    sequences = load_prepared(Store(DATASET, root)).sequences
+    history = [f"item-{item}" for item in sequences.items[7]]
+    (expected,) = registry.load_champion(DATASET, root).recommend([history], 5)
+    found = table[table["user_id"] == sequences.user_ids[7]]
+    assert found["item_id"].to_list() == [item.item_id for item in expected.items]
+    assert found["rank"].to_list() == [1, 2, 3, 4, 5]
