@@ -79,6 +79,12 @@ def try_help(command: str, checkout: Path) -> None:
     run(f"{command} --help", checkout)
 
 
+def try_several(command: str, checkout: Path) -> None:
+    variable, _, rest = command.partition(" ")
+    assert variable == "MMESID_PROCESSES=8"  # what stages understand: tests/stages, tests/recommender/test_parallel.py
+    try_make(rest, checkout)
+
+
 def try_doctor(command: str, checkout: Path) -> None:
     assert "requirements.lock" in run(f"{command} || true", checkout)
 
@@ -95,6 +101,14 @@ TRIALS: dict[str, Callable[[str, Path], None]] = {
     "mmesid doctor": try_doctor,
     "mmesid log": try_for_real,
     "mmesid history": try_for_real,
+    "mmesid plan": try_for_real,
+    "mmesid remote": try_for_real,
+    "mmesid up": try_help,  # for real in tests/flows/test_services.py
+    "mmesid serve": try_help,  # for real in tests/flows/test_serve.py
+    "mmesid compare": try_help,  # for real in tests/test_compare.py
+    "python -m flows.recommend": try_help,  # for real in tests/flows/test_serve.py
+    "dvc push": try_help,  # for real in tests/test_remote.py
+    "MMESID_PROCESSES=8": try_several,
     "hf auth login": try_help,
     **dict.fromkeys(NEED_A_MODEL, try_help),
 }

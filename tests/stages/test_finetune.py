@@ -1,0 +1,58 @@
+"""The stage in one process and in two: the same model, one record, one writer; a number that is none is refused."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests import tiny_world
+from tests.tiny_world import DATASET, PROJECT
+
+QUICK = {"epochs": 2, "targets_per_step": 64, "history_length": 8, "row_tokens": 64}
+NO_DROPOUT = dict.fromkeys(("adapter_dropout", "input_dropout", "output_dropout"), 0.0)
+
+
+def finetune(root: Path, processes: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src"), "MMESID_PROCESSES": processes}
+    command = [sys.executable, "-m", "mmesid.stages.finetune", DATASET]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=250)
+
+
+@pytest.mark.pipeline
+def test_two_processes_leave_what_one_does(tmp_path: Path) -> None:
+    root = tmp_path / "one"
+    root.mkdir()
+    store = tiny_world.make(root)
+    conf = yaml.safe_load((root / "conf" / f"{DATASET}.yaml").read_text())
+    conf["finetune"] = {**QUICK, **NO_DROPOUT}
+    (root / "conf" / f"{DATASET}.yaml").write_text(yaml.safe_dump(conf))
+    shutil.rmtree(store.folder("finetune"))
+    shutil.copytree(root, tmp_path / "two")
+    for processes, folder in (("1", root), ("2", tmp_path / "two")):
+        done = finetune(folder, processes)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert len(list((folder / "mlruns" / "journal").rglob(f"{DATASET}.finetune*"))) >= 1
+    one, two = (folder / "data" / DATASET / "finetune" for folder in (root, tmp_path / "two"))
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
+    for name in ("adapter.safetensors", "recommender.safetensors"):
+        found, wanted = load_file(two / name), load_file(one / name)
+        assert found.keys() == wanted.keys()
+        assert all(torch.allclose(found[key].float(), wanted[key].float(), atol=1e-3) for key in wanted)
+    losses = [
+        [row["loss"] for row in json.loads((f / "history.json").read_text()) if "loss" in row] for f in (one, two)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("processes", ["0", "two", "-1"])
+def test_a_number_of_processes_that_is_none_is_refused(processes: str, tmp_path: Path) -> None:
+    done = finetune(tmp_path, processes)
+    assert done.returncode != 0
+    assert f"MMESID_PROCESSES must be a number of processes, at least 1; it is {processes!r}" in done.stderr
