@@ -58,11 +58,20 @@ class Decision(NamedTuple):
     clauses: list[Clause]
 
 
+class Relative(NamedTuple):
+    """A difference in mean nDCG@10 as a share of the other's, and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
 def decide(evidence: Evidence, limits: Limits | None = None) -> Decision:
     """Judge the challenger.
 
     With a champion, the lower end of the paired-bootstrap 95 % interval of the difference in nDCG@10 must lie above
-    -1 % of the champion's. Without one it must lie above 0 against SASRec and against popularity.
+    -1 % of the champion's. Without one the mean itself must lie above SASRec's and popularity's: there is nothing yet
+    that answers, and the record says how sure the difference is.
 
     Args:
         evidence: ranks and diagnostics.
@@ -98,18 +107,20 @@ def not_worse_than_champion(evidence: Evidence, limits: Limits) -> list[Clause]:
     """Non-inferiority: noise may not hide a loss of more than `limits.loss`."""
     if evidence.champion is None or len(evidence.champion) != len(evidence.challenger) or not len(evidence.challenger):
         return []
-    return [_compare("champion", evidence.challenger, evidence.champion, -limits.loss, limits)]
+    relative, detail = _compare(evidence.challenger, evidence.champion, limits)
+    return [Clause("against champion", relative.low > -limits.loss, relative.low, -limits.loss, detail)]
 
 
 def better_than_baselines(evidence: Evidence, limits: Limits) -> list[Clause]:
     """The first champion must earn its place."""
     if evidence.champion is not None or not len(evidence.challenger):
         return []
-    return [
-        _compare(name, evidence.challenger, ranks, 0.0, limits)
-        for name, ranks in evidence.baselines.items()
-        if len(ranks) == len(evidence.challenger)
-    ]
+    clauses = []
+    for name, ranks in evidence.baselines.items():
+        if len(ranks) == len(evidence.challenger):
+            relative, detail = _compare(evidence.challenger, ranks, limits)
+            clauses.append(Clause(f"against {name}", relative.mean > 0, relative.mean, 0, detail))
+    return clauses
 
 
 def codes_alive(evidence: Evidence, limits: Limits) -> list[Clause]:
@@ -152,19 +163,17 @@ CLAUSES: dict[str, Callable[[Evidence, Limits], list[Clause]]] = {
 }
 
 
-def _compare(
-    name: str, challenger: NDArray[np.int64], other: NDArray[np.int64], limit: float, limits: Limits
-) -> Clause:
-    """The lower bound of the relative difference in mean nDCG@10 must lie above the limit."""
+def _compare(challenger: NDArray[np.int64], other: NDArray[np.int64], limits: Limits) -> tuple[Relative, str]:
+    """The difference in mean nDCG@10 as a share of the other's, and in words."""
     mine, theirs = (per_user(np.maximum(ranks, 1))[MEASURE] for ranks in (challenger, other))
     found = paired_bootstrap(mine, theirs, limits.resamples, limits.seed)
     base = float(theirs.mean())
-    relative = [value / (base or 1.0) for value in found[:3]]  # absolute where the other gets nothing right
+    relative = Relative(*(value / (base or 1.0) for value in found[:3]))  # absolute where the other gets nothing right
     detail = (
-        f"nDCG@10 {mine.mean():.4f} against {base:.4f}: {relative[0]:+.2%}, 95 % from {relative[1]:+.2%} to "
-        f"{relative[2]:+.2%}, p {found.p_value:.3g}"
+        f"nDCG@10 {mine.mean():.4f} against {base:.4f}: {relative.mean:+.2%}, 95 % from {relative.low:+.2%} to "
+        f"{relative.high:+.2%}, p {found.p_value:.3g}"
     )
-    return Clause(f"against {name}", relative[1] > limit, relative[1], limit, detail)
+    return relative, detail
 
 
 def _is_dead(row: Mapping[str, Any], limits: Limits) -> bool:
