@@ -116,7 +116,8 @@ from pathlib import Path
 from flows.services import Service, Services
 from flows.up import _interrupt
 import signal
-signal.signal(signal.SIGTERM, _interrupt)
+for name in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs are born deaf to SIGINT
+    signal.signal(name, _interrupt)
 with Services(Path(sys.argv[1]), print) as services:
     services.start(Service("worker", [sys.executable, "-c", {ORPHAN!r}], dict(os.environ), lambda: True))
     print("started", flush=True)
