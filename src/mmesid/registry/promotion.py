@@ -3,6 +3,7 @@ made good by the next call: what was decided is on the version's tags.
 """
 
 import hashlib
+import inspect
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,8 +128,9 @@ def gather(dataset: str, root: Path, champion: Any | None) -> Evidence:
 
 
 def _evidence_digest(dataset: str, root: Path, challenger: Any, champion: Any | None, limits: Limits | None) -> str:
-    """Of all that `gather` and `decide` look at: equal digests are equal decisions."""
-    digest = hashlib.sha256(configuration.load(dataset, root).model_dump_json().encode())
+    """Of all that `gather` and `decide` look at, the gate's own code included: equal digests are equal decisions."""
+    digest = hashlib.sha256(Path(inspect.getfile(decide)).read_bytes())
+    digest.update(configuration.load(dataset, root).model_dump_json().encode())
     before = None if champion is None else str(champion.version)
     facts = (str(challenger.version), before, challenger.tags.get(ROLLED_BACK), limits or Limits())
     digest.update(repr(facts).encode())
