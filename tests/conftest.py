@@ -24,7 +24,10 @@ OUTSIDE = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MMESID_EXECUTION", "MM
 
 # Set before any test imports a package: most read their environment only then.
 os.environ.update(QUIET)
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning take the core from the others
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # one of several processes; the first one's setting is inherited
 for name in OUTSIDE:
     os.environ.pop(name, None)
 
