@@ -197,11 +197,13 @@ def import_without(blocked: set[str], modules: list[str]) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.pipeline
 def test_rooms_import_without_orchestrators() -> None:
     rooms = [module for module in FILES if below(module, ("mmesid.data", "mmesid.reporting"))]
     import_without(set(ORCHESTRATORS), rooms)
 
 
+@pytest.mark.pipeline
 def test_training_rooms_import_on_a_bare_node() -> None:
     rooms = [module for module in FILES if below(module, tuple(f"mmesid.{room}" for room in TRAINING_ROOMS))]
     import_without(not_on_a_bare_node(), rooms)

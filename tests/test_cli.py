@@ -203,6 +203,7 @@ def test_recommend_shows_items_titles_scores_and_the_note(checkout: Path, monkey
     assert "note: a note" in said
 
 
+@pytest.mark.pipeline
 def test_recommend_without_a_champion_says_how_to_get_one(checkout: Path) -> None:
     with pytest.raises(RegistryError, match=r"no champion.*flows\.retrain"):
         run("recommend", "sample", "--history", "a")

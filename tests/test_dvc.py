@@ -10,6 +10,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+pytestmark = pytest.mark.pipeline
+
 DATASETS = ("ours", "theirs")
 ONLY_OURS = [
     ("validate", {"min_users": 3}),

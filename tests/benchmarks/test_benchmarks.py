@@ -25,6 +25,8 @@ from benchmarks import (
     worlds,
 )
 
+pytestmark = pytest.mark.pipeline
+
 RELATIVE = 1e-4
 ROOT = Path(__file__).parents[2]
 

@@ -7,6 +7,8 @@ from mmesid.encoders import items as shown
 from mmesid.encoders import open_clip_encoder, open_clip_training
 from mmesid.errors import DataError
 
+pytestmark = pytest.mark.pipeline
+
 SETTINGS = OpenClip(
     model="embedded",
     pretrained=None,

@@ -32,7 +32,10 @@ subprocess.Popen([sys.executable, "-c", {SLEEP!r}], start_new_session=True)
 time.sleep(90)
 """
 
-pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+pytestmark = [
+    pytest.mark.pipeline,
+    pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc"),
+]
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def _loss_and_gradients(model, hidden, labels, score):
 
 
 @pytest.mark.parametrize("adapter", ["none", "mlp", "all-linear", "full"])
-@pytest.mark.parametrize("row_tokens", [40, 120])
+@pytest.mark.parametrize("row_tokens", [40, pytest.param(120, marks=pytest.mark.pipeline)])
 def test_packed_equals_one_prefix_at_a_time(adapter, row_tokens, model, sequences, finetune_settings):
     model = _prepare(adapter, model, finetune_settings)
     windows = training_windows(sequences.train(), 8)

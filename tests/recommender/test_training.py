@@ -83,6 +83,7 @@ def test_a_killed_run_continues_exactly(save_number, model, sequences, finetune_
         assert torch.equal(found, expected), name
 
 
+@pytest.mark.pipeline
 @pytest.mark.parametrize("adapter", sorted(ADAPTERS))
 @pytest.mark.parametrize("how", [{"batch_tokens": 48}, {"gradient_checkpointing": True, "batch_tokens": 60}])
 def test_the_way_of_computing_changes_no_result(how, adapter, model, sequences, finetune_settings):
@@ -97,6 +98,7 @@ def test_the_way_of_computing_changes_no_result(how, adapter, model, sequences, 
         assert torch.allclose(value.float(), expected.float(), atol=2e-4), name
 
 
+@pytest.mark.pipeline
 @pytest.mark.parametrize("how", [{"loss": "sampled", "negatives": 30}, {"precision": "bfloat16"}])
 def test_cheaper_ways_learn_as_well(how, model, ring, finetune_settings):
     settings = finetune_settings.model_copy(
