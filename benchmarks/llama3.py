@@ -28,7 +28,7 @@ from mmesid.artifacts import save_json
 from mmesid.config import Finetune
 from mmesid.recommender import parallel
 from mmesid.recommender.backbone import Backbone
-from mmesid.recommender.planning import plan_epoch
+from mmesid.recommender.batching import plan_epoch
 from mmesid.recommender.prompt import Prompt
 from mmesid.recommender.training import Trainer
 from mmesid.recommender.windows import Window

@@ -6,7 +6,6 @@ moments. In the result a is the plain loss, b the chunked one, both at the large
 """
 
 import statistics
-import time
 from typing import Any
 
 from benchmarks import measure, memory, training, worlds
@@ -65,12 +64,7 @@ def point(size: dict[str, Any], runs: int) -> dict[str, float]:
     """Seconds of a step (median of `runs`) and its peak in MiB."""
     world = worlds.build(worlds.Size(**size))
     side = training.packed_side(world, 1)
-    side(0)  # makes AdamW's moments
-    seconds = []
-    for turn in range(1, runs + 1):
-        start = time.perf_counter()
-        side(turn)
-        seconds.append(time.perf_counter() - start)
+    seconds = [seconds for _, seconds in training.timed_steps(side, runs)]
     return {"seconds": statistics.median(seconds), "peak_mib": memory.peak_of(lambda: side(runs + 1))}
 
 

@@ -5,7 +5,6 @@ and AdamW's moments, gradients counted. In the result a is the base point, b the
 """
 
 import statistics
-import time
 from typing import Any
 
 from benchmarks import measure, memory, steps, training, worlds
@@ -79,12 +78,7 @@ def point(size: dict[str, Any], runs: int) -> dict[str, float]:
     """Targets a second (median of `runs` steps), the spread, and the peak of a step in MiB."""
     world = worlds.build(worlds.Size(**size))
     side = training.packed_side(world, 1)
-    side(0)  # makes AdamW's moments
-    rates = []
-    for turn in range(1, runs + 1):
-        start = time.perf_counter()
-        done = side(turn)
-        rates.append(done / (time.perf_counter() - start))
+    rates = [done / seconds for done, seconds in training.timed_steps(side, runs)]
     first = next(world.steps())
     tokens = steps.packed_tokens(world.model, first, world.settings.row_tokens)
     for parameter in world.model.parameters():

@@ -71,6 +71,17 @@ def facts(world: worlds.World, rates: Sequence[Sequence[float]]) -> dict[str, ob
     }
 
 
+def timed_steps(side: Side, runs: int) -> list[tuple[float, float]]:
+    """Units and seconds of turns 1 to `runs`; turn 0 comes first, untimed, and makes AdamW's moments."""
+    side(0)
+    found = []
+    for turn in range(1, runs + 1):
+        start = time.perf_counter()
+        done = side(turn)
+        found.append((done, time.perf_counter() - start))
+    return found
+
+
 def _side(world: worlds.World, step: Step, steps_each: int, targets: int | None = None) -> Side:
     """Turn t takes the t-th `steps_each` steps of the epoch (from its start again at its end); units are targets."""
     plan = list(world.steps())

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from mmesid.artifacts import Embedding, SemanticIds, Sequences
 from mmesid.config import Config, Finetune, InitCodes, load
 from mmesid.recommender.backbone import Backbone, embedded
+from mmesid.recommender.batching import plan_epoch
 from mmesid.recommender.building import build as build_recommender
 from mmesid.recommender.model import Recommender
-from mmesid.recommender.planning import plan_epoch
 from mmesid.recommender.training import Trainer
 from mmesid.recommender.windows import Window
 

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
-from flows.services import without_secret
 from mmesid import tracking
+from mmesid.errors import without_secret
 
 PROGRESS = re.compile(r"^(\w+): (\d+)%, (.*)$")  # finetune: 37%, loss 5.1, 1,830 targets/s, 2:05 left
 MODELS = {"mme_sid": "MME-SID", "sasrec": "SASRec", "popularity": "Popularity", "oracle": "Oracle"}

@@ -3,8 +3,7 @@
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
-from flows.services import without_secret
-from mmesid.errors import ServiceError
+from mmesid.errors import ServiceError, without_secret
 
 NAMES = {"prefect": "mmesid_prefect", "mlflow": "mmesid_mlflow"}
 FORM = "--postgres must be postgresql://USER:PASSWORD@HOST:PORT"

@@ -17,8 +17,8 @@ from mmesid.errors import MmesidError, RegistryError, ServiceError
 TIMEOUT = "60"  # seconds that MLflow lets one request take
 
 
-def command(dataset: str, host: str, port: int, workers: int, root: Path) -> list[str]:
-    """The server's command, for the version that is champion now.
+def check(dataset: str, host: str, port: int, root: Path) -> str:
+    """Whatever can be known to fail, before the server starts. Returns the address of the champion of the moment.
 
     Raises:
         ServiceError: the host is not loopback, or the port is taken.
@@ -35,7 +35,11 @@ def command(dataset: str, host: str, port: int, workers: int, root: Path) -> lis
         raise RegistryError(
             f"{registry.model_name(dataset)} has no champion; `python -m flows.retrain --datasets {dataset}` makes one"
         )
-    model = f"models:/{champion.name}/{champion.version}"
+    return f"models:/{champion.name}/{champion.version}"
+
+
+def command(model: str, host: str, port: int, workers: int) -> list[str]:
+    """The server's command."""
     options = ["--env-manager", "local", "--host", host, "--port", str(port), "--workers", str(workers)]
     return [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model, "--timeout", TIMEOUT, *options]
 
@@ -50,13 +54,14 @@ def main() -> None:
     given = parser.parse_args()
     root = Path().absolute()
     try:
-        words = command(given.dataset, given.host, given.port, given.workers, root)
+        model = check(given.dataset, given.host, given.port, root)
     except MmesidError as error:
         sys.exit(f"Error: {error}")
-    sys.stdout.write(f"{words[6]} at http://{given.host}:{given.port}/invocations; Ctrl-C ends it\n")
+    sys.stdout.write(f"{model} at http://{given.host}:{given.port}/invocations; Ctrl-C ends it\n")
     sys.stdout.flush()
     python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # it starts uvicorn by name
     environment = {**os.environ, "PATH": python, "MLFLOW_TRACKING_URI": tracking.tracking_uri(root)}
+    words = command(model, given.host, given.port, given.workers)
     os.execve(words[0], words, environment)
 
 

@@ -5,7 +5,6 @@ is found and ended, even where a SIGKILL has made it an orphan.
 """
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from flows import processes
-from mmesid.errors import ServiceError
+from mmesid.errors import ServiceError, without_secret
 
 GRACE = 15.0  # seconds that a service has to end by itself
 TAIL = 15  # lines of a dead service's log that the error repeats
@@ -142,11 +141,6 @@ class Services:
         with log.open(encoding="utf-8", errors="replace") as file:
             lines = deque((line.rstrip() for line in file if line.strip()), TAIL)
         return without_secret("\n  ".join([f"; {log} ends with:", *lines]))
-
-
-def without_secret(text: str) -> str:
-    """Addresses without a user's name and password."""
-    return re.sub(r"://[^/@\s]*@", "://", text)
 
 
 def check_ports(host: str, ports: Mapping[str, int]) -> None:

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from mmesid import config as configuration
 from mmesid import mending
-from mmesid.errors import MmesidError
+from mmesid.errors import MmesidError, without_secret
 from mmesid.tracking import tracking_uri
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves
@@ -183,13 +183,8 @@ def _reach(uri: str) -> list[Finding]:
         answer.raise_for_status()
     except httpx.HTTPError as error:
         remedy = "start the server, or unset MLFLOW_TRACKING_URI; trainings go on without it, `mmesid log` sends later"
-        return [Finding("wrong", "tracking", f"{without_secret(uri)} does not answer ({error})", remedy)]
+        return [Finding("wrong", "tracking", without_secret(f"{uri} does not answer ({error})"), remedy)]
     return [Finding("fine", "tracking", without_secret(uri))]
-
-
-def without_secret(uri: str) -> str:
-    """The address without a user's name and password."""
-    return re.sub(r"://[^/@]*@", "://", uri)
 
 
 def check_datasets(root: Path) -> list[Finding]:

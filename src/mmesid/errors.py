@@ -4,6 +4,8 @@ Each message says what was expected, what came, and which key or file to change.
 without a traceback and exit with status 1.
 """
 
+import re
+
 
 class MmesidError(Exception):
     """Base of all errors that a person can mend."""
@@ -51,3 +53,8 @@ class RemoteError(MmesidError):
 
 class ServiceError(MmesidError):
     """A server cannot be started, or has ended: a port is taken, a database is out of reach, access is not guarded."""
+
+
+def without_secret(text: str) -> str:
+    """A text for people: addresses in it without a user's name and password."""
+    return re.sub(r"://[^/@\s]*@", "://", text)

@@ -32,7 +32,7 @@ def port() -> int:
 
 def test_only_loopback_is_served(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"--host 0\.0\.0\.0 can be reached by others"):
-        serve.command(DATASET, "0.0.0.0", 8000, 1, tmp_path)
+        serve.check(DATASET, "0.0.0.0", 8000, tmp_path)
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(ServiceError, match=f"--port {taken.getsockname()[1]}"):
-            serve.command(DATASET, "127.0.0.1", taken.getsockname()[1], 1, tmp_path)
+            serve.check(DATASET, "127.0.0.1", taken.getsockname()[1], tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def ask(address: str, history: object, **params: object) -> httpx.Response:
 @pytest.mark.pipeline
 def test_without_a_champion_the_way_to_one_is_named(port: int, tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=r"no champion; `python -m flows\.retrain --datasets sample`"):
-        serve.command(DATASET, "127.0.0.1", port, 1, tmp_path)
+        serve.check(DATASET, "127.0.0.1", port, tmp_path)
 
 
 @pytest.mark.pipeline

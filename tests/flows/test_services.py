@@ -16,9 +16,9 @@ import yaml
 from flows import deployments, postgres, processes, servers
 from flows.locks import HeldError, hold, is_free
 from flows.servers import Options
-from flows.services import Service, Services, check_ports, without_secret
+from flows.services import Service, Services, check_ports
 from mmesid import config as configuration
-from mmesid.errors import ServiceError
+from mmesid.errors import ServiceError, without_secret
 
 PROJECT = Path(__file__).parents[2]
 SERVER = """

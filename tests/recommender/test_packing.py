@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from mmesid.recommender import packing
 from mmesid.recommender.adapter import add_lora, train_everything, trainable
 from mmesid.recommender.attention import additive_mask, block_mask
-from mmesid.recommender.packing import PADDING, first_fit, order_of_windows, pack, window_tokens
+from mmesid.recommender.packing import PADDING, first_fit, pack, window_tokens
 from mmesid.recommender.windows import training_windows
 
 from . import reference
@@ -54,7 +54,7 @@ def test_packed_equals_one_prefix_at_a_time(adapter, row_tokens, model, sequence
     model = _prepare(adapter, model, finetune_settings)
     windows = training_windows(sequences.train(), 8)
     batch = pack(windows, model.blueprint.prompt, row_tokens)
-    order = order_of_windows(windows, model.blueprint.prompt, row_tokens)
+    order = [window for row in first_fit(windows, model.blueprint.prompt, row_tokens) for window in row]
     in_order = [windows[window] for window in order]
     alone = reference.represent(model, in_order)
     packed = model.represent(batch)

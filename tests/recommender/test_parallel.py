@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmesid.recommender.planning import deal
+from mmesid.recommender.batching import deal
 from mmesid.recommender.windows import training_windows
 
 from . import worker

@@ -11,9 +11,9 @@ from accelerate.state import AcceleratorState
 from mmesid.artifacts import Sequences
 from mmesid.recommender import parallel
 from mmesid.recommender.adapter import ADAPTERS
+from mmesid.recommender.batching import plan_epoch
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.optimizer import learning_rate_factor
-from mmesid.recommender.planning import plan_epoch
 from mmesid.recommender.training import Trainer
 from mmesid.recommender.windows import training_windows
 

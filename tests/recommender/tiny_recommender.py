@@ -8,19 +8,10 @@ from mmesid.config import Finetune, InitCodes, load
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.building import build
 from mmesid.recommender.model import Recommender
+from tests.tiny_world import WordTokenizer
 
 N_ITEMS = 40
 WIDTHS = {"collaborative": 6, "text": 10, "image": 8}
-
-
-class WordTokenizer:
-    """Splits at spaces; enough of a tokenizer for a prompt."""
-
-    chat_template = None
-    bos_token = None
-
-    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
-        return {"input_ids": [1 + sum(word.encode()) % 90 for word in text.split()] or [2]}
 
 
 def init_settings() -> InitCodes:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmesid.evaluation.ranking import rank_targets, top_k
 from mmesid.recommender.model import Recommender
-from mmesid.recommender.packing import order_of_windows, pack
+from mmesid.recommender.packing import first_fit, pack_rows
 from mmesid.recommender.windows import history_windows
 
 _ROW_TOKENS = 256
@@ -42,9 +42,10 @@ class Scorer:
         """User representations, (B, C), in the order of `histories`; only the last T items of each count."""
         blueprint = self.model.blueprint
         windows = history_windows(histories, blueprint.history_length)
-        packing = blueprint.prompt._replace(before=[]), _ROW_TOKENS
-        batch = pack(windows, *packing).to(self.items.device)
-        order = torch.from_numpy(order_of_windows(windows, *packing))
+        response = blueprint.prompt._replace(before=[])  # what stands before the items is in the cache
+        rows = first_fit(windows, response, _ROW_TOKENS)
+        batch = pack_rows([[windows[user] for user in row] for row in rows], response).to(self.items.device)
+        order = torch.tensor([user for row in rows for user in row])
         hidden = torch.empty(len(histories), blueprint.hidden, device=self.items.device)
         with evaluating(self.model):
             hidden[order] = self.model.represent(batch, self.prompt)

@@ -64,7 +64,7 @@ def first_fit(windows: Sequence[Window], prompt: Prompt, row_tokens: int) -> lis
 
 
 def pack(windows: Sequence[Window], prompt: Prompt, row_tokens: int) -> PackedBatch:
-    """First-fit windows into rows, and the rows into a batch; targets come out in the order of `order_of_windows`."""
+    """First-fit windows into rows, and the rows into a batch; targets come out in the order of `first_fit`."""
     assignment = first_fit(windows, prompt, row_tokens)
     return pack_rows([[windows[window] for window in row] for row in assignment], prompt)
 
@@ -82,11 +82,6 @@ def pack_rows(rows: Sequence[Sequence[Window]], prompt: Prompt) -> PackedBatch:
         readout.append(np.stack([np.full(len(last), number), last]))
     labels = np.concatenate([window.labels for row in rows for window in row])
     return PackedBatch(*map(torch.from_numpy, (*grid, *np.concatenate(readout, axis=1), labels)))
-
-
-def order_of_windows(windows: Sequence[Window], prompt: Prompt, row_tokens: int) -> NDArray[np.int64]:
-    """In which order `pack` lays out the windows, (len(windows),): where each target of the batch comes from."""
-    return np.array([window for row in first_fit(windows, prompt, row_tokens) for window in row], dtype=np.int64)
 
 
 def _row(windows: Sequence[Window], prompt: Prompt) -> NDArray[np.int64]:

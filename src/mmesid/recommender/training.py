@@ -20,12 +20,12 @@ from mmesid.config import Finetune
 from mmesid.evaluation.metrics import summarize
 from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.recommender.adapter import ADAPTERS, trainable
+from mmesid.recommender.batching import MicroBatch, deal, plan_epoch
 from mmesid.recommender.loss import NegativeSampler, Objective
 from mmesid.recommender.model import Recommender
 from mmesid.recommender.optimizer import adamw, set_learning_rate
 from mmesid.recommender.packing import pack_rows
 from mmesid.recommender.parallel import like, prepare, rank_shared, whole
-from mmesid.recommender.planning import MicroBatch, deal, plan_epoch
 from mmesid.recommender.windows import Window, training_windows
 
 Log = Callable[[dict[str, float], int], None]

@@ -1,12 +1,11 @@
 """What MLflow remembers, read only: no experiment, database or folder is made by asking."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmesid.errors import TrackingError
+from mmesid.errors import TrackingError, without_secret
 from mmesid.tracking.sending import client, tracking_uri
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def reachable(root: Path = Path()) -> Iterator["MlflowClient"]:
 def explain(root: Path, problem: Exception) -> str:
     """One line without the password that an address may hold."""
     first = next(iter(str(problem).strip().splitlines()), "")[:300]
-    text = re.sub("//[^/@ ]*@", "//", f"MLflow at {tracking_uri(root)} does not answer ({first})")
+    text = without_secret(f"MLflow at {tracking_uri(root)} does not answer ({first})")
     return f"{text}; start the server, or correct MLFLOW_TRACKING_URI (`mmesid doctor` checks it)"
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmesid.errors import without_secret
 from mmesid.tracking import journal, parent
 from mmesid.tracking.journal import Entry
 from mmesid.tracking.run import warn
@@ -95,7 +96,7 @@ def warn_unsent(root: Path, problem: Exception) -> None:
     """One line, without the password that an address may hold."""
     first = next(iter(str(problem).strip().splitlines()), "")
     text = f"{tracking_uri(root)} does not take the log ({type(problem).__name__}: {first[:300]})"
-    warn(f"{re.sub('//[^/@ ]*@', '//', text)}; it is kept, and `mmesid log` sends it later")
+    warn(f"{without_secret(text)}; it is kept, and `mmesid log` sends it later")
 
 
 class Sender:
