@@ -39,9 +39,8 @@ def test_two_processes_leave_what_one_does(tmp_path: Path) -> None:
     for processes, folder in (("1", root), ("2", tmp_path / "two")):
         done = finetune(folder, processes)
         assert done.returncode == 0, done.stderr[-3000:]
-        assert (
-            len(list((folder / "mlruns" / "journal").rglob(f"{DATASET}.finetune*.jsonl*"))) == 1
-        )  # the first process's
+        journals = list((folder / "mlruns" / "journal").rglob(f"{DATASET}.finetune*.jsonl*"))
+        assert len(journals) == 1  # the first process's
     one, two = (folder / "data" / DATASET / "finetune" for folder in (root, tmp_path / "two"))
     assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
     for name in ("adapter.safetensors", "recommender.safetensors"):
