@@ -7,7 +7,7 @@ SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # Test files are shared among this many processes; TEST_WORKERS=0 runs them in one.
-WORKERS := -n $(or $(TEST_WORKERS),2) --dist loadfile
+WORKERS := -n $(or $(TEST_WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 # No tool calls home.
 export DO_NOT_TRACK := true

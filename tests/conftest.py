@@ -1,5 +1,6 @@
 """What every test stands on: no tool calls home, nothing is downloaded, few threads; and copies of the project."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from mmesid.tracking.journal import locked
+from tests import tiny
 
 ROOT = Path(__file__).parents[1]
 QUIET = {
@@ -32,9 +36,33 @@ for name in OUTSIDE:
     os.environ.pop(name, None)
 
 
+# The longest files first, lest one process wait for the other at the end. What stands between the two that need the
+# trained world is about as long as its training: whoever runs the second finds it ready.
+FIRST = ("test_pipeline.py", "test_finetune.py", "test_serve.py", "test_recovery.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: of two processes, neither shall wait for it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_server_of_another_file() -> None:
+    """MLflow writes the last tracking address it was given into the environment."""
+    for name in OUTSIDE:
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path], Path]) -> tiny.Trained:
+    """The tiny world, trained once: where several processes run tests, the others wait for the first."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    seconds = shared / "trained.json"
+    with locked(shared / "trained.lock"):
+        if not seconds.exists():
+            took = tiny.repro(tiny.make(project_copy(shared / "trained")))
+            seconds.write_text(json.dumps(took), encoding="utf-8")
+    return tiny.Trained(shared / "trained", json.loads(seconds.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -28,6 +29,13 @@ CONF = {
     "report": {},
 }
 STARTED = re.compile(r"^Running stage '(\w+)(?:@\w+)?':")
+
+
+class Trained(NamedTuple):
+    """A tiny world whose every stage has run."""
+
+    root: Path
+    seconds: dict[str, float]  # of each stage
 
 
 def make(root: Path) -> Path:
