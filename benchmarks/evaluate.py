@@ -4,6 +4,7 @@
 and the whole catalogue projected for each. Both exclude the user's earlier items and rank all others.
 """
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks import measure, steps, worlds
 from mmesid.evaluation.ranking import top_k
+from mmesid.recommender import adapter
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
 
@@ -43,14 +45,15 @@ def compare(size: worlds.Size, runs: int, users: int, single_users: int) -> meas
     """
     world = worlds.build(size)
     model = world.model.eval()
+    product = merged(model)
     histories = world.sequences.history("test")[:users]
     single = histories[:single_users]
-    together = Scorer(model).recommend(histories, K).items[: len(single)]
+    together = Scorer(product).recommend(histories, K).items[: len(single)]
     demand_equal(together, one_at_a_time(model, single))
 
     def at_once(turn: int) -> float:
         # Fusing the catalogue and computing the prompt are part of it.
-        return float(len(Scorer(model).recommend(histories, K).items))
+        return float(len(Scorer(product).recommend(histories, K).items))
 
     def alone(turn: int) -> float:
         return float(len(one_at_a_time(model, single)))
@@ -67,6 +70,13 @@ def compare(size: worlds.Size, runs: int, users: int, single_users: int) -> meas
         score_modalities=list(model.blueprint.score_modalities),
         size=size._asdict(),
     )
+
+
+def merged(model: Recommender) -> Recommender:
+    """As a stage loads it to score: the adapter folded into the weights."""
+    twin = copy.deepcopy(model)
+    twin.backbone = adapter.merge(twin.backbone)
+    return twin
 
 
 @torch.inference_mode()

@@ -35,7 +35,6 @@ from mmesid.recommender.windows import Window
 
 WAYS = ("packed_flex", "packed_sdpa", "padded", "single")
 PROMPT = Prompt(list(range(1, 34)), [40, 41, 42, 43])  # as long as the paper's in Llama-3's chat template
-WIDTHS = {"collaborative": 64, "text": 1280, "image": 1280}  # as LLM2CLIP's
 
 
 class _NoTokenizer:
@@ -167,7 +166,7 @@ def build(shape: Shape, chosen: Finetune) -> tuple[Trainer, int]:
     sequences = worlds.draw_sequences(size, draw)
     init = worlds.defaults().init_codes.model_copy(update={"item_table": "random"})
     named = Backbone(backbone, _NoTokenizer(), "llama-3-8b-shape", None, "bfloat16")
-    model = worlds.surround(named, init, size, sequences, WIDTHS, draw)
+    model = worlds.surround(named, init, size, sequences, worlds.WIDTHS[size.embeddings], draw)
     model.blueprint = replace(model.blueprint, prompt=PROMPT)
     accelerator = parallel.make_accelerator(device, chosen)
     return Trainer(model.to(device), sequences, chosen, 0, lambda metrics, step: None, accelerator), parameters

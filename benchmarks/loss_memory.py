@@ -23,7 +23,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def main(quick: bool) -> measure.Result:
     """Measure every way at every number of items."""
-    base = worlds.QUICK if quick else worlds.Size(users=2000, targets_per_step=256)
+    base = worlds.QUICK if quick else worlds.Size(users=2000, targets_per_step=256, embeddings="small")
     return compare(base, QUICK_ITEMS if quick else ITEMS, 2 if quick else RUNS)
 
 

@@ -11,7 +11,7 @@ from benchmarks import measure, memory, steps, training, worlds
 
 NAME = "scaling"
 RUNS = 5
-BASE = worlds.Size(users=4096, layers=4, width=256)
+BASE = worlds.Size(users=4096, layers=4, width=256, embeddings="small")
 AXES: dict[str, tuple[int, ...]] = {
     "length": (5, 10, 20, 50, 100, 200),  # training items of every user, T at least as large
     "targets_per_step": (64, 128, 256, 512, 1024),

@@ -25,7 +25,10 @@ from mmesid.recommender.windows import Window
 
 ROOT = Path(__file__).parents[1]
 LENGTHS = ROOT / "benchmarks" / "data" / "beauty_lengths.json"
-WIDTHS = {"collaborative": 64, "text": 384}  # D of each modality, as on Beauty
+WIDTHS = {  # D of each modality
+    "paper": {"collaborative": 64, "text": 1280, "image": 1280},  # all three, LLM2CLIP's width
+    "small": {"collaborative": 64, "text": 384},  # MiniLM's
+}
 ZIPF_EXPONENT, ZIPF_SHIFT = 0.8, 50  # popularity of the item of rank r is (r + shift)^-exponent
 
 
@@ -34,6 +37,7 @@ class Size(NamedTuple):
 
     users: int | None = None  # None: all of Beauty's
     items: int = 12_086  # N
+    embeddings: str = "paper"  # a name in WIDTHS
     layers: int = 4  # of the backbone
     width: int = 256  # C
     heads: int = 4
@@ -145,7 +149,7 @@ def _recommender(config: Config, size: Size, sequences: Sequences, draw: np.rand
     backbone = embedded(
         draw_texts(size.texts, draw), prompts, settings.embedded, size.seed, "cpu", lambda metrics, step: None
     )
-    return surround(backbone, settings, size, sequences, WIDTHS, draw)
+    return surround(backbone, settings, size, sequences, WIDTHS[size.embeddings], draw)
 
 
 def surround(

@@ -131,11 +131,11 @@ def test_codebooks_are_at_most_a_quarter_of_the_items(items: int, codes: int | N
     assert suggest(_inspection(items))["tokenize"].get("codes") == codes
 
 
-def test_large_sets_get_a_cap_on_targets() -> None:
+def test_large_sets_get_fewer_epochs() -> None:
     small, large = suggest(_inspection(5000, 150_000, 10_000)), suggest(_inspection(50_000, 990_000, 6_000))
     assert (small["encode_collaborative"], small["finetune"]) == ({}, {})
     assert large["encode_collaborative"] == {"epochs": 8}
-    assert large["finetune"] == {"max_targets_per_epoch": 200_000}
+    assert large["finetune"] == {"epochs": 3}  # and every target in each
 
 
 def test_dense_sets_get_less_dropout() -> None:

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from mmesid.recommender import building
+from mmesid.recommender.adapter import add_lora, merge
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.loss import scores
 from mmesid.recommender.model import Blueprint
@@ -151,3 +152,22 @@ def test_reload_gives_identical_scores_and_is_strict(model, sequences):
     incomplete = {name: tensor for name, tensor in saved.weights.items() if "codes" not in name}
     with pytest.raises(RuntimeError, match="does not fit"):
         building.restore(saved._replace(weights=incomplete), copy.deepcopy(model.backbone))
+
+
+def test_a_merged_adapter_gives_the_same_scores(model, sequences, finetune_settings):
+    add_lora(model, finetune_settings)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:  # zero at the start, which would change nothing
+                weight.normal_(std=0.3)
+    histories = sequences.history("test")
+    apart = _scores(model, histories)
+    model.backbone = merge(model.backbone)
+    assert not [name for name, _ in model.named_modules() if "lora" in name]
+    assert torch.allclose(_scores(model, histories)[:, 1:], apart[:, 1:], atol=1e-4)
+
+
+def test_an_adapter_beside_half_precision_stays(model, finetune_settings):
+    model.backbone.to(torch.bfloat16)  # it would round the adapter's small changes away
+    add_lora(model, finetune_settings)
+    assert hasattr(merge(model.backbone), "peft_config")

@@ -22,8 +22,8 @@ SECTIONS = (
 LINE_BREAKS = "\n\r\x85\u2028\u2029"  # what YAML ends a comment at
 MAX_CODES = 256  # the default of tokenize.codes
 ITEMS_PER_CODE = 4  # a codebook larger than a quarter of the items leaves codes without items
-MAX_TARGETS = 200_000  # training targets of an epoch above which a CPU takes too long
-LARGE_EPOCHS = 8  # of SASRec beyond that: a pass over many interactions is worth several over few
+LARGE = 200_000  # training targets from which one pass is worth several over fewer
+LARGE_EPOCHS = {"encode_collaborative": 8, "finetune": 3}
 DENSE = 100  # interactions per item from which little dropout is enough
 DENSE_DROPOUT = 0.2  # of SASRec, as its authors set it for MovieLens (arXiv 1808.09781)
 
@@ -135,9 +135,9 @@ def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
         sections["init_codes"] = {"item_table": "random", "score_modalities": ["collaborative"]}
     if core.interactions >= DENSE * core.items:
         sections["encode_collaborative"]["dropout"] = DENSE_DROPOUT
-    if core.interactions - 3 * core.users > MAX_TARGETS:  # a user's first and last two items are no training targets
-        sections["encode_collaborative"]["epochs"] = LARGE_EPOCHS
-        sections["finetune"] = {"max_targets_per_epoch": MAX_TARGETS}
+    if core.interactions - 3 * core.users > LARGE:  # a user's first and last two items are no training targets
+        for section, epochs in LARGE_EPOCHS.items():
+            sections[section]["epochs"] = epochs
     return sections
 
 

@@ -70,6 +70,15 @@ def load_adapter(backbone: Any, tensors: Mapping[str, Tensor], lora: Mapping[str
     return wrapped
 
 
+def merge(backbone: Any) -> Any:
+    """Fold the adapter into the weights it stands beside, for scoring alone: one product a layer instead of three.
+
+    Only weights in float32 take it up without loss; others keep their adapter, as does a backbone that has none.
+    """
+    whole = all(weight.dtype == torch.float32 for weight in backbone.parameters())
+    return backbone.merge_and_unload() if hasattr(backbone, "peft_config") and whole else backbone
+
+
 def lora_settings(settings: Finetune) -> dict[str, Any] | None:
     """What `load_adapter` needs to rebuild the adapter; None for full training."""
     if settings.adapter == "full":

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mmesid.artifacts import load_checkpoint, load_json, load_tensors, save_checkpoint, save_json, save_tensors
-from mmesid.recommender.adapter import adapter_tensors, load_adapter
+from mmesid.recommender.adapter import adapter_tensors, load_adapter, merge
 from mmesid.recommender.backbone import Backbone, precision
 from mmesid.recommender.building import checkpoint, restore
 from mmesid.recommender.model import Recommender
@@ -41,7 +41,7 @@ def load_initial(folder: Path, device: str) -> Recommender:
 
 
 def load_finetuned(initial: Path, finetuned: Path, device: str) -> Recommender:
-    """The fine-tuned recommender, its backbone taken from `init_codes`.
+    """The fine-tuned recommender, to score and not to train further; its backbone is taken from `init_codes`.
 
     Args:
         initial: folder of `init_codes`.
@@ -49,7 +49,7 @@ def load_finetuned(initial: Path, finetuned: Path, device: str) -> Recommender:
         device: where it shall score.
     """
     adapter, lora = load_tensors(finetuned / "adapter.safetensors"), load_json(finetuned / "adapter.json")
-    backbone = load_adapter(_backbone(initial), adapter, lora)
+    backbone = merge(load_adapter(_backbone(initial), adapter, lora))
     return restore(load_checkpoint(finetuned), backbone).to(device)
 
 
