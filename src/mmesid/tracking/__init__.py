@@ -1,8 +1,9 @@
 """What runs leave behind in MLflow: one experiment per dataset, a run per execution, a nested run per stage.
 
-A stage only writes its journal (`journal.py`). A child process reads that file and sends it to MLflow every two
-seconds (`sending.py`), so that logging is live and neither slows nor fails a training. What a tracking server that is
-down has missed stays pending, and the next stage or `mmesid log` sends it.
+A stage only writes its journal (`journal.py`). From its first minute on a child process reads that file and sends it to
+MLflow every two seconds (`sending.py`), so that logging is live and neither slows nor fails a training. A stage that
+was done before, and what a tracking server that is down has missed, stays pending, and the next stage, the end of the
+pipeline or `mmesid log` sends it.
 """
 
 from mmesid.tracking.reading import Recorded, Version, artifact, recorded, versions

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 BATCH_SECONDS = 2.0  # between two sendings
-DEFER_SECONDS = 10.0  # a stage that succeeds faster leaves its journal to a later one, or to `report`: mlflow costs 8 s
+# A stage that succeeds faster leaves its journal to a later one, or to `report`: importing mlflow takes a core for
+# seconds, which a short training feels.
+DEFER_SECONDS = 60.0
 BATCH_METRICS = 1000  # that MLflow takes at a time, likewise 100 params
 BATCH_PARAMS = 100
 TEXT_LIMIT = 5000  # characters of a tag or a param
