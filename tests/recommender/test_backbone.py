@@ -5,8 +5,10 @@ import torch
 
 from mmesid.errors import WeightsError
 from mmesid.recommender import backbone, loading
+from mmesid.recommender.adapter import adapter_tensors, merge
 from mmesid.recommender.building import build
 from mmesid.recommender.prompt import build_prompt
+from mmesid.recommender.training import Trainer
 
 LLAMA_3_TEMPLATE = (
     "{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + m['content'] | trim "
@@ -99,6 +101,24 @@ def test_four_bits_without_their_library_say_what_to_install(folder, init_settin
     monkeypatch.setattr(backbone.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"nf4 needs bitsandbytes"):
         backbone.load(init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"}))
+
+
+@pytest.mark.pipeline
+def test_an_adapter_learns_beside_weights_in_four_bits(
+    folder, init_settings, finetune_settings, embeddings, semantic_ids, sequences
+):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    settings = init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"})
+    loaded = backbone.load(settings)
+    assert isinstance(loaded.model.layers[0].mlp.up_proj, bitsandbytes.nn.Linear4bit)
+    model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 0)
+    chosen = finetune_settings.model_copy(update={"precision": "bfloat16"})
+    trainer = Trainer(model, sequences, chosen, 0, lambda metrics, step: None)
+    before = {name: weight.clone() for name, weight in adapter_tensors(model.backbone).items()}
+    first, *_, last = (float(trainer.step(trainer.windows)) for _ in range(6))
+    assert last < first
+    assert all(not torch.equal(weight, before[name]) for name, weight in adapter_tensors(model.backbone).items())
+    assert merge(model.backbone) is model.backbone  # four bits would not hold the sum
 
 
 def test_a_backbone_that_does_not_exist_says_so(init_settings):

@@ -110,7 +110,7 @@ def precision(dtype: str) -> dict[str, Any]:
     if dtype != "nf4":
         return {"dtype": getattr(torch, dtype)}
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise WeightsError("init_codes.dtype: nf4 needs bitsandbytes (pip install 'mme-sid[nf4]') and a GPU")
+        raise WeightsError("init_codes.dtype: nf4 needs bitsandbytes (pip install 'mme-sid[nf4]')")
     from transformers import BitsAndBytesConfig
 
     quantization = BitsAndBytesConfig(
