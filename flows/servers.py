@@ -107,6 +107,8 @@ def prefect(options: Options, root: Path, databases: Databases | None) -> Servic
         **common(options, root),
         "PREFECT_SERVER_UI_API_URL": f"{options.prefect}/api",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": options.prefect,
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",  # those pages ask amplitude.com, whatever is said about analytics
     }
     if databases:
         environment["PREFECT_API_DATABASE_CONNECTION_URL"] = databases.prefect
@@ -146,7 +148,11 @@ def worker(options: Options, root: Path) -> Service:
     """Starts the flow runs of the work pool, which it creates where there is none."""
     name = f"{socket.gethostname()}-{os.getpid()}"
     command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name]
-    return Service("worker", _module(command), common(options, root), lambda: is_online(options, name))
+
+    def ready() -> bool:
+        return is_online(options, name) and runs_one_at_a_time(options)
+
+    return Service("worker", _module(command), common(options, root), ready)
 
 
 def answers(url: str) -> bool:
@@ -172,12 +178,17 @@ def is_online(options: Options, name: str) -> bool:
     return any(worker["name"] == name and worker["status"] == "ONLINE" for worker in workers)
 
 
-def run_one_at_a_time(options: Options) -> None:
-    """Retrains of all datasets queue: they share the checkout."""
+def runs_one_at_a_time(options: Options) -> bool:
+    """Let retrains of all datasets queue, since they share the checkout. Whether Prefect's server has taken it: one
+    whose database is busy answers 503.
+    """
     import httpx
 
     url, limit = f"{options.prefect}/api/work_pools/{POOL}", {"concurrency_limit": 1}
-    httpx.patch(url, json=limit, headers=_login(), timeout=30, trust_env=False).raise_for_status()
+    try:
+        return httpx.patch(url, json=limit, headers=_login(), timeout=30, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def _login() -> dict[str, str]:

@@ -63,7 +63,6 @@ def start(services: Services, options: Options, root: Path, databases: postgres.
     worker = servers.worker(options, root)
     services.start(worker)
     services.wait(worker)
-    servers.run_one_at_a_time(options)
     services.run("deploy", deployments.command(root), environment)
 
 
