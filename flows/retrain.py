@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +50,8 @@ def may_pass(task: Any, task_run: Any, state: Any) -> bool:
     return False
 
 
-waits_for_servers = task(
+waits_for_servers = partial(
+    task,
     cache_policy=NO_CACHE,
     retries=RETRIES,
     retry_delay_seconds=exponential_backoff(FIRST_DELAY),
@@ -65,7 +67,7 @@ def run_stage(stage: str, root: Path, environment: dict[str, str], force: bool) 
     progress.done()
 
 
-@waits_for_servers
+@waits_for_servers(task_run_name="register@{dataset}")
 def register(dataset: str, root: Path) -> str:
     """The trained model becomes the challenger; the same model is not registered twice."""
     from mmesid import registry
@@ -75,7 +77,7 @@ def register(dataset: str, root: Path) -> str:
     return version
 
 
-@waits_for_servers
+@waits_for_servers(task_run_name="promote@{dataset}")
 def promote(dataset: str, root: Path) -> tuple[bool, str]:
     """The challenger becomes champion if the gate holds; either way the decision is shown, and returned as text."""
     from mmesid import registry
