@@ -25,10 +25,10 @@ endif
 BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages  # modules of benchmarks/
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check static bench ui lock clean moved
+.PHONY: help repro test check e2e static bench ui lock clean moved
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 repro: .venv/.stamp  ## run the pipeline; DATASETS="a b" runs only these (names listed under `datasets` in params.yaml)
 	@mmesid mend
@@ -39,11 +39,14 @@ else
 	dvc repro
 endif
 
-test: .venv/.stamp  ## every test, pipeline and flow included (minutes)
-	pytest $(WORKERS)
+test: .venv/.stamp  ## every test but `make e2e`'s, pipeline and flow included (minutes)
+	pytest $(WORKERS) -m "not e2e"
 
 check: static  ## the gate: format, lint, types, unit tests
-	pytest $(WORKERS) -m "not pipeline"
+	pytest $(WORKERS) -m "not pipeline and not e2e"
+
+e2e: .venv/.stamp  ## `mmesid up` in a browser, on sqlite and on Postgres with S3 (Debian's chromium and postgresql)
+	pytest -m e2e tests/e2e
 
 static: .venv/.stamp  ## the part of the gate that runs no test
 	ruff format --check
@@ -62,7 +65,7 @@ ui: .venv/.stamp  ## MLflow's pages on this machine only; PORT=5000
 	  --default-artifact-root "$(CURDIR)/mlruns/artifacts"
 
 lock: .uv/.stamp  ## renew requirements.lock from pyproject.toml; UPGRADE=1 takes newer versions
-	.uv/bin/uv pip compile --quiet pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	.uv/bin/uv pip compile --quiet pyproject.toml --extra dev --extra s3 --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 
 clean:  ## delete the environment and the tools' caches; results (data/, reports/, mlruns/, DVC's cache) stay

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,13 @@ from mmesid.tracking import tracking_uri
 
 POOL = "mmesid"
 ACCESS = ("PREFECT_SERVER_API_AUTH_STRING", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+SET_HERE = (  # variables that say what `mmesid up` decides
+    "MLFLOW_ARTIFACTS_DESTINATION",
+    "MLFLOW_REGISTRY_URI",
+    "MMESID_EXECUTION",
+    "MMESID_POSTGRES",
+    "PREFECT_API_DATABASE_CONNECTION_URL",
+)
 PASSWORD_LENGTH = 12  # MLflow refuses a shorter one
 
 
@@ -27,6 +34,7 @@ class Options(NamedTuple):
     prefect_port: int = 4200
     mlflow_port: int = 5000
     postgres: str | None = None
+    artifacts: str | None = None  # s3://bucket/prefix; MLflow's artifacts lie in mlruns/ without it
 
     @property
     def prefect(self) -> str:
@@ -96,7 +104,7 @@ def common(options: Options, root: Path) -> dict[str, str]:
     }
     if access := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
         given["PREFECT_API_AUTH_STRING"] = access
-    for name in ("MLFLOW_REGISTRY_URI", "PREFECT_API_DATABASE_CONNECTION_URL", "MMESID_EXECUTION", "MMESID_POSTGRES"):
+    for name in SET_HERE:
         given.pop(name, None)
     return given
 
@@ -125,7 +133,10 @@ def mlflow(options: Options, root: Path, databases: Databases | None) -> Service
     }
     del environment["MLFLOW_TRACKING_URI"]
     command = ["mlflow", "server", "--host", options.host, "--port", str(options.mlflow_port), "--workers", "1"]
-    command += ["--default-artifact-root", str(root / "mlruns" / "artifacts")]
+    if options.artifacts:
+        command += ["--artifacts-destination", options.artifacts]
+    else:
+        command += ["--default-artifact-root", str(root / "mlruns" / "artifacts")]
     if not is_loopback(options.host):
         command += ["--app-name", "basic-auth", "--allowed-hosts", f"{bracketed(options.host)}:{options.mlflow_port}"]
         environment |= _basic_auth(root)
@@ -153,6 +164,32 @@ def worker(options: Options, root: Path) -> Service:
         return is_online(options, name) and runs_one_at_a_time(options)
 
     return Service("worker", _module(command), common(options, root), ready)
+
+
+def elsewhere(options: Options, names: Sequence[str]) -> list[str]:
+    """A line for each experiment that keeps its artifacts outside of --artifacts-destination: MLflow moves none.
+
+    Args:
+        options: of servers that answer.
+        names: of experiments; one that does not exist yet will be where the options say.
+
+    Raises:
+        ServiceError: artifacts lie in a store that --artifacts-destination named before, and nothing names it now.
+    """
+    import httpx
+
+    user, password = (os.environ.get(name, "") for name in ACCESS[1:])
+    url, login = f"{options.mlflow}/api/2.0/mlflow/experiments/search", (user, password) if user else None
+    answer = httpx.post(url, json={"max_results": 1000}, auth=login, timeout=30, trust_env=False).raise_for_status()
+    found = {experiment["name"]: experiment["artifact_location"] for experiment in answer.json().get("experiments", [])}
+    proxied = {name: found[name].startswith("mlflow-artifacts:") for name in names if name in found}
+    if any(proxied.values()) and not options.artifacts:
+        named = ", ".join(name for name in proxied if proxied[name])
+        raise ServiceError(f"artifacts of {named} lie where --artifacts-destination said before: name it again")
+    said = (
+        "keeps its artifacts there, since MLflow moves none; an experiment renamed in MLflow makes room for a new one"
+    )
+    return [f"{name} {said}: {found[name]}" for name in proxied if not proxied[name] and options.artifacts]
 
 
 def answers(url: str) -> bool:

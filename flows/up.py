@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from flows import deployments, postgres, servers
+from flows import buckets, deployments, postgres, servers
 from flows.locks import HeldError, hold
 from flows.servers import Options
 from flows.services import Services, check_ports
@@ -42,8 +42,12 @@ def check(options: Options, root: Path) -> postgres.Databases | None:
     servers.check_access(options.host)
     if options.postgres:
         postgres.check(options.postgres)
+    if options.artifacts:
+        buckets.check(options.artifacts)
     check_ports(options.host, {"--prefect-port": options.prefect_port, "--mlflow-port": options.mlflow_port})
     deployments.complete(root)
+    if options.artifacts:
+        buckets.probe(options.artifacts)
     if not options.postgres:
         servers.store(root)
         return None
@@ -58,6 +62,8 @@ def start(services: Services, options: Options, root: Path, databases: postgres.
         services.start(service)
     for service in both:
         services.wait(service)
+    for line in servers.elsewhere(options, configuration.datasets(root)):
+        say(line)
     services.run("reap", [sys.executable, "-m", "flows.reap", "--alone"], environment)
     say(services.log("reap").read_text(encoding="utf-8").strip())
     worker = servers.worker(options, root)
@@ -72,7 +78,7 @@ def welcome(options: Options, root: Path, services: Services) -> str:
     logs = services.log("*").relative_to(root)
     rows = [
         f"Prefect  {options.prefect}  (deployments of retrain: {names}; prefect.yaml says when)",
-        f"MLflow   {options.mlflow}",
+        f"MLflow   {options.mlflow}" + (f"  (artifacts in {options.artifacts})" if options.artifacts else ""),
         f"logs     {logs}",
         "Commands in another terminal use both with:",
         f"  export PREFECT_API_URL={options.prefect}/api MLFLOW_TRACKING_URI={options.mlflow}",
@@ -97,8 +103,10 @@ def main() -> None:
     parser.add_argument("--host", default=Options().host)
     parser.add_argument("--prefect-port", type=int, default=Options().prefect_port)
     parser.add_argument("--mlflow-port", type=int, default=Options().mlflow_port)
+    parser.add_argument("--artifacts-destination", default=os.environ.get("MLFLOW_ARTIFACTS_DESTINATION"))
     given = parser.parse_args()
-    options = Options(given.host, given.prefect_port, given.mlflow_port, os.environ.pop("MMESID_POSTGRES", None))
+    postgres_url = os.environ.pop("MMESID_POSTGRES", None)
+    options = Options(given.host, given.prefect_port, given.mlflow_port, postgres_url, given.artifacts_destination)
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
     try:

@@ -70,6 +70,7 @@ DOORS = {
     "matplotlib": ("mmesid.reporting",),
     "typer": ("mmesid.cli",),
     "psycopg2": ("flows",),
+    "boto3": ("flows",),
 }
 
 # A room neither waits, nor looks at the clock, the environment or other processes.

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mmesid import cli, doctor, pipeline, planning, remotes
 from mmesid.errors import ConfigError, RemoteError
-from tests import tiny
+from tests import s3, tiny
 
 DVC_YAML = """
 stages:
@@ -164,40 +164,29 @@ def test_another_clone_pulls_what_one_has_pushed_and_runs_nothing(
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an S3 service on loopback with a bucket `results`; skipped where the packages are absent."""
-    pytest.importorskip("dvc_s3")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "a"),
-        ("AWS_SECRET_ACCESS_KEY", "b"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an S3 service, whose keys stand in the environment."""
+    for name, value in s3.KEYS.items():
         monkeypatch.setenv(name, value)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    import boto3
-
-    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="results")
-    yield address
-    server.stop()
+    with s3.served() as address:
+        yield address
 
 
 @pytest.mark.pipeline
 def test_an_s3_prefix_carries_results_as_well(
-    project: Path, tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+    project: Path, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert remotes.use("s3://results/prefix/", project, s3).changed
-    assert not remotes.use("s3://results/prefix", project, s3).changed
-    assert "secret" not in config_of(project)
+    assert remotes.use("s3://results/prefix/", project, store).changed
+    assert not remotes.use("s3://results/prefix", project, store).changed
+    assert s3.KEYS["AWS_SECRET_ACCESS_KEY"] not in config_of(project)
     assert has_nothing_to_run(push_and_clone(project, tmp_path / "clone"))
 
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize(("bucket", "port"), [("nobody", ""), ("results", ":9")])
-def test_an_s3_store_that_cannot_be_written_is_one_message(project: Path, s3: str, bucket: str, port: str) -> None:
-    address = f"http://127.0.0.1{port}" if port else s3
+def test_an_s3_store_that_cannot_be_written_is_one_message(project: Path, store: str, bucket: str, port: str) -> None:
+    address = f"http://127.0.0.1{port}" if port else store
     with pytest.raises(RemoteError, match=f"s3://{bucket}/x at {address} cannot be written"):
         remotes.use(f"s3://{bucket}/x", project, address)
     assert "s3://" not in config_of(project)

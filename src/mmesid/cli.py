@@ -26,6 +26,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; null stands fo
 Runs = Annotated[str, typer.Option(help="champion, challenger, latest, v1, run ids or executions, by commas.")]
 Against = Annotated[str, typer.Option(help="The run to compare with; by default the champion, else the oldest.")]
 Place = Annotated[str, typer.Argument(help="A folder, made if missing, or s3://bucket/prefix.")]
+Artifacts = Annotated[
+    str, typer.Option(envvar="MLFLOW_ARTIFACTS_DESTINATION", help="s3://BUCKET/PREFIX, else mlruns/.")
+]
 EndpointUrl = Annotated[str, typer.Option(help="Of an S3 service that is not Amazon's.")]
 
 _plain, _say, _show, _table, _tables = screen.plain, screen.say, screen.show, screen.table, screen.tables
@@ -135,10 +138,12 @@ def up(
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.", min=1, max=65535)] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.", min=1, max=65535)] = 5000,
     postgres: Annotated[str, typer.Option(envvar="MMESID_POSTGRES", help="postgresql://USER:PASSWORD@HOST:PORT")] = "",
+    artifacts_destination: Artifacts = "",
 ) -> None:
     """Start Prefect, its worker and MLflow, with a scheduled retrain of each dataset, until Ctrl-C."""
     ports = ["--prefect-port", str(prefect_port), "--mlflow-port", str(mlflow_port)]
-    _become("flows.up", "--host", host, *ports, MMESID_POSTGRES=postgres)
+    given = {"MMESID_POSTGRES": postgres, "MLFLOW_ARTIFACTS_DESTINATION": artifacts_destination}
+    _become("flows.up", "--host", host, *ports, **given)
 
 
 @app.command()

@@ -269,6 +269,7 @@ def checkout(tmp_path: Path, project_copy: Callable[[Path], Path]) -> Path:
         (["--host", "192.0.2.7"], "must ask for a password"),
         (["--prefect-port", "7", "--mlflow-port", "7"], "name the same port"),
         (["--postgres", "mysql://me:secret@db"], "--postgres must be postgresql://"),
+        (["--artifacts-destination", "s3://me:secret@bucket"], "--artifacts-destination must be s3://BUCKET/PREFIX"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(

@@ -1,0 +1,108 @@
+"""S3 behind MLflow's artifacts: what is refused before anything starts, and what then goes there."""
+
+import json
+import socket
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import boto3
+import pytest
+
+from flows import buckets, servers
+from flows.servers import Options
+from mmesid.errors import ServiceError
+from tests import s3
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("/srv/artifacts", "must be s3://BUCKET/PREFIX; it is '/srv/artifacts'"),
+        ("gs://bucket", "must be s3://BUCKET/PREFIX"),
+        ("s3:///prefix", "must be s3://BUCKET/PREFIX"),
+        ("s3://key:secret@bucket", "without a key: set AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_what_is_no_place_for_artifacts_is_said_without_its_key(place: str, message: str) -> None:
+    with pytest.raises(ServiceError, match=message) as caught:
+        buckets.check(place)
+    assert "secret" not in str(caught.value)
+
+
+def test_artifacts_in_s3_without_its_package_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ServiceError, match=r"boto3, which is not installed: .*'boto3>="):
+        buckets.check("s3://bucket")
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with s3.served() as address:
+        for name, value in {**s3.KEYS, "MLFLOW_S3_ENDPOINT_URL": address}.items():
+            monkeypatch.setenv(name, value)
+        yield address
+
+
+def test_a_bucket_is_written_and_left_as_it_was(store: str) -> None:
+    buckets.probe(f"s3://{s3.BUCKET}")
+    buckets.probe(f"s3://{s3.BUCKET}/prefix/")
+    assert boto3.client("s3", endpoint_url=store).list_objects_v2(Bucket=s3.BUCKET)["KeyCount"] == 0
+
+
+def test_a_bucket_that_cannot_be_written_is_one_message(store: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ServiceError, match=rf"s3://nobody/x at {store} cannot be written \(NoSuchBucket"):
+        buckets.probe("s3://nobody/x")
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    with pytest.raises(ServiceError, match=r"cannot be written \(EndpointConnectionError"):
+        buckets.probe(f"s3://{s3.BUCKET}")
+
+
+def test_artifacts_go_where_the_option_says_through_the_server(tmp_path: Path) -> None:
+    command = servers.mlflow(Options(artifacts="s3://bucket/prefix"), tmp_path, None).command
+    assert command[-2:] == ["--artifacts-destination", "s3://bucket/prefix"]
+    command = servers.mlflow(Options(), tmp_path, None).command
+    assert command[-2:] == ["--default-artifact-root", str(tmp_path / "mlruns" / "artifacts")]
+
+
+class Experiments(BaseHTTPRequestHandler):
+    """What MLflow's server answers when asked for its experiments."""
+
+    def do_POST(self) -> None:
+        places = {"toys": "file:///toys", "books": "mlflow-artifacts:/2"}
+        found = [{"name": name, "artifact_location": place} for name, place in places.items()]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"experiments": found}).encode())
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def mlflow() -> Iterator[int]:
+    with HTTPServer(("127.0.0.1", 0), Experiments) as server:
+        Thread(target=server.serve_forever).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_an_experiment_whose_artifacts_lie_elsewhere_is_named(mlflow: int) -> None:
+    options = Options(mlflow_port=mlflow, artifacts="s3://bucket")
+    (line,) = servers.elsewhere(options, ["toys", "books", "new"])
+    assert line.startswith("toys keeps its artifacts there")
+    assert line.endswith("file:///toys")
+    options = options._replace(artifacts=None)
+    assert servers.elsewhere(options, ["toys", "new"]) == []
+    with pytest.raises(ServiceError, match="artifacts of books lie where --artifacts-destination said before"):
+        servers.elsewhere(options, ["toys", "books"])
