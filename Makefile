@@ -40,10 +40,10 @@ else
 endif
 
 test: .venv/.stamp  ## every test but `make e2e`'s, pipeline and flow included (minutes)
-	pytest $(WORKERS) -m "not e2e"
+	pytest $(WORKERS) --ignore=tests/e2e
 
 check: static  ## the gate: format, lint, types, unit tests
-	pytest $(WORKERS) -m "not pipeline and not e2e"
+	pytest $(WORKERS) --ignore=tests/e2e -m "not pipeline"
 
 e2e: .venv/.stamp  ## `mmesid up` in a browser, on sqlite and on Postgres with S3 (Debian's chromium and postgresql)
 	pytest -m e2e tests/e2e

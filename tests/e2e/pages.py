@@ -1,0 +1,101 @@
+"""The pages of Prefect and MLflow that people look at: opened, waited for, and kept as pictures.
+
+`MMESID_SCREENSHOTS=FOLDER python -m tests.e2e.pages PREFECT MLFLOW DATASET` takes those of a running `mmesid up`.
+"""
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+
+import httpx
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.e2e.browser import opened, picture
+
+GREEN = (36, 157, 80)  # of a completed task in a run's graph
+
+
+def run(page: Page, prefect: str, flow_run: str) -> list[str]:
+    """A flow run's page with its graph. Returns the names of the tasks that the page was told to draw."""
+    with page.expect_response(lambda answer: answer.url.endswith(f"{flow_run}/graph-v2") and answer.ok) as graph:
+        page.goto(f"{prefect}/runs/flow-run/{flow_run}")
+    expect(page.locator("canvas").first).to_be_visible()
+    page.wait_for_timeout(4000)  # until the graph has moved into its place
+    picture(page, "run")
+    return [str(node["label"]) for _, node in graph.value.json()["nodes"]]
+
+
+def drawn(page: Page) -> int:
+    """How many points of the graph have the colour of a completed task."""
+    image = Image.open(io.BytesIO(page.locator("canvas").first.screenshot())).convert("RGB")
+    colours = image.getcolors(image.width * image.height) or []
+    return sum(count for count, point in colours if all(abs(a - b) < 25 for a, b in zip(point, GREEN, strict=True)))
+
+
+def tab(page: Page, name: str, shows: str) -> str:
+    """One of the lists below a flow run's graph, once it shows something. Returns the page's text."""
+    page.get_by_text(name, exact=True).first.click()
+    expect(page.get_by_text(shows).first).to_be_visible()
+    return page.inner_text("body")
+
+
+def artifact(page: Page, prefect: str, identity: str, shows: str, name: str) -> str:
+    """An artifact in full, once it shows something. Returns the page's text."""
+    page.goto(f"{prefect}/artifacts/artifact/{identity}")
+    expect(page.get_by_text(shows).first).to_be_visible()
+    picture(page, name)
+    return page.inner_text("body")
+
+
+def form(page: Page, prefect: str, deployment: str) -> tuple[str, list[str]]:
+    """The form that starts a run of a deployment. Returns the page's text and what its fields hold."""
+    page.goto(f"{prefect}/deployments/deployment/{deployment}/run")
+    expect(page.get_by_text("overrides").first).to_be_visible()
+    picture(page, "form")
+    return page.inner_text("body"), page.locator("input, textarea").evaluate_all("fields => fields.map(f => f.value)")
+
+
+def submit(page: Page, prefect: str, deployment: str) -> str:
+    """Send that form as it is. Returns the id of the flow run."""
+    form(page, prefect, deployment)
+    with page.expect_response(lambda answer: answer.url.endswith("create_flow_run") and answer.ok) as created:
+        page.get_by_role("button", name="Submit").click()
+    return str(created.value.json()["id"])
+
+
+def registry(page: Page, mlflow: str, model: str) -> dict[str, str]:
+    """A registered model's page. Returns the text of each version's row: `Version 1` -> tags, aliases, description."""
+    page.goto(f"{mlflow}/#/models/{model}")
+    expect(page.get_by_text("@ challenger").first).to_be_visible()
+    picture(page, "registry")
+    rows = page.locator("tr, [role=row]").filter(has_text="Version ").all_inner_texts()
+    return {line: text for text in rows for line in text.splitlines() if line.startswith("Version ")}
+
+
+def compare(page: Page, mlflow: str, experiment: str, runs: Sequence[str]) -> str:
+    """Runs beside each other. Returns the page's text."""
+    page.goto(f"{mlflow}/#/compare-runs?runs={json.dumps(list(runs))}&experiments={json.dumps([experiment])}")
+    expect(page.get_by_text("finetune.epochs").first).to_be_visible()
+    picture(page, "compare")
+    return page.inner_text("body")
+
+
+def main(prefect: str, mlflow: str, dataset: str) -> None:
+    """Pictures of the last retrain that was not idle, and of the model."""
+    deployment = httpx.get(f"{prefect}/api/deployments/name/retrain/{dataset}").json()["id"]
+    query = {"deployments": {"id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC"}
+    runs = httpx.post(f"{prefect}/api/flow_runs/filter", json=query).json()
+    longest = max(runs, key=lambda found: float(found["total_run_time"]))["id"]
+    query = {"artifacts": {"flow_run_id": {"any_": [longest]}, "key": {"any_": ["retrain"]}}}
+    (summary,) = httpx.post(f"{prefect}/api/artifacts/filter", json=query).json()
+    with opened() as (page, _):
+        run(page, prefect, longest)
+        artifact(page, prefect, summary["id"], "Decisions", "artifacts")
+        form(page, prefect, deployment)
+        registry(page, mlflow, f"mme-sid-{dataset}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
