@@ -82,8 +82,9 @@ def promote(dataset: str, root: Path) -> tuple[bool, str]:
     """The challenger becomes champion if the gate holds; either way the decision is shown, and returned as text."""
     from mmesid import registry
 
+    asked = registry.moment()
     record = registry.promote(dataset, root)
-    text = registry.describe(record)
+    text = registry.describe(record, asked)
     create_markdown_artifact(text, key=artifacts.slug(f"decision-{dataset}"), description="Promotion gate")
     get_run_logger().info(text)
     return record.passed, text

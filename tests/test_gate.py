@@ -188,3 +188,9 @@ def test_a_record_survives_json_and_names_every_number() -> None:
     assert from_json(json.loads(to_json(record))) == record
     text = describe(record)
     assert all(clause.name in text and clause.detail in text for clause in clauses)
+
+
+def test_a_decision_that_was_there_before_says_so() -> None:
+    record = Record("toys", "promotion", "3", "1", True, "2030-01-02 03:04:05.678", [])
+    assert "(champion is version 1; 2030-01-02 03:04:05.678)" in describe(record, "2030-01-02 03:04:05.677")
+    assert "2030-01-02 03:04:05.678, before this was asked" in describe(record, "2031-01-01 00:00:00.000")

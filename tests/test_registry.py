@@ -1,5 +1,10 @@
 """Versions, aliases and decisions on a temporary sqlite registry, with a recommender of a few thousand weights."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +15,9 @@ import pytest
 from mmesid import registry, tracking
 from mmesid.artifacts import Store, load_prepared, save_prepared
 from mmesid.errors import RegistryError
+from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.registry import promotion
-from mmesid.registry.versions import requirements
+from mmesid.registry.versions import registry_lock, requirements
 from tests import tiny_world
 from tests.tiny_world import DATASET, N_ITEMS
 
@@ -40,7 +46,7 @@ def mlflow(root: Path) -> Any:
         if registry.version_of(client, DATASET, alias):
             client.delete_registered_model_alias(NAME, alias)
     for version in ("1", "2", "3"):
-        for tag in (promotion.MOVE, promotion.REPLACES, promotion.ROLLED_BACK, promotion.JUDGED):
+        for tag in (promotion.MOVE, promotion.ROLLED_BACK, promotion.JUDGED):
             client.set_model_version_tag(NAME, version, tag, "")
     tiny_world.evaluate(Store(DATASET, root), seed=2)
     return client
@@ -149,16 +155,16 @@ def test_a_better_challenger_replaces_the_champion_and_rollback_brings_it_back(r
     assert [clause.name for clause in refused.clauses if not clause.passed] == ["not rolled back"]
 
 
-@pytest.mark.parametrize("after", range(6))
-def test_a_crash_at_any_point_of_a_promotion_is_made_good(
-    root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
-    place(mlflow, challenger="3", champion="1")
+WRITES = ("set_model_version_tag", "log_text", "set_registered_model_alias")
+
+
+def kill_at(call: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    """Do it, but end it at one of its writes to MLflow, counted from 0."""
     calls = []
 
     def crash(function: Any) -> Any:
         def counted(*arguments: Any, **named: Any) -> Any:
-            if len(calls) == after:
+            if len(calls) == call:
                 raise KeyboardInterrupt
             calls.append(function)
             return function(*arguments, **named)
@@ -166,18 +172,113 @@ def test_a_crash_at_any_point_of_a_promotion_is_made_good(
         return counted
 
     client = tracking.client(root)
-    for name in ("log_text", "set_model_version_tag", "set_registered_model_alias"):
-        monkeypatch.setattr(client, name, crash(getattr(client, name)))
-    monkeypatch.setattr(promotion.tracking, "client", lambda root: client)
-    with pytest.raises(KeyboardInterrupt):
-        registry.promote(DATASET, root)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        for name in WRITES:
+            patched.setattr(client, name, crash(getattr(client, name)))
+        patched.setattr(promotion.tracking, "client", lambda root: client)
+        with pytest.raises(KeyboardInterrupt):
+            act()
+
+
+@pytest.mark.parametrize("call", range(6))
+def test_a_crash_at_any_point_of_a_promotion_is_made_good(
+    root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    place(mlflow, challenger="3", champion="1")
+    decisions = len(registry.history(DATASET, root))
+    kill_at(call, lambda: registry.promote(DATASET, root), monkeypatch, root)
     assert aliases(mlflow)["champion"] in ("1", "3")
     registry.reconcile(DATASET, root)
     registry.promote(DATASET, root)
     assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
+    assert len(registry.history(DATASET, root)) == decisions + 1  # what was not decided left no record
+    assert mlflow.get_model_version(NAME, "3").tags["mmesid.decision"] == "promotion passed"
     registry.reconcile(DATASET, root)
     assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
+
+
+def test_what_was_decided_before_a_crash_happens_though_another_challenger_came(
+    root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(mlflow, challenger="3", champion="1")
+    kill_at(2, lambda: registry.promote(DATASET, root), monkeypatch, root)
+    place(mlflow, challenger="2")
+    registry.reconcile(DATASET, root)
+    assert aliases(mlflow) == {"challenger": "2", "champion": "3", "previous": "1"}
+
+
+def test_a_record_that_a_kill_cut_short_is_none(root: Path, mlflow: Any) -> None:
+    place(mlflow, challenger="3", champion="1")
+    version = mlflow.get_model_version(NAME, "3")
+    decisions = registry.history(DATASET, root)
+    path = f"decisions/{len(mlflow.list_artifacts(version.run_id, 'decisions')) + 1:03d}-promotion.json"
+    mlflow.set_model_version_tag(NAME, "3", promotion.MOVE, path)
+    mlflow.log_text(version.run_id, '{"dataset": "sam', path)
+    registry.reconcile(DATASET, root)
+    assert registry.history(DATASET, root) == decisions
+    assert aliases(mlflow) == {"challenger": "3", "champion": "1"}
+    assert registry.promote(DATASET, root).passed
+    assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
+
+
+def test_a_model_is_not_judged_by_the_ranks_of_another(root: Path, mlflow: Any) -> None:
+    place(mlflow, challenger="2")
+    with pytest.raises(RegistryError, match=r"trained another model since: `mmesid register sample`"):
+        registry.promote(DATASET, root)
+    assert aliases(mlflow) == {"challenger": "2"}
+
+
+AT_ONCE = """
+import sys
+from pathlib import Path
+from mmesid import registry, tracking
+from mmesid.errors import RegistryError
+from mmesid.evaluation.ranking import checkpoint_users
+root = Path(sys.argv[2])
+tracking.client(root)
+print("ready", flush=True)
+try:
+    record = getattr(registry, sys.argv[1])("sample", root)
+    print(record.kind, record.version, record.passed, record.decided)
+except RegistryError as error:
+    print(error)
+"""
+
+
+def at_once(root: Path, *acts: str) -> list[str]:
+    """What each of some processes says that change the registry at the same moment: all wait for one lock first."""
+    environment = {**os.environ, "PYTHONPATH": f"{tiny_world.PROJECT / 'src'}"}
+    commands = [[sys.executable, "-c", AT_ONCE, act, str(root)] for act in acts]
+    with ExitStack() as stack:
+        with registry_lock(DATASET, root):
+            started = [
+                stack.enter_context(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+                for command in commands
+            ]
+            for process in started:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n"
+        return [process.communicate(timeout=120)[0].strip() for process in started]
+
+
+def test_two_promotions_at_the_same_moment_are_one_decision(root: Path, mlflow: Any) -> None:
+    place(mlflow, challenger="3", champion="1")
+    decisions = registry.history(DATASET, root)
+    first, second = at_once(root, "promote", "promote")
+    assert first == second  # the later one finds the challenger promoted, and tells when that was decided
+    assert first.startswith("promotion 3 True")
+    assert len(registry.history(DATASET, root)) == len(decisions) + 1
+    assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
+
+
+def test_a_promotion_and_a_rollback_at_the_same_moment_happen_one_after_the_other(root: Path, mlflow: Any) -> None:
+    place(mlflow, challenger="3", champion="2", previous="1")
+    decisions = registry.history(DATASET, root)
+    at_once(root, "promote", "rollback")
+    assert len(registry.history(DATASET, root)) == len(decisions) + 2
+    promoted_first = {"challenger": "3", "champion": "2", "previous": "3"}
+    rolled_back_first = {"challenger": "3", "champion": "3", "previous": "1"}
+    assert aliases(mlflow) in (promoted_first, rolled_back_first)
 
 
 def test_the_champion_is_judged_on_the_current_data(root: Path, mlflow: Any) -> None:
@@ -194,7 +295,7 @@ def test_the_champion_is_judged_on_the_current_data(root: Path, mlflow: Any) -> 
     assert before is not None
     assert after is not None
     histories = prepared.sequences.history("valid")
-    gate = ~promotion.checkpoint_users(prepared.sequences.user_ids)
+    gate = ~checkpoint_users(prepared.sequences.user_ids)
     last = [N_ITEMS - len(set(history)) for history, chosen in zip(histories, gate, strict=True) if chosen]
     assert after.tolist() == last  # it knows none of the items: every target is behind every other candidate
     assert len(set(before.tolist())) > 10

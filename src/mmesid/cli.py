@@ -208,8 +208,9 @@ def promote(dataset: Dataset) -> None:
     """Make the challenger the champion, if the gate holds; exit status 1 if it does not."""
     from mmesid import registry
 
+    asked = registry.moment()
     record = registry.promote(dataset, _root())
-    _show(registry.describe(record))
+    _show(registry.describe(record, asked))
     if not record.passed:
         raise typer.Exit(1)
 

@@ -234,6 +234,12 @@ def test_a_second_retrain_is_refused_at_once(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.pipeline
+def test_a_night_without_work_does_not_pay_for_torch() -> None:
+    code = "import sys, flows.retrain, mmesid.serving, mmesid.registry; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
+
+
 def test_an_unknown_dataset_is_named() -> None:
     graph: Any = {"ingest@sample": []}
     with pytest.raises(ConfigError, match="beuaty: no such dataset among sample"):

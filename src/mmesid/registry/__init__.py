@@ -6,7 +6,7 @@ Aliases: `challenger`, the version registered last; `champion`, the one that ans
 from mmesid.registry.gate import Clause, Decision, Evidence, Limits, decide
 from mmesid.registry.leftovers import close_dead
 from mmesid.registry.promotion import gather, history, promote, reconcile, rollback
-from mmesid.registry.records import Record, describe
+from mmesid.registry.records import Record, describe, moment
 from mmesid.registry.versions import load_champion, load_version, model_name, register, version_of
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "load_champion",
     "load_version",
     "model_name",
+    "moment",
     "promote",
     "reconcile",
     "register",

@@ -1,11 +1,11 @@
 """From challenger to champion and back. A decision is written before the aliases move, and a crash in between is
-made good by the next call: what was decided is on the version's tags.
+made good by the next call: a tag of the version names the record that makes the move due, and the record says which.
 """
 
+import contextlib
 import hashlib
 import inspect
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmesid import config as configuration
-from mmesid import tracking
+from mmesid import serving, tracking
 from mmesid.artifacts import Prepared, Store, load_json, load_prepared, load_ranks
 from mmesid.config import Config
 from mmesid.errors import RegistryError
-from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.evaluation.slices import slices
 from mmesid.registry.gate import BASELINES, Clause, Evidence, Limits, decide
-from mmesid.registry.records import Record, from_json, to_json
-from mmesid.registry.versions import load_version, model_name, registry_lock, version_of, versions
+from mmesid.registry.records import Record, from_json, moment, to_json
+from mmesid.registry.versions import DIGEST, load_version, model_name, registry_lock, version_of, versions
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-MOVE = "mmesid.move"  # tag of a version that shall be champion: pending, then done
-REPLACES = "mmesid.replaces"  # tag of that version: the champion before it, or empty
+MOVE = "mmesid.move"  # tag of a version that shall be champion: the record that says so, then DONE or DROPPED
+DONE, DROPPED = "done", "dropped"
+OUTCOME = "mmesid.decision"  # tag of a version, for people: how the last decision about it ended
 JUDGED = "mmesid.judged"  # tag of a challenger that failed: digest of what it was judged on
 ROLLED_BACK = "mmesid.rolled_back"  # tag of a version that a rollback took from the champion's place
 
@@ -35,7 +35,8 @@ ROLLED_BACK = "mmesid.rolled_back"  # tag of a version that a rollback took from
 def promote(dataset: str, root: Path = Path(), limits: Limits | None = None) -> Record:
     """Make the challenger the champion, if the gate holds.
 
-    Promoting the champion itself, or a challenger that has failed on the very same evidence, decides nothing new.
+    Promoting the champion itself, or a challenger that has failed on the very same evidence, decides nothing new: the
+    record that there is comes back, older than the call.
 
     Args:
         dataset: its `evaluate` stage is done and its model registered.
@@ -43,7 +44,7 @@ def promote(dataset: str, root: Path = Path(), limits: Limits | None = None) -> 
         limits: of the gate.
 
     Raises:
-        RegistryError: there is no challenger.
+        RegistryError: there is no challenger, or the pipeline has trained another model since it was registered.
         ArtifactError: an output of the pipeline is missing.
     """
     mlflow = tracking.client(root)
@@ -54,6 +55,7 @@ def promote(dataset: str, root: Path = Path(), limits: Limits | None = None) -> 
             raise RegistryError(f"{model_name(dataset)} has no challenger; register a model first: mmesid register")
         if champion is not None and champion.version == challenger.version:
             return _last_record(mlflow, dataset, challenger)
+        _check_is_the_trained_one(dataset, root, challenger)
         judged_on = _evidence_digest(dataset, root, challenger, champion, limits)
         if challenger.tags.get(JUDGED) == judged_on:
             return _last_record(mlflow, dataset, challenger)
@@ -92,7 +94,8 @@ def rollback(dataset: str, root: Path = Path()) -> Record:
 def history(dataset: str, root: Path = Path()) -> list[Record]:
     """Every decision on a dataset's champion, oldest first."""
     mlflow = tracking.client(root)
-    found = [record for version in versions(mlflow, model_name(dataset)) for record in _records(mlflow, version)]
+    every = versions(mlflow, model_name(dataset))
+    found = [record for version in every for record in _records(mlflow, version).values()]
     return sorted(found, key=lambda record: record.decided)
 
 
@@ -110,6 +113,8 @@ def gather(dataset: str, root: Path, champion: Any | None) -> Evidence:
         root: the project's folder.
         champion: a model version, None where there is none.
     """
+    from mmesid.evaluation.ranking import checkpoint_users  # imports torch, and most nights nothing is to be judged
+
     config, store = configuration.load(dataset, root), Store(dataset, root)
     prepared = load_prepared(store)
     gate = ~checkpoint_users(prepared.sequences.user_ids)  # (B,)
@@ -125,6 +130,16 @@ def gather(dataset: str, root: Path, champion: Any | None) -> Evidence:
         n_items=prepared.sequences.n_items,
         codes=config.tokenize.codes,
     )
+
+
+def _check_is_the_trained_one(dataset: str, root: Path, challenger: Any) -> None:
+    """The ranks on disk are those of the model on disk: no other may rise or fall by them."""
+    trained = serving.bundle_digest(Store(dataset, root), configuration.load(dataset, root))
+    if challenger.tags.get(DIGEST) != trained:
+        raise RegistryError(
+            f"{challenger.name} version {challenger.version} is the challenger, and the pipeline has trained another "
+            f"model since: `mmesid register {dataset}` makes that one the challenger"
+        )
 
 
 def _evidence_digest(dataset: str, root: Path, challenger: Any, champion: Any | None, limits: Limits | None) -> str:
@@ -168,43 +183,54 @@ def _not_rolled_back(challenger: Any) -> Clause:
 
 
 def _record(dataset: str, kind: str, version: Any, champion: Any | None, passed: bool, clauses: list[Clause]) -> Record:
-    moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     before = None if champion is None else str(champion.version)
-    return Record(dataset, kind, str(version.version), before, passed, moment, clauses)
+    return Record(dataset, kind, str(version.version), before, passed, moment(), clauses)
 
 
 def _write(mlflow: "MlflowClient", version: Any, record: Record) -> None:
-    """The record first, then the tags that a person sees, and last the one that makes the move due."""
-    number = len(_records(mlflow, version)) + 1
-    mlflow.log_text(version.run_id, to_json(record), f"decisions/{number:03d}-{record.kind}.json")
-    tags = {
-        "mmesid.decision": f"{record.kind} {'passed' if record.passed else 'failed'}",
-        REPLACES: record.champion or "",
-    }
-    for name, value in tags.items():
-        mlflow.set_model_version_tag(version.name, version.version, name, value)
+    """First the tag that names the record, then the record itself: the move is due from the moment it is there."""
+    path = f"decisions/{len(_paths(mlflow, version)) + 1:03d}-{record.kind}.json"
     if record.passed:
-        mlflow.set_model_version_tag(version.name, version.version, MOVE, "pending")
+        mlflow.set_model_version_tag(version.name, version.version, MOVE, path)
+    mlflow.log_text(version.run_id, to_json(record), path)
+    if not record.passed:
+        mlflow.set_model_version_tag(version.name, version.version, OUTCOME, f"{record.kind} failed")
 
 
 def _finish_moves(mlflow: "MlflowClient", dataset: str) -> None:
-    """Carry out the move that is due: first `previous`, then `champion`. Doing it twice changes nothing."""
+    """Carry out the move that is due: first `previous`, then `champion`. Doing it twice changes nothing.
+
+    A record that is not there, or not whole, was killed with its writer: nothing had been decided.
+    """
     for version in versions(mlflow, model_name(dataset)):
-        if version.tags.get(MOVE) == "pending":
-            if replaced := version.tags.get(REPLACES):
-                mlflow.set_registered_model_alias(version.name, "previous", replaced)
+        path = version.tags.get(MOVE)
+        if not path or path in (DONE, DROPPED):
+            continue
+        if record := _records(mlflow, version).get(path):
+            if record.champion:
+                mlflow.set_registered_model_alias(version.name, "previous", record.champion)
             mlflow.set_registered_model_alias(version.name, "champion", version.version)
-            mlflow.set_model_version_tag(version.name, version.version, MOVE, "done")
+            mlflow.set_model_version_tag(version.name, version.version, OUTCOME, f"{record.kind} passed")
+        mlflow.set_model_version_tag(version.name, version.version, MOVE, DONE if record else DROPPED)
 
 
-def _records(mlflow: "MlflowClient", version: Any) -> list[Record]:
+def _paths(mlflow: "MlflowClient", version: Any) -> list[str]:
+    return sorted(file.path for file in mlflow.list_artifacts(version.run_id, "decisions"))
+
+
+def _records(mlflow: "MlflowClient", version: Any) -> dict[str, Record]:
+    """The decisions about a version by the path of their artifact, oldest first; what a kill cut short is none."""
     from mlflow.artifacts import load_text
 
-    paths = sorted(file.path for file in mlflow.list_artifacts(version.run_id, "decisions"))
-    base = mlflow.get_run(version.run_id).info.artifact_uri
-    return [from_json(json.loads(load_text(f"{base}/{path}"))) for path in paths]
+    found = {}
+    if paths := _paths(mlflow, version):
+        base = mlflow.get_run(version.run_id).info.artifact_uri
+        for path in paths:
+            with contextlib.suppress(json.JSONDecodeError):
+                found[path] = from_json(json.loads(load_text(f"{base}/{path}")))
+    return found
 
 
 def _last_record(mlflow: "MlflowClient", dataset: str, champion: Any) -> Record:
-    found = _records(mlflow, champion)
+    found = list(_records(mlflow, champion).values())
     return found[-1] if found else _record(dataset, "promotion", champion, champion, True, [])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from mmesid.registry.gate import Clause
@@ -19,6 +20,11 @@ class Record(NamedTuple):
     clauses: list[Clause]
 
 
+def moment() -> str:
+    """This moment as a record has it; later ones are greater."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
 def to_json(record: Record) -> str:
     """Stable JSON text."""
     plain = {**record._asdict(), "clauses": [clause._asdict() for clause in record.clauses]}
@@ -30,15 +36,21 @@ def from_json(value: Mapping[str, Any]) -> Record:
     return Record(**{**value, "clauses": [Clause(**clause) for clause in value["clauses"]]})
 
 
-def describe(record: Record) -> str:
-    """A heading and a table of the clauses, in Markdown."""
+def describe(record: Record, asked: str = "") -> str:
+    """A heading and a table of the clauses, in Markdown.
+
+    Args:
+        record: the decision.
+        asked: `moment` of the question; a decision that is older says that it is.
+    """
     against = f"champion is version {record.champion}" if record.champion else "there is no champion"
+    decided = f"{record.decided}, before this was asked" if record.decided < asked else record.decided
     outcome = {
         ("promotion", True): f"version {record.version} becomes champion",
         ("promotion", False): f"version {record.version} stays challenger",
         ("rollback", True): f"version {record.version} is champion again",
     }[record.kind, record.passed]
-    lines = [f"**{record.dataset}: {outcome}** ({against}; {record.decided})"]
+    lines = [f"**{record.dataset}: {outcome}** ({against}; {decided})"]
     if record.clauses:
         lines += ["", "| clause | holds | observed | limit | detail |", "|---|---|---|---|---|"]
     for clause in record.clauses:

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import shutil
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
@@ -56,13 +56,12 @@ def register(dataset: str, root: Path = Path()) -> str:
     Raises:
         ArtifactError: a stage's output is missing.
     """
-    config, store, name = configuration.load(dataset, root), Store(dataset, root), model_name(dataset)
+    config, name = configuration.load(dataset, root), model_name(dataset)
     metrics = load_json(root / "data" / dataset / "evaluate" / "metrics.json")
-    with registry_lock(dataset, root), tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / "bundle"
-        digest = serving.write_bundle(store, config, bundle)
+    with registry_lock(dataset, root):
+        digest = serving.bundle_digest(Store(dataset, root), config)
         mlflow = tracking.client(root)
-        version = _with_digest(mlflow, name, digest) or _create(mlflow, config, metrics, bundle, digest, root)
+        version = _with_digest(mlflow, name, digest) or _create(mlflow, config, metrics, digest, root)
         mlflow.set_registered_model_alias(name, "challenger", version)
     return version
 
@@ -84,7 +83,7 @@ def versions(mlflow: "MlflowClient", name: str) -> list[Any]:
     return sorted(mlflow.search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
 
 
-def load_champion(dataset: str, root: Path = Path(), device: str = "cpu") -> serving.Service:
+def load_champion(dataset: str, root: Path = Path(), device: str = "cpu") -> "serving.Service":
     """The service that answers for a dataset.
 
     Raises:
@@ -99,7 +98,7 @@ def load_champion(dataset: str, root: Path = Path(), device: str = "cpu") -> ser
     return load_version(champion, device)
 
 
-def load_version(version: Any, device: str = "cpu") -> serving.Service:
+def load_version(version: Any, device: str = "cpu") -> "serving.Service":
     """The service of a model version, from its own copy of everything.
 
     Raises:
@@ -128,13 +127,31 @@ def _with_digest(mlflow: "MlflowClient", name: str, digest: str) -> str | None:
     return str(found[-1].version) if found else None
 
 
-def _create(
-    mlflow: "MlflowClient", config: Config, metrics: dict[str, Any], bundle: Path, digest: str, root: Path
-) -> str:
+def drop_gathered(dataset: str, root: Path) -> Path:
+    """Empty the folder in which a registration gathers the model's files: a killed one leaves them there."""
+    folder = root.absolute() / "mlruns" / f".register.{dataset}"
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _gathered(config: Config, card: str, root: Path) -> Iterator[Path]:
+    """The model's files and its card in one folder, for as long as they are sent."""
+    bundle = drop_gathered(config.dataset, root) / "bundle"
+    bundle.mkdir(parents=True)
+    try:
+        serving.write_bundle(Store(config.dataset, root), config, bundle)
+        (bundle / "README.md").write_text(card, encoding="utf-8")
+        yield bundle
+    finally:
+        drop_gathered(config.dataset, root)
+
+
+def _create(mlflow: "MlflowClient", config: Config, metrics: dict[str, Any], digest: str, root: Path) -> str:
     name, origin = model_name(config.dataset), tracking.provenance(root)
     card = write_card(name, config, metrics, origin)
-    (bundle / "README.md").write_text(card, encoding="utf-8")
-    run_id, model_id = _log_model(mlflow, config, metrics, bundle, origin, root)
+    with _gathered(config, card, root) as bundle:
+        run_id, model_id = _log_model(mlflow, config, metrics, bundle, origin, root)
     if not mlflow.search_registered_models(f"name = '{name}'"):
         mlflow.create_registered_model(name, description=f"Sequential recommender of the dataset {config.dataset}")
     tags = {**origin, DIGEST: digest, "mmesid.dataset": config.dataset, "mmesid.decision": "none"}

@@ -1,6 +1,19 @@
 """The recommender as a service: item ids in, item ids with titles and scores out; in a process or behind a server."""
 
-from mmesid.serving.bundle import load, write_bundle
-from mmesid.serving.service import Answer, Recommended, Service
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Answer", "Recommended", "Service", "load", "write_bundle"]
+from mmesid.serving.bundle import bundle_digest, load, write_bundle
+
+if TYPE_CHECKING:
+    from mmesid.serving.service import Answer, Recommended, Service
+
+__all__ = ["Answer", "Recommended", "Service", "bundle_digest", "load", "write_bundle"]
+
+
+def __getattr__(name: str) -> Any:
+    """The service is imported when it is asked for: torch takes seconds, and a digest does without."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mmesid.serving import service
+
+    return getattr(service, name)
