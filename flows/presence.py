@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 from flows.locks import hold, is_free
 
@@ -29,6 +30,11 @@ def forget(root: Path, flow_run: str) -> None:
     """Its end is known to the server."""
     for suffix in (".json", ".lock"):
         (folder(root) / f"{flow_run}{suffix}").unlink(missing_ok=True)
+
+
+def known(root: Path) -> list[UUID]:
+    """Flow runs that have said that they are alive, and not that they end; a killed one is among them for good."""
+    return [UUID(path.stem) for path in sorted(folder(root).glob("*.lock"))]
 
 
 def is_known(root: Path, flow_run: str) -> bool:

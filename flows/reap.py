@@ -54,6 +54,8 @@ def reap_tracking(root: Path, datasets: Sequence[str]) -> list[str]:
 def reap_flows(root: Path, alone: bool = False, but: str = "") -> list[str]:
     """Prefect's part: flow runs that are not over, and whose process is gone, become `Crashed`, their tasks too.
 
+    A worker that sees its flow die closes the run itself, and leaves the tasks of it running.
+
     Raises:
         ServiceError: Prefect's server does not answer.
     """
@@ -64,14 +66,16 @@ def reap_flows(root: Path, alone: bool = False, but: str = "") -> list[str]:
     with get_client(sync_client=True) as client:
         if problem := client.api_healthcheck():
             raise ServiceError(f"Prefect's server at {client.api_url} does not answer ({type(problem).__name__})")
-        for run in _unfinished(client):
+        for run in _open(client, root):
             if str(run.id) == but or not is_dead(run, root, alone):
                 continue
-            client.set_flow_run_state(run.id, Crashed(message=REASON), force=True)
+            if not run.state.is_final():
+                client.set_flow_run_state(run.id, Crashed(message=REASON), force=True)
+                lines.append(f"Prefect flow run {run.name}: {run.state.name} before, Crashed now")
             for task in _unfinished_tasks(client, run.id):
                 client.set_task_run_state(task.id, Crashed(message=REASON), force=True)
+                lines.append(f"Prefect task {task.name} of {run.name}: Crashed now")
             presence.forget(root, str(run.id))
-            lines.append(f"Prefect flow run {run.name}: {run.state.name} before, Crashed now")
     return lines
 
 
@@ -89,13 +93,17 @@ def is_dead(run: Any, root: Path, alone: bool) -> bool:
     return alone or (datetime.now(UTC) - run.state.timestamp).total_seconds() > SETTLED
 
 
-def _unfinished(client: "SyncPrefectClient") -> list[Any]:
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+def _open(client: "SyncPrefectClient", root: Path) -> list[Any]:
+    """Flow runs that are not over, and those of this checkout that have not said goodbye, whatever their state."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState
+    from prefect.client.schemas.filters import FlowRunFilterStateType as StateTypes
     from prefect.client.schemas.objects import StateType
 
-    kinds = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
-    chosen = FlowRunFilter(state=FlowRunFilterState(type=kinds))
-    return list(client.read_flow_runs(flow_run_filter=chosen))
+    kinds = StateTypes(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
+    wanted = [FlowRunFilter(state=FlowRunFilterState(type=kinds))]
+    if known := presence.known(root):
+        wanted.append(FlowRunFilter(id=FlowRunFilterId(any_=known)))
+    return list({run.id: run for each in wanted for run in client.read_flow_runs(flow_run_filter=each)}.values())
 
 
 def _unfinished_tasks(client: "SyncPrefectClient", flow_run: Any) -> Iterator[Any]:

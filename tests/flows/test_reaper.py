@@ -14,11 +14,12 @@ import pytest
 from flows import deployments, presence
 from flows import reap as reaping
 from mmesid import registry, tracking
-from mmesid.registry.versions import registry_lock
+from mmesid.registry.versions import drop_gathered, registry_lock
 from mmesid.tracking.journal import Journal
 from mmesid.tracking.reaping import REASON, is_unreachable
 
 DATASET = "toys"
+PROJECT = Path(__file__).parents[2]
 
 
 def run_of(age: float = 0, tags: list[str] | None = None) -> Any:
@@ -45,9 +46,7 @@ with presence.present(Path(sys.argv[1]), sys.argv[2]):
 
 def test_a_flow_run_whose_process_was_killed_is_dead(tmp_path: Path) -> None:
     run = run_of()
-    project = Path(__file__).parents[2]
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(run.id)]
-    subprocess.run(command, check=False, cwd=project)
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(run.id)], check=False, cwd=PROJECT)
     assert reaping.is_dead(run, tmp_path, alone=False)
     assert not reaping.is_dead(run, tmp_path / "another checkout", alone=True)
 
@@ -137,8 +136,14 @@ def test_a_registration_is_closed_under_the_registrys_lock(root: Path, mlflow: A
     run = start(mlflow, root, "register")
     assert tracking.close_dead(root) == []  # whether it is alive is for the registry to say
     assert status(mlflow, run) == "RUNNING"
+    model = mlflow.create_logged_model(tracking.experiment_id(mlflow, DATASET, root), source_run_id=run).model_id
+    half = drop_gathered(DATASET, root) / "bundle" / "weights"
+    half.parent.mkdir(parents=True)
+    half.write_text("half")
     assert len(registry.close_dead(DATASET, root)) == 1
     assert status(mlflow, run) == "KILLED"
+    assert mlflow.get_logged_model(model).status == "FAILED"  # it was being uploaded, and never will be whole
+    assert not half.exists()
     with registry_lock(DATASET, root):
         pass
 
@@ -181,3 +186,27 @@ def test_prefects_runs_become_crashed_with_our_reason(server: None, tmp_path: Pa
         assert (found.state.name, found.state.message) == ("Crashed", reaping.REASON)
         assert client.read_flow_run(other).state.is_running()
         assert reaping.reap_flows(tmp_path, alone=True) == []
+
+
+@pytest.mark.pipeline
+def test_tasks_of_a_run_that_the_worker_has_closed_are_closed_too(server: None, tmp_path: Path) -> None:
+    from prefect import flow, task
+    from prefect.client.orchestration import get_client
+    from prefect.states import Crashed, Running
+
+    @flow
+    def idle() -> None:
+        """Nothing."""
+
+    @task
+    def step() -> None:
+        """Nothing."""
+
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(idle, state=Crashed()).id
+        left = client.create_task_run(step, run, dynamic_key="0", state=Running()).id
+        subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(run)], check=False, cwd=PROJECT)
+        assert len(reaping.reap_flows(tmp_path)) == 1
+        assert client.read_task_run(left).state.is_crashed()
+        assert not presence.is_known(tmp_path, str(run))
+        assert reaping.reap_flows(tmp_path) == []
