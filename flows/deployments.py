@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,23 @@ def complete(root: Path) -> dict[str, Any]:
 def tag(root: Path) -> str:
     """Which checkout a flow run belongs to: several may share a server."""
     return f"checkout-{checkout(root)}"
+
+
+def outlived(found: Sequence[Mapping[str, Any]], root: Path) -> dict[str, str]:
+    """Deployments that a dataset has left behind: name -> id.
+
+    Args:
+        found: deployments on the server.
+        root: the project's folder; another checkout's, and what a person has made beside ours, are left alone.
+    """
+    known = configuration.datasets(root)
+    return {
+        deployment["name"]: deployment["id"]
+        for deployment in found
+        if tag(root) in deployment["tags"]
+        and deployment["name"] not in known
+        and deployment["parameters"].get("datasets") == [deployment["name"]]
+    }
 
 
 def write(root: Path) -> Path:

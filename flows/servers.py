@@ -6,10 +6,12 @@ import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from flows import deployments
 from flows.postgres import Databases
 from flows.services import Service
 from mmesid.errors import ServiceError
@@ -101,6 +103,7 @@ def common(options: Options, root: Path) -> dict[str, str]:
         "PREFECT_CLI_COLORS": "false",
         "PREFECT_HOME": str(root / ".prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # that a retrain, once asked for, waits at most
     }
     if access := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
         given["PREFECT_API_AUTH_STRING"] = access
@@ -249,3 +252,27 @@ def _basic_auth(root: Path) -> dict[str, str]:
 
 def _module(command: list[str]) -> list[str]:
     return [sys.executable, "-m", *command]
+
+
+def take_down_outlived(api: str, root: Path) -> list[str]:
+    """Delete the deployments, and what is scheduled of them, of datasets that `params.yaml` no longer lists.
+
+    Returns:
+        Their names.
+    """
+    import httpx
+
+    with httpx.Client(base_url=api, headers=_login(), timeout=30, trust_env=False) as prefect:
+
+        def ask(method: str, path: str, body: Mapping[str, object] | None = None) -> httpx.Response:
+            for pause in (0.5, 1, 2, 4, 8):
+                if (answer := prefect.request(method, path, json=body)).status_code != 503:  # its database is busy
+                    break
+                time.sleep(pause)
+            return answer.raise_for_status()
+
+        wanted = {"deployments": {"tags": {"all_": [deployments.tag(root)]}}, "limit": 200}
+        outlived = deployments.outlived(ask("POST", "/deployments/filter", wanted).json(), root)
+        for identity in outlived.values():
+            ask("DELETE", f"/deployments/{identity}")
+    return sorted(outlived)

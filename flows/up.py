@@ -66,6 +66,8 @@ def start(services: Services, options: Options, root: Path, databases: postgres.
         say(line)
     services.run("reap", [sys.executable, "-m", "flows.reap", "--alone"], environment)
     say(services.log("reap").read_text(encoding="utf-8").strip())
+    for name in servers.take_down_outlived(f"{options.prefect}/api", root):
+        say(f"{name} is no longer among the datasets of params.yaml: its schedule is taken down")
     worker = servers.worker(options, root)
     services.start(worker)
     services.wait(worker)

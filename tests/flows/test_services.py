@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -246,6 +247,53 @@ def test_every_dataset_has_a_deployment_on_a_schedule(tmp_path: Path) -> None:
         assert deployment["work_pool"] == {"name": servers.POOL}
         assert deployment["schedules"][0]["cron"]
         assert deployments.tag(tmp_path) in deployment["tags"]
+
+
+def deployment(root: Path, name: str, **more: object) -> dict[str, Any]:
+    made = {
+        "name": name,
+        "id": f"id of {name}",
+        "parameters": {"datasets": [name]},
+        "tags": [name, deployments.tag(root)],
+    }
+    return {**made, **more}
+
+
+def test_only_what_a_removed_dataset_has_left_behind_is_taken_down(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("datasets: [toys]\n", encoding="utf-8")
+    found = [
+        deployment(tmp_path, "toys"),
+        deployment(tmp_path, "gone"),
+        deployment(tmp_path, "weekly", parameters={"datasets": ["gone"]}),  # a person's own
+        deployment(tmp_path, "other", tags=["other", "checkout-0123"]),
+    ]
+    assert deployments.outlived(found, tmp_path) == {"gone": "id of gone"}
+
+
+def test_a_removed_dataset_is_not_retrained_any_more(server: None, tmp_path: Path) -> None:
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    (tmp_path / "params.yaml").write_text("datasets: [toys]\n", encoding="utf-8")
+    api = str(PREFECT_API_URL.value())
+    with httpx.Client(base_url=api, timeout=30, trust_env=False) as prefect:
+        flow = prefect.post("/flows/", json={"name": "retrain"}).json()["id"]
+        for name in ("toys", "gone"):
+            schedule = {"schedule": {"cron": "0 3 * * *"}, "active": True}
+            asked = deployment(tmp_path, name, flow_id=flow, schedules=[schedule])
+            del asked["id"]
+            made = prefect.post("/deployments/", json=asked).raise_for_status().json()["id"]
+            prefect.post(f"/deployments/{made}/schedule", json={}).raise_for_status()
+
+        def scheduled() -> set[str]:
+            wanted = {"flow_runs": {"tags": {"all_": [deployments.tag(tmp_path)]}}}
+            runs = prefect.post("/flow_runs/filter", json=wanted).raise_for_status().json()
+            return {dataset for run in runs for dataset in run["parameters"]["datasets"]}
+
+        assert scheduled() == {"toys", "gone"}
+        assert servers.take_down_outlived(api, tmp_path) == ["gone"]
+        assert scheduled() == {"toys"}
+        assert servers.take_down_outlived(api, tmp_path) == []
 
 
 def test_a_lock_is_free_once_its_holder_is_gone(tmp_path: Path) -> None:
