@@ -1,0 +1,195 @@
+"""What must hold after everything that was killed: each law returns what violates it, and nothing where it holds."""
+
+import hashlib
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmesid import config as configuration
+from mmesid import pipeline, registry, serving, tracking
+from mmesid.artifacts import Store
+from mmesid.registry import Record
+from mmesid.registry.promotion import DONE, DROPPED, MOVE
+from mmesid.registry.versions import DIGEST, versions
+from mmesid.tracking import journal
+from mmesid.tracking.run import flatten
+from mmesid.tracking.sending import allowed
+from tests import tiny
+
+BESIDE = re.compile(r"^\..+\.\d+$")  # what `write_atomically` writes before it renames
+UNSEEN = (".git", ".venv", ".dvc/tmp")
+
+Placed = Sequence[tuple[str, str]]  # moment and version of each champion that a person has named
+Point = tuple[str, str, int, int]  # name, value, step, time
+
+
+def outputs_are_equal(root: Path, reference: Path) -> list[str]:
+    """Every output's hash in dvc.lock is that of the undisturbed run."""
+    found, expected = tiny.results(root), tiny.results(reference)
+    return [
+        f"{path} differs from the undisturbed run's"
+        for path in {**found, **expected}
+        if found.get(path) != expected.get(path)
+    ]
+
+
+def metrics_are_equal(root: Path, reference: Path) -> list[str]:
+    """So is every number of metrics.json."""
+    found, expected = (
+        dict(flatten(json.loads((folder / "reports" / tiny.NAME / "metrics.json").read_text(encoding="utf-8"))))
+        for folder in (root, reference)
+    )
+    return [f"{name}: {found.get(name)}, not {value}" for name, value in expected.items() if found.get(name) != value]
+
+
+def nothing_is_due(root: Path) -> list[str]:
+    """DVC has nothing to do."""
+    return [f"{stage.name}: {change}" for stage in pipeline.read(root) for change in stage.changes]
+
+
+def no_run_is_running(mlflow: Any) -> list[str]:
+    """Every run and every logged model in MLflow has an end."""
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    runs = mlflow.search_runs(experiments, "attributes.status = 'RUNNING'", max_results=1000)
+    models = mlflow.search_logged_models(experiments, "status = 'PENDING'") if experiments else []
+    return [
+        *(f"run {run.info.run_name} of {run.data.tags.get('mmesid.execution')} is RUNNING" for run in runs),
+        *(f"logged model {model.model_id} is PENDING" for model in models),
+    ]
+
+
+def a_model_is_registered_once(mlflow: Any) -> list[str]:
+    """Versions have different digests, and each can answer."""
+    found = versions(mlflow, registry.model_name(tiny.NAME))
+    times = Counter(version.tags.get(DIGEST) for version in found)
+    broken = []
+    for version in found:
+        try:
+            registry.load_version(version).recommend([["i00001"]], 3)
+        except Exception as error:  # whatever it is, this version does not answer
+            broken.append(f"version {version.version} does not answer: {error}")
+    return [f"{count} versions of the model {digest}" for digest, count in times.items() if count > 1] + broken
+
+
+def aliases_follow_the_decisions(root: Path, mlflow: Any, placed: Placed) -> list[str]:
+    """The champion and the one before are those of the last decision, the challenger is what was trained last."""
+    name = registry.model_name(tiny.NAME)
+    found = {alias: str(version) for alias, version in mlflow.get_registered_model(name).aliases.items()}
+    digest = serving.bundle_digest(Store(tiny.NAME, root), configuration.load(tiny.NAME, root))
+    trained = [str(version.version) for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
+    expected = {**decided(registry.history(tiny.NAME, root), placed), "challenger": (trained or [""])[0]}
+    open_ = [v.version for v in versions(mlflow, name) if v.tags.get(MOVE, DONE) not in (DONE, DROPPED)]
+    return [
+        *(
+            f"{alias} is {found.get(alias)}, not {version}"
+            for alias, version in expected.items()
+            if found.get(alias) != version
+        ),
+        *(f"the move of version {version} is still due" for version in open_),
+    ]
+
+
+def decided(records: Iterable[Record], placed: Placed) -> dict[str, str]:
+    """Champion and previous after all decisions and all that a person has placed, in the order of time."""
+    aliases: dict[str, str] = {}
+    moves = [(record.decided, record.version, record.champion) for record in records if record.passed]
+    for _, version, replaced in sorted([*moves, *((when, version, None) for when, version in placed)]):
+        aliases["champion"] = version
+        if replaced:
+            aliases["previous"] = replaced
+    return aliases
+
+
+def every_journal_arrived_once(root: Path, mlflow: Any) -> list[str]:
+    """What stages have logged is in MLflow: one run for each journal, each point of it once, and its end."""
+    wrong = [f"{path.name} was not sent" for path in journal.pending(root)]
+    runs: dict[str, list[Any]] = {}
+    for experiment in mlflow.search_experiments():
+        for run in mlflow.search_runs([experiment.experiment_id], max_results=50_000):
+            if identity := run.data.tags.get("mmesid.journal"):
+                runs.setdefault(identity, []).append(run)
+    for path in sorted(journal.folder(root).glob(f"*/*{journal.SENT}")):
+        entries, _ = journal.read(path)
+        identity = entries[0]["header"]["id"]
+        sent = runs.pop(identity, [])
+        if len(sent) != 1:
+            wrong.append(f"{path.name} has {len(sent)} runs")
+        else:
+            wrong += [f"{path.name}: {fault}" for fault in faults_of_run(entries, sent[0], mlflow)]
+    return wrong + [f"run {identity} has no journal" for identity in runs]
+
+
+def faults_of_run(entries: list[journal.Entry], run: Any, mlflow: Any) -> list[str]:
+    """What differs between a journal and its run."""
+    expected: set[Point] = {
+        (allowed(name), repr(float(value)), entry["step"], entry["time"])
+        for entry in entries
+        for name, value in entry.get("metrics", {}).items()
+    }
+    found = [
+        (name, repr(float(point.value)), point.step, point.timestamp)
+        for name in run.data.metrics
+        for point in mlflow.get_metric_history(run.info.run_id, name)
+    ]
+    end = next((entry["end"] for entry in entries if "end" in entry), "KILLED")
+    wrong = [f"lost {point}" for point in sorted(expected - set(found))]
+    wrong += [f"{point} is there {count} times" for point, count in Counter(found).items() if count > 1]
+    wrong += [f"{point} was never logged" for point in sorted(set(found) - expected)]
+    return wrong + ([f"ended {end}, is {run.info.status}"] if run.info.status != end else [])
+
+
+def nothing_is_half_written(root: Path) -> list[str]:
+    """No file waits to be renamed, and what lies in DVC's cache is what its name says."""
+    wrong = []
+    for path in root.rglob("*"):
+        inside = str(path.relative_to(root))
+        if path.is_file() and BESIDE.match(path.name) and not inside.startswith(UNSEEN):
+            wrong.append(f"{inside} was never renamed")
+    wrong += [f"{path.relative_to(root)} was left behind" for path in (root / "mlruns").glob(".register.*")]
+    wrong += [f"{path.relative_to(root)} was left behind" for path in (root / "mlruns" / "flows").glob("*")]
+    for path in (root / ".dvc" / "cache" / "files" / "md5").glob("*/*"):
+        name = path.parent.name + path.name.removesuffix(".dir")
+        if hashlib.md5(path.read_bytes()).hexdigest() != name:
+            wrong.append(f"{path.relative_to(root)} does not hold what its name says")
+    return wrong
+
+
+def nobody_is_left(root: Path, own: int, seconds: float = 20.0) -> list[str]:
+    """No process works in the checkout, or was started by its `mmesid up`; the last ones have a moment to end."""
+    until = time.monotonic() + seconds
+    while (left := workers(root, own)) and time.monotonic() < until:
+        time.sleep(0.5)
+    return [f"still there: {command}" for command in left]
+
+
+def workers(root: Path, own: int) -> list[str]:
+    """Commands of the processes that work in a checkout, or that its `mmesid up` has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = f"MMESID_SERVICES={root}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            if int(folder.name) != own and (mine or (folder / "cwd").readlink() == root):
+                found.append((folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip())
+        except OSError:
+            continue
+    return [command for command in found if command]
+
+
+def all_of_them(root: Path, reference: Path, placed: Placed, own: int) -> Mapping[str, list[str]]:
+    """Every law of the stopped system; MLflow's database is read as it lies."""
+    mlflow = tracking.client(root)
+    return {
+        "every output is that of an undisturbed run": outputs_are_equal(root, reference),
+        "every metric is": metrics_are_equal(root, reference),
+        "nothing is out of date": nothing_is_due(root),
+        "no run in MLflow is running": no_run_is_running(mlflow),
+        "a model is registered once, and answers": a_model_is_registered_once(mlflow),
+        "aliases follow the last decision": aliases_follow_the_decisions(root, mlflow, placed),
+        "every journal arrived once": every_journal_arrived_once(root, mlflow),
+        "nothing is half-written": nothing_is_half_written(root),
+        "no process is left": nobody_is_left(root, own),
+    }

@@ -1,0 +1,172 @@
+"""The soak's pieces: kills are drawn by a seed, the world comes back, and every law sees what violates it."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmesid import config as configuration
+from mmesid import tracking
+from mmesid.registry import Record
+from mmesid.tracking.journal import Journal
+from tests import tiny
+from tests.soak import draws, laws, world
+
+COMMANDS = {
+    "stage": "python -m mmesid.stages.finetune tiny",
+    "dvc": "/a/.venv/bin/python -m dvc repro --single-item finetune@tiny",
+    "sender": "/a/.venv/bin/python -m mmesid.tracking /a/mlruns/journal/x/tiny.finetune.jsonl /a",
+    "flow": "/a/.venv/bin/python -m prefect.engine",
+    "worker": "/a/.venv/bin/python -m prefect worker start --pool mmesid --type process",
+    "prefect": "/a/.venv/bin/python -m prefect server start --host 127.0.0.1 --port 4200",
+    "mlflow": "/a/.venv/bin/python -m mlflow server --host 127.0.0.1 --port 5000",
+}
+
+
+def first(number: int, seed: int) -> list[draws.Round]:
+    return list(itertools.islice(draws.rounds(seed), number))
+
+
+def test_a_seed_gives_the_same_kills_and_another_gives_others() -> None:
+    assert first(50, 0) == first(50, 0) != first(50, 1)
+
+
+def test_every_phase_and_every_victim_is_drawn() -> None:
+    found = first(300, 0)
+    assert {each.phase for each in found} == set(draws.PHASES)
+    assert {victim for each in found for victim in each.victims} == set(draws.VICTIMS)
+    for each in found:
+        assert set(each.victims) <= set(draws.PHASES[each.phase].victims)
+        assert 0 <= each.seconds <= draws.PHASES[each.phase].seconds
+
+
+@pytest.mark.parametrize("victim", COMMANDS)
+def test_a_command_line_is_that_of_one_victim(victim: str) -> None:
+    assert [name for name, pattern in draws.VICTIMS.items() if pattern.search(COMMANDS[victim])] == [victim]
+
+
+def test_a_change_is_never_the_same_and_all_of_them_are_taken_back(
+    tmp_path: Path, project_copy: Callable[[Path], Path]
+) -> None:
+    root = tiny.make(project_copy(tmp_path / "soak"))
+    files = [root / "conf" / f"{tiny.NAME}.yaml", root / "sources" / tiny.NAME / "recipe.yaml"]
+    before = [path.read_text() for path in files]
+    changed = world.World(root, seed=0)
+    seen = []
+    for _ in range(20):
+        kind, parameters = changed.disturb()
+        seen.append(json.dumps([kind, parameters, *(path.read_text() for path in files)], sort_keys=True))
+        configuration.load(tiny.NAME, root)
+    assert len(set(seen)) == len(seen)
+    changed.restore()
+    assert [path.read_text() for path in files] == before
+
+
+def record(version: str, champion: str | None, passed: bool, decided: str) -> Record:
+    return Record(tiny.NAME, "promotion", version, champion, passed, decided, [])
+
+
+def test_the_champion_is_that_of_the_last_decision_or_of_a_person() -> None:
+    records = [record("1", None, True, "03"), record("2", "1", True, "05"), record("3", "2", False, "06")]
+    assert laws.decided(records, []) == {"champion": "2", "previous": "1"}
+    assert laws.decided(records, [("04", "9")]) == {"champion": "2", "previous": "1"}
+    assert laws.decided(records, [("07", "9")]) == {"champion": "9", "previous": "1"}
+    assert laws.decided([], []) == {}
+
+
+def test_an_output_that_differs_is_named(tmp_path: Path) -> None:
+    for name, digest in (("a", "1"), ("b", "2")):
+        (tmp_path / name).mkdir()
+        outs = [{"path": "same", "md5": "0"}, {"path": "other", "md5": digest}]
+        (tmp_path / name / "dvc.lock").write_text(yaml.safe_dump({"stages": {"x": {"outs": outs}}}))
+    assert laws.outputs_are_equal(tmp_path / "a", tmp_path / "b") == ["other differs from the undisturbed run's"]
+    assert laws.outputs_are_equal(tmp_path / "a", tmp_path / "a") == []
+
+
+def test_a_number_that_differs_is_named(tmp_path: Path) -> None:
+    for name, value in (("a", 0.5), ("b", 0.25)):
+        path = tmp_path / name / "reports" / tiny.NAME / "metrics.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"test": {"mrr": value, "users": 3}}))
+    assert laws.metrics_are_equal(tmp_path / "a", tmp_path / "b") == ["test.mrr: 0.5, not 0.25"]
+    assert laws.metrics_are_equal(tmp_path / "a", tmp_path / "a") == []
+
+
+@pytest.mark.parametrize(
+    "left",
+    ["conf/.tiny.yaml.4711", "mlruns/.register.tiny/bundle/x", "mlruns/flows/x.lock", ".dvc/cache/files/md5/ab/cd"],
+)
+def test_what_a_kill_left_half_written_is_named(tmp_path: Path, left: str) -> None:
+    whole = tmp_path / ".dvc/cache/files/md5/d4" / "1d8cd98f00b204e9800998ecf8427e"  # md5 of nothing
+    whole.parent.mkdir(parents=True)
+    whole.touch()
+    assert laws.nothing_is_half_written(tmp_path) == []
+    (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / left).write_text("half")
+    assert len(laws.nothing_is_half_written(tmp_path)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_a_process_that_was_left_is_named(tmp_path: Path) -> None:
+    waits = [sys.executable, "-c", "input()"]
+    environment = {**os.environ, "MMESID_SERVICES": str(tmp_path)}
+    for place in ({"env": environment}, {"cwd": tmp_path}):
+        with subprocess.Popen(waits, stdin=subprocess.PIPE, **place) as process:  # type: ignore[call-overload]
+            assert len(laws.nobody_is_left(tmp_path, os.getpid(), seconds=0)) == 1
+            process.communicate(b"\n")
+    assert laws.nobody_is_left(tmp_path, os.getpid(), seconds=0) == []
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which one stage has logged three points, and all of it has arrived."""
+    folder = tmp_path_factory.mktemp("logged")
+    tags = {**tracking.provenance(folder), "mmesid.dataset": tiny.NAME, "mmesid.stage": "finetune"}
+    header = {"dataset": tiny.NAME, "stage": "finetune", "tags": tags, "digest": None}
+    book = Journal(folder, "night", f"{tiny.NAME}.finetune", header)
+    for step in range(3):
+        book.append({"metrics": {"loss": 1.0 / (step + 1)}, "step": step})
+    book.append({"end": "FINISHED", "error": None})
+    book.close()
+    tracking.send_pending(folder)
+    return folder
+
+
+@pytest.fixture
+def mlflow(root: Path) -> Any:
+    return tracking.client(root)
+
+
+@pytest.mark.pipeline
+def test_a_journal_that_arrived_violates_nothing(root: Path, mlflow: Any) -> None:
+    assert laws.every_journal_arrived_once(root, mlflow) == []
+    assert laws.no_run_is_running(mlflow) == []
+
+
+@pytest.mark.pipeline
+def test_a_lost_point_a_doubled_run_and_an_unsent_journal_are_named(root: Path, mlflow: Any) -> None:
+    (sent,) = (root / "mlruns" / "journal").glob("*/*.sent")
+    text = sent.read_text()
+    sent.write_text(text.replace('"step": 1', '"step": 7'))
+    lost, strange = laws.every_journal_arrived_once(root, mlflow)
+    assert "lost ('loss', '0.5', 7" in lost
+    assert "('loss', '0.5', 1" in strange
+    assert strange.endswith("was never logged")
+    sent.write_text(text)
+
+    identity = json.loads(text.splitlines()[0])["header"]["id"]
+    experiment = tracking.experiment_id(mlflow, tiny.NAME, root)
+    double = mlflow.create_run(experiment, tags={"mmesid.journal": identity}).info.run_id
+    assert laws.every_journal_arrived_once(root, mlflow) == [f"{sent.name} has 2 runs"]
+    assert len(laws.no_run_is_running(mlflow)) == 1
+    mlflow.delete_run(double)
+
+    Journal(root, "night", f"{tiny.NAME}.evaluate", {"dataset": tiny.NAME, "stage": "evaluate"}).close()
+    assert laws.every_journal_arrived_once(root, mlflow) == [f"{tiny.NAME}.evaluate.jsonl was not sent"]
