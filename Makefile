@@ -22,10 +22,10 @@ ifndef MMESID_EXECUTION
 export MMESID_EXECUTION := make-$(shell date -u +%Y%m%dT%H%M%SZ)-$(shell echo $$PPID)
 endif
 
-BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages  # modules of benchmarks/
+BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages serving  # modules of benchmarks/
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check e2e static bench ui lock clean moved
+.PHONY: help repro test check e2e static bench soak ui lock clean moved
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -56,6 +56,9 @@ static: .venv/.stamp  ## the part of the gate that runs no test
 bench: .venv/.stamp  ## measure speed and memory into docs/performance.md (long); BENCH="evaluate stages" runs only these
 	@set -e; for name in $(or $(BENCH),$(BENCHES)); do echo "bench: $$name"; python -m benchmarks.$$name; done
 	@python -m benchmarks.render
+
+soak: .venv/.stamp  ## kill a retraining system at random, then demand that nothing is lost (long); KILLS=50 SEED=0
+	python -m tests.soak --kills $(or $(KILLS),50) --seed $(or $(SEED),0)
 
 ui: .venv/.stamp  ## MLflow's pages on this machine only; PORT=5000
 	mmesid log

@@ -160,10 +160,27 @@ def loss_memory(results: Sequence[Result]) -> str:
     return table(["items", *ways], rows) + _machines(results)
 
 
+def serving(results: Sequence[Result]) -> str:
+    """One row per way of asking."""
+    (result,) = results
+    names = {"closed": "each connection asks again once it is answered", "open": "requests at a fixed rate"}
+    rows = [
+        [
+            f"{names[row['loop']]}, {row['connections']} connections",
+            number(row["rate"]),
+            *(number(row[f"{percentile}_ms"]) for percentile in ("p50", "p95", "p99")),
+        ]
+        for row in result["loops"]
+    ]
+    head = ["load", "requests/s", "p50 ms", "p95 ms", "p99 ms"]
+    return table(head, rows) + _machines(results)
+
+
 BLOCKS: dict[str, Callable[[Sequence[Result]], str]] = {
     "comparisons": comparisons,
     "loss_memory": loss_memory,
     "scaling": scaling,
+    "serving": serving,
     "stages": stages,
 }
 

@@ -1,8 +1,11 @@
 """The benchmarks: every one runs at tiny size, and the sides of a comparison compute the same thing."""
 
+import http.server
 import json
 import math
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from benchmarks import (
     plots,
     render,
     scaling,
+    serving,
     stages,
     steps,
     training,
@@ -53,6 +57,7 @@ def results() -> dict[str, measure.Result]:
         "evaluate": evaluate.compare(size, runs=2, users=30, single_users=4),
         "loss_memory": loss_memory.compare(size, (50, 80), runs=1, apart=False),
         "scaling": scaling.sweep(size, {"items": (50, 80)}, runs=1, apart=False),
+        "serving": serving.result({name: serving.Loop(1.0, [0.01, 0.02]) for name in serving.CONNECTIONS}, "sample", 1),
         "stages": stages.result({"sample": [stage_row("ingest", 1.0), stage_row("prepare", 2.0)]}),
     }
 
@@ -180,6 +185,51 @@ def test_an_unknown_stage_is_refused() -> None:
         stages.run(["sample"], ["finetunes"], quick=True)
 
 
+class StandIn(http.server.BaseHTTPRequestHandler):
+    """Answers after a hundredth of a second, one request at a time; a body that is no JSON gets 400."""
+
+    protocol_version = "HTTP/1.1"
+    one = threading.Lock()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.one:
+            time.sleep(0.01)
+        self.send_response(200 if body.startswith(b"{") else 400)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *given: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_a_connection_asks_again_once_it_is_answered(port: int) -> None:
+    loop = serving.ask(port, [b"{}"], seconds=0.3, connections=1)
+    assert min(loop.latencies) >= 0.01
+    assert len(loop.latencies) <= 31
+
+
+def test_requests_that_are_due_come_at_their_rate_and_waiting_counts(port: int) -> None:
+    easy = serving.ask(port, [b"{}"], seconds=0.5, connections=8, rate=20)
+    assert len(easy.latencies) == 11  # the first at once, the last at the end
+    crowded = serving.ask(port, [b"{}"], seconds=0.3, connections=8, rate=300)  # a hundred a second can be answered
+    assert serving.summary(crowded)["p50_ms"] > 5 * serving.summary(easy)["p50_ms"]
+
+
+def test_an_answer_that_is_none_is_told(port: int) -> None:
+    with pytest.raises(RuntimeError, match="answered with 400"):
+        serving.ask(port, [b"nothing"], seconds=0.1, connections=1)
+
+
 def test_rendering_twice_changes_nothing(results: dict[str, measure.Result], tmp_path: Path) -> None:
     folder, images, page = tmp_path / "results", tmp_path / "img", tmp_path / "page.md"
     for name, result in results.items():
@@ -211,6 +261,6 @@ def test_the_page_and_the_makefile_name_every_benchmark() -> None:
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     make = (ROOT / "Makefile").read_text(encoding="utf-8")
     listed = make.split("BENCHES :=")[1].split("#")[0].split()
-    assert {*render.COMPARISONS, "scaling", "stages"} <= set(listed)
+    assert {*render.COMPARISONS, "scaling", "serving", "stages"} <= set(listed)
     assert all(f"<!-- bench {name} -->" in page for name in render.BLOCKS)
     assert all((ROOT / "benchmarks" / f"{name}.py").exists() for name in listed)
