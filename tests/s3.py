@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import boto3
+import httpx
 from moto.server import ThreadedMotoServer
 
 BUCKET = "results"
@@ -21,6 +22,7 @@ def served() -> Iterator[str]:
     server.start()
     try:
         address = "http://{}:{}".format(*server.get_host_and_port())
+        httpx.post(f"{address}/moto-api/reset").raise_for_status()  # all servers of a process share what they keep
         store = boto3.client(
             "s3",
             endpoint_url=address,
