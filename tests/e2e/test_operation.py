@@ -28,7 +28,7 @@ OUTAGE = 15  # seconds
 def test_what_leaves_this_machine_would_be_noticed(window: Window) -> None:
     with pytest.raises(Error):
         window.page.goto("http://example.invalid/")
-    assert window.trap.heard == ["GET http://example.invalid/ HTTP/1.1"]
+    assert set(window.trap.heard) == {"GET http://example.invalid/ HTTP/1.1"}  # it asks again where nobody answers
     window.trap.heard.clear()
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from functools import partialmethod
 
 import numpy as np
 import pytest
@@ -96,6 +97,21 @@ def test_the_way_of_computing_changes_no_result(how, adapter, model, sequences, 
         assert row == pytest.approx(expected, rel=1e-4)
     for (name, value), expected in zip(other.state_dict().items(), model.state_dict().values(), strict=True):
         assert torch.allclose(value.float(), expected.float(), atol=2e-4), name
+
+
+@pytest.mark.pipeline
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler looks at every input's gradient
+def test_a_compiled_backbone_computes_the_same(monkeypatch, model, sequences, finetune_settings):
+    """Traced by the compiler, run by PyTorch: no test waits for a C++ compiler."""
+    eager = partialmethod(torch.nn.Module.compile, backend="eager")
+    monkeypatch.setattr(torch.nn.Module, "compile", eager)
+    settings = finetune_settings.model_copy(update={"epochs": 1})
+    other = copy.deepcopy(model)
+    wanted = _fresh(model, sequences, settings).fit(lambda state: None)
+    found = _fresh(other, sequences, settings.model_copy(update={"compile": True})).fit(lambda state: None)
+    for row, expected in zip(found, wanted, strict=True):
+        assert row == pytest.approx(expected, rel=1e-4)
+    assert list(other.state_dict()) == list(model.state_dict())  # what is saved names no compiler
 
 
 @pytest.mark.pipeline

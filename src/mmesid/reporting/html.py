@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from mmesid.artifacts import History
-from mmesid.reporting import figures, tables
+from mmesid.reporting import figures, jinja, tables
 from mmesid.reporting.examples import Example
 
 PANELS = 3  # datasets beside each other in the overview
@@ -87,17 +87,10 @@ def _training(report: DatasetReport) -> list[tuple[str, Markup]]:
 
 
 def environment() -> Environment:
-    """Templates of the report's look, with its filters; every text is escaped."""
-    environment = Environment(
-        loader=PackageLoader("mmesid.reporting"),
-        autoescape=True,  # by name, jinja2 would leave *.j2 unescaped
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "count": "{:,}".format, "signed": _signed}
-    environment.globals["tokenizer_columns"] = list(tables.TOKENIZER.values())
-    return environment
+    """The report's look: its filters, and the names of its columns."""
+    made = jinja.environment({"percent": _percent, "signed": _signed})
+    made.globals["tokenizer_columns"] = list(tables.TOKENIZER.values())
+    return made
 
 
 def _inline(figure: str | None) -> Markup | None:

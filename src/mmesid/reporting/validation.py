@@ -1,14 +1,14 @@
 """The data gate's report: one HTML page that needs nothing beside itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from mmesid.artifacts import Catalogue
+from mmesid.reporting.jinja import environment
 from mmesid.reporting.pictures import thumbnail
 
 GALLERY = 24  # rejected pictures shown
@@ -30,7 +30,7 @@ def render(dataset: str, verdict: dict[str, Any], rejects: pd.DataFrame, catalog
     """
     expectations = verdict["expectations"]
     return (
-        _environment()
+        environment(FILTERS)
         .get_template("validation.html.j2")
         .render(
             dataset=dataset,
@@ -84,23 +84,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}".rstrip("0").rstrip(".") + " %"
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("mmesid.reporting"),
-        autoescape=True,  # by name, jinja2 would leave *.j2 unescaped
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "found": found,
-        "limit": limit,
-        "status": status,
-        "percent": percent,
-        "count": "{:,}".format,
-    }
-    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    return environment
+FILTERS: dict[str, Callable[..., str]] = {
+    "found": found,
+    "limit": limit,
+    "status": status,
+    "percent": percent,
+    "capitalize_first": lambda text: text[:1].upper() + text[1:],
+}
 
 
 def _by_table(expectations: Sequence[Result]) -> dict[str, list[Result]]:

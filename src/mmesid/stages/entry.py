@@ -91,7 +91,17 @@ def _check_code() -> None:
 
 
 def device() -> str:
-    """`MMESID_DEVICE` if set, else cuda where there is one, else cpu."""
+    """`MMESID_DEVICE` if set, else cuda where there is one, else cpu.
+
+    Raises:
+        ConfigError: it is neither cpu nor cuda, or cuda where torch sees no GPU.
+    """
     import torch
 
-    return os.environ.get("MMESID_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    has_gpu = torch.cuda.is_available()
+    wanted = os.environ.get("MMESID_DEVICE") or ("cuda" if has_gpu else "cpu")
+    if wanted not in ("cpu", "cuda"):
+        raise ConfigError(f"MMESID_DEVICE: expected cpu or cuda, got {wanted!r}; CUDA_VISIBLE_DEVICES chooses a GPU")
+    if wanted == "cuda" and not has_gpu:
+        raise ConfigError("MMESID_DEVICE is cuda, but torch sees no GPU: see `mmesid doctor`, or set it to cpu")
+    return wanted
