@@ -46,7 +46,7 @@ check: static  ## the gate: format, lint, types, unit tests
 	pytest $(WORKERS) --ignore=tests/e2e -m "not pipeline"
 
 e2e: .venv/.stamp  ## `mmesid up` in a browser, on sqlite and on Postgres with S3 (Debian's chromium and postgresql)
-	pytest -m e2e tests/e2e
+	pytest -m e2e --durations=8 tests/e2e
 
 static: .venv/.stamp  ## the part of the gate that runs no test
 	ruff format --check

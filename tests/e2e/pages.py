@@ -71,15 +71,24 @@ def registry(page: Page, mlflow: str, model: str) -> dict[str, str]:
     expect(page.get_by_text("@ challenger").first).to_be_visible()
     picture(page, "registry")
     rows = page.locator("tr, [role=row]").filter(has_text="Version ").all_inner_texts()
-    return {line: text for text in rows for line in text.splitlines() if line.startswith("Version ")}
+    names = [text.split("\n")[0].strip() for text in rows]
+    return {name: " ".join(text.split()) for name, text in zip(names, rows, strict=True) if name != "Version"}
 
 
 def compare(page: Page, mlflow: str, experiment: str, runs: Sequence[str]) -> str:
-    """Runs beside each other. Returns the page's text."""
+    """Runs beside each other. Returns the page's text, and the names of the metrics, of which it draws only those that
+    its list has been scrolled to.
+    """
     page.goto(f"{mlflow}/#/compare-runs?runs={json.dumps(list(runs))}&experiments={json.dumps([experiment])}")
     expect(page.get_by_text("finetune.epochs").first).to_be_visible()
     picture(page, "compare")
-    return page.inner_text("body")
+    told = [page.inner_text("body")]
+    names, values = page.get_by_role("grid").first, page.get_by_role("grid").last
+    for top in range(0, values.evaluate("grid => grid.scrollHeight"), values.evaluate("grid => grid.clientHeight")):
+        values.evaluate("(grid, top) => { grid.scrollTop = top }", top)
+        page.wait_for_timeout(200)
+        told.append(names.inner_text())
+    return "\n".join(told)
 
 
 def main(prefect: str, mlflow: str, dataset: str) -> None:

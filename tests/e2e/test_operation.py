@@ -21,15 +21,16 @@ from tests.e2e.stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 MODEL = f"mme-sid-{tiny.NAME}"
 EVALUATE, FINETUNE = f"evaluate@{tiny.NAME}", f"finetune@{tiny.NAME}"
-LONGER = {"finetune": {"epochs": 40, "patience": 40}}  # long enough for a server to die in its midst
+LONGER = {"finetune": {"epochs": 16, "patience": 16}}  # long enough for a server to die in its midst
 OUTAGE = 15  # seconds
+OUTSIDE = "http://example.invalid/"
+PROBE = f"GET {OUTSIDE} HTTP/1.1"
 
 
 def test_what_leaves_this_machine_would_be_noticed(window: Window) -> None:
     with pytest.raises(Error):
-        window.page.goto("http://example.invalid/")
-    assert set(window.trap.heard) == {"GET http://example.invalid/ HTTP/1.1"}  # it asks again where nobody answers
-    window.trap.heard.clear()
+        window.page.goto(OUTSIDE)
+    assert PROBE in window.trap.heard
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def test_retrains_stand_beside_each_other_in_mlflow(stack: Stack, window: Window
     assert len(chosen) == 2
     shown = pages.compare(window.page, stack.mlflow, chosen[0].info.experiment_id, [run.info.run_id for run in chosen])
     assert all(run.info.run_name in shown for run in chosen)
-    assert "test.mme_sid.ndcg_at_10" in shown
+    assert set(chosen[0].data.metrics) <= set(shown.splitlines())
 
 
 def test_another_clone_fetches_the_results_and_runs_nothing(
@@ -192,4 +193,4 @@ def test_no_secret_stands_in_a_log(stack: Stack, storage: Storage, morning: Morn
 
 
 def test_nothing_has_left_this_machine(window: Window, morning: Morning) -> None:
-    assert window.trap.heard == []
+    assert set(window.trap.heard) <= {PROBE}  # which Chromium repeats for a while where nobody answers
