@@ -10,7 +10,7 @@ import pytest
 from tests import s3, tiny
 from tests.e2e.browser import Window, opened
 from tests.e2e.postgres import PASSWORD, Postgres
-from tests.e2e.stack import Stack, free_ports, schedule_every_minute
+from tests.e2e.stack import Stack, free_ports, schedule_all_the_time
 
 
 class Storage(NamedTuple):
@@ -46,7 +46,7 @@ def stack(storage: Storage, trained: tiny.Trained, tmp_path_factory: pytest.Temp
     """The trained world, committed to git, judged by other users than before, and with `mmesid up` in it."""
     root = Path(shutil.copytree(trained.root, tmp_path_factory.mktemp("stack") / "checkout", symlinks=True))
     shutil.rmtree(root / "mlruns")
-    schedule_every_minute(root)
+    schedule_all_the_time(root)
     tiny.override(root, {"evaluate": {"bootstrap": 101}})
     stack = Stack(root, storage.options, storage.variables)
     try:

@@ -53,8 +53,18 @@ def form(page: Page, prefect: str, deployment: str) -> tuple[str, list[str]]:
     """The form that starts a run of a deployment. Returns the page's text and what its fields hold."""
     page.goto(f"{prefect}/deployments/deployment/{deployment}/run")
     expect(page.get_by_text("overrides").first).to_be_visible()
+    told = settled(page)
     picture(page, "form")
-    return page.inner_text("body"), page.locator("input, textarea").evaluate_all("fields => fields.map(f => f.value)")
+    return told, page.locator("input, textarea").evaluate_all("fields => fields.map(f => f.value)")
+
+
+def settled(page: Page) -> str:
+    """A page's text, once a second has not changed it: descriptions come after what they describe."""
+    before, told = "", page.inner_text("body")
+    while told != before:
+        page.wait_for_timeout(1000)
+        before, told = told, page.inner_text("body")
+    return told
 
 
 def submit(page: Page, prefect: str, deployment: str) -> str:
