@@ -88,10 +88,11 @@ def scaling(results: Results) -> Figure:
             panel = grid[row][column]
             panel.plot(values, [point[key] for point in points], color=COLOURS[colour], marker="o", markersize=3)
             panel.set_xscale("log")
-            panel.set_ylim(bottom=0)
         grid[1][column].set_xticks(values, [_plain(value) for value in values], rotation=45)
         grid[1][column].minorticks_off()
         grid[1][column].set_xlabel(_SHORT[axis])
+    for shared in grid:  # a row has one scale, which is known once all its points are in
+        shared[0].set_ylim(bottom=0)
     unit(grid[0][0], "targets/s")
     unit(grid[1][0], "peak MiB of a step")
     return figure

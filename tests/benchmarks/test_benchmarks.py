@@ -246,6 +246,17 @@ def test_rendering_twice_changes_nothing(results: dict[str, measure.Result], tmp
     assert all(f"python -m benchmarks.{name}" in text for name in results)
 
 
+def test_every_point_of_how_cost_grows_is_within_its_plot() -> None:
+    tables = {
+        axis: [{"value": value, "targets_per_second": value, "peak_mib": 2 * value} for value in values]
+        for axis, values in {"length": (5, 10), "items": (100, 1000), "width": (64, 128)}.items()
+    }
+    for panel in plots.scaling({"scaling": {"tables": tables}}).axes:
+        bottom, top = panel.get_ylim()
+        assert all(bottom <= number <= top for line in panel.lines for number in line.get_ydata())
+        assert bottom == 0
+
+
 def test_a_missing_result_is_named_and_a_page_without_places_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- bench evaluate -->\nold\n<!-- /bench -->\nafter\n")
