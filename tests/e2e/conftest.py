@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests import s3, tiny
+from tests import ports, s3, tiny
 from tests.e2e.browser import Window, opened
 from tests.e2e.postgres import PASSWORD, Postgres
-from tests.e2e.stack import Stack, free_ports, schedule_all_the_time
+from tests.e2e.stack import Stack, schedule_all_the_time
 
 
 class Storage(NamedTuple):
@@ -34,7 +34,7 @@ def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == "local":
         yield Storage([], {}, [str(tmp_path_factory.mktemp("remote"))], None, ())
         return
-    with s3.served() as address, Postgres(*free_ports(1)) as postgres:
+    with s3.served() as address, Postgres(*ports.free(1)) as postgres:
         options = ["--artifacts-destination", f"s3://{s3.BUCKET}/mlflow"]
         variables = {**s3.KEYS, "MLFLOW_S3_ENDPOINT_URL": address, "MMESID_POSTGRES": postgres.url}
         remote = [f"s3://{s3.BUCKET}/dvc", "--endpoint-url", address]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from flows import processes
-from tests import tiny
+from tests import ports, tiny
 
 READY = "Ctrl-C stops everything."
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -32,7 +31,7 @@ class Stack:
 
     def __init__(self, root: Path, options: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> None:
         self.root, self._options, self._variables = root, list(options), dict(variables or {})
-        self._ports = free_ports(2)
+        self._ports = ports.free(2)
         self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in self._ports)
         self._said = root.parent / f"{root.name}.up.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,9 +39,9 @@ class Stack:
 
     def up(self) -> None:
         """Start everything, and wait until it stands."""
-        ports = ["--prefect-port", str(self._ports[0]), "--mlflow-port", str(self._ports[1])]
+        chosen = ["--prefect-port", str(self._ports[0]), "--mlflow-port", str(self._ports[1])]
         with self._said.open("wb") as said:
-            command = ["mmesid", "up", *ports, *self._options]
+            command = ["mmesid", "up", *chosen, *self._options]
             self._process = subprocess.Popen(
                 command,
                 cwd=self.root,
@@ -191,12 +190,3 @@ def schedule_all_the_time(root: Path) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     content["deployments"][0]["schedules"] = [{"interval": 15, "timezone": "UTC", "active": True}]
     tiny.write_yaml(path, content)
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens at."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

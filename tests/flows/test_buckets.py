@@ -1,7 +1,6 @@
 """S3 behind MLflow's artifacts: what is refused before anything starts, and what then goes there."""
 
 import json
-import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,16 +12,14 @@ import pytest
 from flows import buckets, servers
 from flows.servers import Options
 from mmesid.errors import ServiceError
-from tests import s3
+from tests import ports, s3
 
 pytestmark = pytest.mark.pipeline
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return ports.free(1)[0]
 
 
 @pytest.mark.parametrize(

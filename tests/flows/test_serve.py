@@ -17,7 +17,7 @@ from flows import serve
 from mmesid import registry, tracking
 from mmesid.artifacts import Store, load_prepared
 from mmesid.errors import RegistryError, ServiceError
-from tests import tiny_world
+from tests import ports, tiny_world
 from tests.tiny_world import DATASET, N_ITEMS, USERS
 
 pytestmark = pytest.mark.timeout(600)  # a server starts in a fraction of that, unless the machine is busy
@@ -25,9 +25,7 @@ pytestmark = pytest.mark.timeout(600)  # a server starts in a fraction of that, 
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return ports.free(1)[0]
 
 
 def test_only_loopback_is_served(tmp_path: Path) -> None:
@@ -57,9 +55,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(root: Path) -> Iterator[str]:
     """The champion behind HTTP, as the command line starts it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = ports.free(1)
     code = os.pathsep.join([str(tiny_world.PROJECT / "src"), str(tiny_world.PROJECT)])
     command = [sys.executable, "-m", "flows.serve", DATASET, "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": code}

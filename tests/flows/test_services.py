@@ -20,6 +20,7 @@ from flows.servers import Options
 from flows.services import Service, Services, check_ports
 from mmesid import config as configuration
 from mmesid.errors import ServiceError, without_secret
+from tests import ports
 
 PROJECT = Path(__file__).parents[2]
 SERVER = """
@@ -41,9 +42,7 @@ pytestmark = [
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return ports.free(1)[0]
 
 
 @pytest.fixture
@@ -324,9 +323,9 @@ def test_the_command_says_what_is_wrong_in_one_line(
     checkout: Path, port: int, arguments: list[str], message: str
 ) -> None:
     code = "import sys; from mmesid.cli import main; sys.argv[0] = 'mmesid'; main()"
-    ports = [] if "--prefect-port" in arguments else ["--prefect-port", str(port), "--mlflow-port", str(port + 1)]
+    chosen = [] if "--prefect-port" in arguments else ["--prefect-port", str(port), "--mlflow-port", str(port + 1)]
     environment = {**os.environ, "PYTHONPATH": f"{checkout / 'src'}{os.pathsep}{checkout}"}
-    command = [sys.executable, "-c", code, "up", *ports, *arguments]
+    command = [sys.executable, "-c", code, "up", *chosen, *arguments]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")

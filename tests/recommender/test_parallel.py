@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from safetensors.torch import load_file
 
 from mmesid.recommender.batching import deal
 from mmesid.recommender.windows import training_windows
+from tests import ports
 
 from . import worker
 
@@ -22,9 +22,7 @@ PROCESSES.set_forkserver_preload(["peft", "transformers", worker.__name__])
 def train(folder: Path, processes: int, sharding: str = "none", steps: int = 0) -> dict:
     """Run the worker in a number of processes; its history and weights, where it finished."""
     folder.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = ports.free(1)
     options = processes, port, folder, sharding, steps
     workers = [PROCESSES.Process(target=worker.work, args=(rank, *options)) for rank in range(processes)]
     for process in workers:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests import tiny
+from tests import ports, tiny
 
 READY = "Ctrl-C stops everything."
 ENDING = "is just ending"
@@ -28,10 +27,10 @@ class System:
 
     def __init__(self, root: Path, log: Path) -> None:
         self.root, self._log = root, log
-        ports = free_ports()
-        self._command = ["mmesid", "up", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
-        self.prefect = httpx.Client(base_url=f"http://127.0.0.1:{ports[0]}/api", timeout=10, trust_env=False)
-        self.mlflow = httpx.Client(base_url=f"http://127.0.0.1:{ports[1]}/api/2.0/mlflow", timeout=10, trust_env=False)
+        prefect, mlflow = ports.free(2)
+        self._command = ["mmesid", "up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)]
+        self.prefect = httpx.Client(base_url=f"http://127.0.0.1:{prefect}/api", timeout=10, trust_env=False)
+        self.mlflow = httpx.Client(base_url=f"http://127.0.0.1:{mlflow}/api/2.0/mlflow", timeout=10, trust_env=False)
         self._up: subprocess.Popen[bytes] | None = None
         self._begin = 0
 
@@ -135,14 +134,6 @@ class System:
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         return self.prefect.post(path, json=body).raise_for_status().json()
-
-
-def free_ports() -> list[int]:
-    """Two that nobody listens at."""
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in (one, other)]
 
 
 def kill(pid: int) -> bool:
