@@ -16,7 +16,9 @@ import torch
 
 from benchmarks import measure, steps, training
 from mmesid import config as configuration
-from mmesid.artifacts import Sequences, Store, load_prepared
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import Sequences
 from mmesid.config import Finetune
 from mmesid.recommender import loading
 from mmesid.recommender.optimizer import set_learning_rate

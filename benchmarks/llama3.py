@@ -24,7 +24,7 @@ import torch
 
 from benchmarks import steps, training, worlds
 from benchmarks.measure import RESULTS, machine
-from mmesid.artifacts import save_json
+from mmesid.artifacts.files import save_json
 from mmesid.config import Finetune
 from mmesid.recommender import parallel
 from mmesid.recommender.backbone import Backbone

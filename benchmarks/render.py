@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import plots
 from benchmarks.measure import KEYS, RESULTS, ROOT, Result
-from mmesid.artifacts import load_json, write_atomically
+from mmesid.artifacts.files import load_json, write_atomically
 
 PAGE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "img"

@@ -30,7 +30,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import measure
-from mmesid.artifacts import Store, load_prepared
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
 
 NAME = "serving"
 RATE = 50.0  # requests a second that are demanded
@@ -159,7 +160,7 @@ def served(project: Path, dataset: str, workers: int) -> Iterator[int]:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     code = os.pathsep.join([str(measure.ROOT / "src"), str(measure.ROOT)])
-    command = [sys.executable, "-m", "flows.serve", dataset, "--port", str(port), "--workers", str(workers)]
+    command = [sys.executable, "-m", "mmesid.servers.serve", dataset, "--port", str(port), "--workers", str(workers)]
     environment = {**os.environ, "PYTHONPATH": code}
     with (
         tempfile.TemporaryFile() as log,

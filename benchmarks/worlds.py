@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmesid.artifacts import Embedding, SemanticIds, Sequences
+from mmesid.artifacts.values import Embedding, SemanticIds, Sequences
 from mmesid.config import Config, Finetune, InitCodes, load
 from mmesid.recommender.backbone import Backbone, embedded
 from mmesid.recommender.batching import plan_epoch

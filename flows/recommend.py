@@ -14,9 +14,11 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from pydantic import Field
 
-from flows.artifacts import slug
+from flows.pages import slug
 from mmesid import registry, tracking
-from mmesid.artifacts import Store, load_prepared, save_frame
+from mmesid.artifacts.files import save_frame
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
 from mmesid.errors import MmesidError
 from mmesid.serving import Answer
 

@@ -21,14 +21,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 from pydantic import Field
 
-from flows import artifacts, presence
-from flows.graph import Graph, due, known_datasets, read_graph, select
-from flows.locks import HeldError, hold
-from flows.overrides import Value, apply
-from flows.reap import reap
-from flows.stage import StageError, run_dvc_stage
-from mmesid import mending, tracking
+from flows import pages
+from mmesid import tracking
 from mmesid.errors import ConfigError, MmesidError
+from mmesid.host import HeldError, hold
+from mmesid.pipeline import mend as mending
+from mmesid.pipeline.graph import Graph, due, known_datasets, read_graph, select
+from mmesid.pipeline.overrides import Value, apply
+from mmesid.pipeline.stage import StageError, run_dvc_stage
+from mmesid.servers import presence
+from mmesid.servers.reap import reap
 
 PARALLEL = 1  # stages at a time: a training uses every core
 RETRIES, FIRST_DELAY = 4, 5.0  # of what waits for a server: after 5, 10, 20 and 40 s
@@ -62,7 +64,7 @@ waits_for_servers = partial(
 @task(cache_policy=NO_CACHE)
 def run_stage(stage: str, root: Path, environment: dict[str, str], force: bool) -> None:
     """One stage, in a child process. It is not retried: what failed once fails again, and costs as much."""
-    progress = artifacts.Progress(stage, get_run_logger().info)
+    progress = pages.Progress(stage, get_run_logger().info)
     run_dvc_stage(stage, root, environment, force, progress)
     progress.done()
 
@@ -85,7 +87,7 @@ def promote(dataset: str, root: Path) -> tuple[bool, str]:
     asked = registry.moment()
     record = registry.promote(dataset, root)
     text = registry.describe(record, asked)
-    create_markdown_artifact(text, key=artifacts.slug(f"decision-{dataset}"), description="Promotion gate")
+    create_markdown_artifact(text, key=pages.slug(f"decision-{dataset}"), description="Promotion gate")
     get_run_logger().info(text)
     return record.passed, text
 
@@ -154,12 +156,12 @@ def summarize(chosen: list[str], stages: list[str], notes: list[str], decisions:
     ran = f"Ran {', '.join(stages)}." if stages else "Nothing had changed: no stage ran, and no model is new."
     parts = [ran, *(f"- {note}" for note in notes)]
     for dataset in chosen:
-        parts += [f"## {dataset}", artifacts.show_metrics(dataset, root)]
+        parts += [f"## {dataset}", pages.show_metrics(dataset, root)]
     parts += ["## Decisions", *decisions, "## Links"]
     try:
-        parts.append(artifacts.links(chosen, root, identity))
+        parts.append(pages.links(chosen, root, identity))
         for dataset in chosen if stages else []:
-            artifacts.link_back(dataset, root, identity, os.environ["MMESID_EXECUTION"])
+            pages.link_back(dataset, root, identity, os.environ["MMESID_EXECUTION"])
     except Exception as error:
         if not tracking.is_unreachable(error):
             raise

@@ -14,8 +14,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from mmesid import __version__, adding, cli, doctor, registry
+from mmesid import __version__, registry
 from mmesid import config as configuration
+from mmesid.commands import add as adding
+from mmesid.commands import cli, doctor
 from mmesid.errors import ConfigError, DataError, MmesidError, RegistryError
 from mmesid.serving import Answer, Recommended
 
@@ -54,7 +56,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 def run_child(*arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    code = "import sys; from mmesid.cli import main; sys.argv[0] = 'mmesid'; main()"
+    code = "import sys; from mmesid.commands.cli import main; sys.argv[0] = 'mmesid'; main()"
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 

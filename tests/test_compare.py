@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from mmesid import cli, comparing, tracking
-from mmesid.artifacts import save_frame, save_json
-from mmesid.comparing import results
+from mmesid import tracking
+from mmesid.artifacts.files import save_frame, save_json
+from mmesid.commands import cli
+from mmesid.commands import compare as comparing
+from mmesid.commands.compare import results
 from mmesid.errors import ConfigError, MmesidError, TrackingError
 from mmesid.evaluation.metrics import summarize
 from mmesid.reporting import comparison

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmesid.mending import ASIDE, lock_fault, mend
+from mmesid.pipeline.mend import ASIDE, lock_fault, mend
 
 WHOLE = """schema: '2.0'
 stages:

@@ -8,10 +8,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from mmesid import cli, pipeline, planning, tracking
+from mmesid import tracking
+from mmesid.commands import cli
+from mmesid.commands import plan as planning
+from mmesid.commands.plan import FOLLOW, RESTORE, RUN, RUNNING, UP_TO_DATE
 from mmesid.errors import ConfigError, PipelineError, TrackingError
-from mmesid.pipeline import Change, Stage
-from mmesid.planning import FOLLOW, RESTORE, RUN, RUNNING, UP_TO_DATE
+from mmesid.pipeline import graph as pipeline
+from mmesid.pipeline.graph import Change, Stage
 from mmesid.tracking import Recorded
 from tests import tiny
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from mmesid import registry, tracking
-from mmesid.artifacts import Store, load_prepared, save_prepared
+from mmesid.artifacts.prepare import load_prepared, save_prepared
+from mmesid.artifacts.store import Store
 from mmesid.errors import RegistryError
 from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.registry import promotion

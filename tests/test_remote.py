@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mmesid import cli, doctor, pipeline, planning, remotes
+from mmesid.commands import cli, doctor
+from mmesid.commands import plan as planning
+from mmesid.commands import remote as remotes
 from mmesid.errors import ConfigError, RemoteError
+from mmesid.pipeline import graph as pipeline
 from tests import s3, tiny
 
 DVC_YAML = """

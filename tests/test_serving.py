@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmesid import config, serving
-from mmesid.artifacts import load_prepared
+from mmesid.artifacts.prepare import load_prepared
 from mmesid.errors import RequestError
 from mmesid.recommender import loading
 from mmesid.recommender.inference import Scorer

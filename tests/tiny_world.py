@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mmesid import artifacts, config
-from mmesid.artifacts import Embedding, Prepared, SemanticIds, Sequences, Store
+from mmesid import config
+from mmesid.artifacts.evaluate import save_ranks
+from mmesid.artifacts.files import save_json
+from mmesid.artifacts.prepare import save_prepared
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import Embedding, Prepared, SemanticIds, Sequences
 from mmesid.evaluation.metrics import summarize
 from mmesid.recommender import adapter, loading
 from mmesid.recommender.backbone import Backbone
@@ -41,7 +45,7 @@ def make(root: Path) -> Store:
     copytree(PROJECT / "conf", root / "conf")
     store = Store(DATASET, root)
     prepared = catalogue()
-    artifacts.save_prepared(store, prepared)
+    save_prepared(store, prepared)
     train(store, prepared, seed=0)
     return store
 
@@ -85,14 +89,14 @@ def evaluate(store: Store, seed: int) -> None:
         for split in ("valid", "test")
         for model, found in ranks.items()
     )
-    artifacts.save_ranks(store, "evaluate", frame)
+    save_ranks(store, "evaluate", frame)
     tokenizer = {"collision_rate": 0.1, "identical": 0.0, "code_use": 0.5, "perplexity": 3.0, "reconstruction": 0.2}
     metrics: dict[str, Any] = {
         "data": {"users": USERS, "items": N_ITEMS, "interactions": 1000, "sparsity": 0.8},
         **{split: {model: summarize(found) for model, found in ranks.items()} for split in ("valid", "test")},
         "tokenizer": {"collaborative": tokenizer, "text": tokenizer},
     }
-    artifacts.save_json(store.folder("evaluate") / "metrics.json", metrics)
+    save_json(store.folder("evaluate") / "metrics.json", metrics)
 
 
 def recommender(prepared: Prepared, seed: int) -> tuple[Recommender, Backbone]:

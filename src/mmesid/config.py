@@ -1,4 +1,4 @@
-"""`params.yaml` + `conf/<dataset>.yaml` -> one frozen, strict section per stage.
+"""`params.yaml` + `conf/<dataset>.yaml` -> frozen, strict sections: one per stage, `protocol` and `gate`.
 
 Every default stands once, in `params.yaml`; the classes below only say which keys exist and which values are possible.
 """
@@ -24,6 +24,13 @@ class Section(BaseModel):
     """A section of the parameters: unknown keys are errors, values never change, nothing is coerced."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Protocol(Section):
+    """How every model of a dataset is judged, in training and after it."""
+
+    exclude_history: bool
+    history_length: Annotated[int, Field(ge=2)]
 
 
 class Ingest(Section):
@@ -59,7 +66,6 @@ class EncodeCollaborative(Section):
     blocks: Positive
     heads: Positive
     dropout: Dropout
-    history_length: Annotated[int, Field(ge=2)]
     learning_rate: Rate
     weight_decay: Weight
     batch_users: Positive
@@ -152,7 +158,6 @@ class Finetune(Section):
     target_modules: list[str]
     input_dropout: Dropout
     output_dropout: Dropout
-    history_length: Annotated[int, Field(ge=2)]
     row_tokens: Annotated[int, Field(ge=32)]
     batch_tokens: Annotated[int, Field(ge=32)]
     targets_per_step: Positive
@@ -175,12 +180,22 @@ class Finetune(Section):
 
 
 class Evaluate(Section):
-    exclude_history: bool
     batch_users: Positive
     bootstrap: Annotated[int, Field(ge=100)]
     frequency_buckets: list[Annotated[int, Field(ge=0)]]
     length_buckets: list[Annotated[int, Field(ge=0)]]
     forgetting_users: Positive
+
+
+class Gate(Section):
+    """Limits of the promotion gate; no stage reads them."""
+
+    max_loss: Share
+    min_users: Positive
+    slice_gain: Weight
+    max_collisions: Share
+    min_code_use: Share
+    resamples: Annotated[int, Field(ge=100)]
 
 
 class Report(Section):
@@ -189,10 +204,11 @@ class Report(Section):
 
 
 class Config(Section):
-    """All parameters of one dataset, a section per stage. `seed` holds for every dataset."""
+    """All parameters of one dataset: a section per stage, `protocol` and `gate`. `seed` holds for every dataset."""
 
     dataset: str
     seed: Annotated[int, Field(ge=0)]
+    protocol: Protocol
     ingest: Ingest
     validate_: Validate = Field(alias="validate")
     prepare: Prepare
@@ -202,6 +218,7 @@ class Config(Section):
     init_codes: InitCodes
     finetune: Finetune
     evaluate: Evaluate
+    gate: Gate
     report: Report
 
 

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from mmesid import config
-from mmesid.artifacts import Store, load_catalogue, load_oracle, load_prepared
+from mmesid.artifacts.ingest import load_catalogue, load_oracle
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
 from mmesid.data import ORACLES, SOURCES
 from mmesid.errors import DataError
 from mmesid.stages import ingest

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mmesid import config
-from mmesid.artifacts import Catalogue, RawEmbedding
+from mmesid.artifacts.values import Catalogue, RawEmbedding
 from mmesid.config import Validate
 from mmesid.data import checks
 from mmesid.data.expectations import Verdict, judge

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmesid.artifacts import Store, load_catalogue, save_catalogue
+from mmesid.artifacts.ingest import load_catalogue, save_catalogue
+from mmesid.artifacts.store import Store
 from mmesid.data import SOURCES, files
 from mmesid.data.tables import READERS, as_seconds, as_text, read_table
 from mmesid.errors import DataError

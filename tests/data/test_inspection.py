@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from mmesid import config
+from mmesid.commands.inspection import Core, Inspection, inspect, render_conf, suggest
 from mmesid.config import Config
 from mmesid.data import files
-from mmesid.data.inspection import Core, Inspection, inspect, render_conf, suggest
 from mmesid.data.preparation import prepare
 from mmesid.errors import DataError
 

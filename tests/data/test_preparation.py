@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmesid.artifacts import Catalogue
+from mmesid.artifacts.values import Catalogue
 from mmesid.config import Prepare
 from mmesid.data.preparation import k_core, prepare
 from mmesid.errors import DataError

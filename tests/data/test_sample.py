@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mmesid.artifacts import Catalogue, Oracle, Store, load_catalogue, load_oracle, save_catalogue, save_oracle
+from mmesid.artifacts.ingest import load_catalogue, load_oracle, save_catalogue, save_oracle
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import Catalogue, Oracle
 from mmesid.config import Prepare
 from mmesid.data import ORACLES, SOURCES, sample
 from mmesid.data.preparation import prepare

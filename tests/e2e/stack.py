@@ -13,7 +13,7 @@ import httpx
 import yaml
 from mlflow.tracking import MlflowClient
 
-from flows import processes
+from mmesid.servers import processes
 from tests import ports, tiny
 
 READY = "Ctrl-C stops everything."

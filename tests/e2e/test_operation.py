@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Error, expect
 
-from flows.reap import REASON
 from flows.retrain import retrain
+from mmesid.servers.reap import REASON
 from mmesid.tracking import journal
 from tests import tiny
 from tests.e2e import pages

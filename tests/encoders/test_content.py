@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmesid.artifacts import RawEmbedding
+from mmesid.artifacts.values import RawEmbedding
 from mmesid.config import EncodeContent, OpenClip
 from mmesid.encoders import content, open_clip_training
 from mmesid.errors import DataError

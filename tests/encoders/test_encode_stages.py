@@ -4,8 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmesid import artifacts, config
-from mmesid.artifacts import Catalogue, Prepared, RawEmbedding, Sequences, Store
+from mmesid import config
+from mmesid.artifacts.curves import load_history
+from mmesid.artifacts.encode import load_embeddings
+from mmesid.artifacts.evaluate import load_ranks
+from mmesid.artifacts.files import load_tensors
+from mmesid.artifacts.ingest import save_catalogue
+from mmesid.artifacts.prepare import save_prepared
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import MODALITIES, Catalogue, Prepared, RawEmbedding, Sequences
 from mmesid.errors import DataError
 from mmesid.stages import encode_collaborative, encode_content
 
@@ -30,10 +37,10 @@ def store(tmp_path, toy) -> Store:
     rng = np.random.default_rng(0)
     users = [f"u{user}" for user in range(60)]
     items = [rng.permutation(200)[:6].astype(np.int64) + 1 for _ in users]
-    artifacts.save_prepared(store, Prepared(Sequences(users, items, 200), toy.items))
+    save_prepared(store, Prepared(Sequences(users, items, 200), toy.items))
     given = RawEmbedding(toy.items["item_id"].to_numpy(object)[:150], np.ones((150, 4), dtype=np.float32))
-    embeddings = dict.fromkeys(artifacts.MODALITIES, given)
-    artifacts.save_catalogue(store, Catalogue(pd.DataFrame({"user_id": users}), toy.items, embeddings))
+    embeddings = dict.fromkeys(MODALITIES, given)
+    save_catalogue(store, Catalogue(pd.DataFrame({"user_id": users}), toy.items, embeddings))
     return store
 
 
@@ -42,21 +49,21 @@ SMALL = {"dimension": 8, "blocks": 1, "epochs": 2}
 
 def test_sasrec_leaves_embedding_weights_ranks_and_history(store):
     encode_collaborative.run(settings("encode_collaborative", **SMALL), store, silent)
-    embedding = artifacts.load_embeddings(store)["collaborative"]
-    weights = artifacts.load_tensors(store.folder("encode_collaborative") / "weights.safetensors")
+    embedding = load_embeddings(store)["collaborative"]
+    weights = load_tensors(store.folder("encode_collaborative") / "weights.safetensors")
     np.testing.assert_array_equal(
         embedding.matrix[embedding.present], weights["items.weight"].numpy()[embedding.present]
     )
-    assert len(artifacts.load_ranks(store, "encode_collaborative")) == 2 * 60
-    assert len(artifacts.load_history(store, "encode_collaborative")) == 2
+    assert len(load_ranks(store, "encode_collaborative")) == 2 * 60
+    assert len(load_history(store, "encode_collaborative")) == 2
 
 
 def test_a_precomputed_collaborative_embedding_still_trains_the_baseline(store):
     encode_collaborative.run(settings("encode_collaborative", encoder="precomputed", **SMALL), store, silent)
-    embedding = artifacts.load_embeddings(store)["collaborative"]
+    embedding = load_embeddings(store)["collaborative"]
     assert embedding.matrix.shape == (201, 4)
     assert embedding.present.sum() == 150
-    assert set(artifacts.load_ranks(store, "encode_collaborative")["model"]) == {"sasrec"}
+    assert set(load_ranks(store, "encode_collaborative")["model"]) == {"sasrec"}
 
 
 def test_a_missing_precomputed_embedding_stops_before_any_training(store):
@@ -73,7 +80,7 @@ def test_a_missing_precomputed_embedding_stops_before_any_training(store):
 
 def test_content_embeddings_pass_through_the_store(store):
     encode_content.run(settings("encode_content", text="lsa", image="precomputed", lsa_dimension=5), store, silent)
-    found = artifacts.load_embeddings(store)
+    found = load_embeddings(store)
     assert {name: embedding.matrix.shape for name, embedding in found.items()} == {"text": (201, 5), "image": (201, 4)}
     assert found["text"].present.sum() == 199
 

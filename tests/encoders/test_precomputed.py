@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmesid.artifacts import RawEmbedding
+from mmesid.artifacts.values import RawEmbedding
 from mmesid.encoders import precomputed
 from mmesid.errors import DataError
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmesid.artifacts import Sequences
+from mmesid.artifacts.values import Sequences
 from mmesid.config import EncodeCollaborative
 from mmesid.encoders import sasrec_training
 from mmesid.errors import DataError

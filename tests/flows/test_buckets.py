@@ -9,9 +9,10 @@ from threading import Thread
 import boto3
 import pytest
 
-from flows import buckets, servers
-from flows.servers import Options
 from mmesid.errors import ServiceError
+from mmesid.servers import buckets
+from mmesid.servers import stack as servers
+from mmesid.servers.stack import Options
 from tests import ports, s3
 
 pytestmark = pytest.mark.pipeline

@@ -1,6 +1,6 @@
 """Which stages run, from DVC's own graph; plain functions on plain mappings."""
 
-from flows.graph import due, known_datasets, select
+from mmesid.pipeline.graph import due, known_datasets, select
 
 GRAPH = {
     "ingest@a": [],

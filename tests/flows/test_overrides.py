@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from flows.overrides import apply
 from mmesid import config as configuration
 from mmesid.errors import ConfigError
+from mmesid.pipeline.overrides import apply
 
 PROJECT = Path(__file__).parents[2]
 

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from flows import deployments, presence
-from flows import reap as reaping
 from mmesid import registry, tracking
 from mmesid.registry.versions import drop_gathered, registry_lock
+from mmesid.servers import deployments, presence
+from mmesid.servers import reap as reaping
 from mmesid.tracking.journal import Journal
 from mmesid.tracking.reaping import REASON, is_unreachable
 
@@ -38,7 +38,7 @@ def test_a_flow_run_that_holds_its_lock_is_alive(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from flows import presence
+from mmesid.servers import presence
 with presence.present(Path(sys.argv[1]), sys.argv[2]):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from flows.retrain import BusyError, check_datasets, only_one
-from flows.stage import StageError
 from mmesid.errors import ConfigError
+from mmesid.pipeline.stage import StageError
 
 DVC_YAML = """
 stages:
@@ -28,7 +28,7 @@ stages:
 HOLD = """
 import sys, time
 from pathlib import Path
-from flows.locks import hold
+from mmesid.host import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(1)
@@ -160,13 +160,13 @@ def test_a_stage_that_failed_is_not_tried_again() -> None:
 
 @pytest.mark.parametrize("flow", ["decisions", "metrics"])
 def test_an_artifact_has_a_name_that_prefect_takes(flow: str) -> None:
-    from flows.artifacts import slug
+    from flows.pages import slug
 
     assert slug(f"{flow}-Toys_full@2") == f"{flow}-toys-full-2"
 
 
 def test_lines_of_progress_move_a_bar_and_all_lines_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import artifacts
+    from flows import pages
 
     shown: list[tuple[float, str]] = []
 
@@ -178,10 +178,10 @@ def test_lines_of_progress_move_a_bar_and_all_lines_pass(monkeypatch: pytest.Mon
     def update(artifact: str, percent: float, description: str) -> None:
         shown.append((percent, description))
 
-    monkeypatch.setattr(artifacts, "create_progress_artifact", create)
-    monkeypatch.setattr(artifacts, "update_progress_artifact", update)
+    monkeypatch.setattr(pages, "create_progress_artifact", create)
+    monkeypatch.setattr(pages, "update_progress_artifact", update)
     lines: list[str] = []
-    progress = artifacts.Progress("finetune@toys", lines.append)
+    progress = pages.Progress("finetune@toys", lines.append)
     for line in ("epoch 1", "finetune: 37%, loss 5.1, 1,830 targets/s, 2:05 left", "finetune: 74%, loss 4.0"):
         progress(line)
     progress.done()
@@ -194,14 +194,14 @@ def test_lines_of_progress_move_a_bar_and_all_lines_pass(monkeypatch: pytest.Mon
 
 
 def test_a_bar_that_cannot_be_shown_does_not_end_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import artifacts
+    from flows import pages
 
     def down(*given: object, **named: object) -> None:
         raise ConnectionError("the server is gone")
 
-    monkeypatch.setattr(artifacts, "create_progress_artifact", down)
+    monkeypatch.setattr(pages, "create_progress_artifact", down)
     lines: list[str] = []
-    artifacts.Progress("finetune@toys", lines.append)("finetune: 37%, loss 5.1")
+    pages.Progress("finetune@toys", lines.append)("finetune: 37%, loss 5.1")
     assert lines == ["finetune: 37%, loss 5.1", "the progress cannot be shown (ConnectionError)"]
 
 
@@ -215,7 +215,7 @@ def test_a_value_of_the_command_line_is_yaml() -> None:
 
 
 def test_what_was_scheduled_waits_for_the_checkout(tmp_path: Path) -> None:
-    from flows.locks import hold
+    from mmesid.host import hold
 
     lock = tmp_path / "lock"
     told: list[str] = []

@@ -13,10 +13,11 @@ import httpx
 import pandas as pd
 import pytest
 
-from flows import serve
 from mmesid import registry, tracking
-from mmesid.artifacts import Store, load_prepared
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
 from mmesid.errors import RegistryError, ServiceError
+from mmesid.servers import serve
 from tests import ports, tiny_world
 from tests.tiny_world import DATASET, N_ITEMS, USERS
 
@@ -57,7 +58,7 @@ def address(root: Path) -> Iterator[str]:
     """The champion behind HTTP, as the command line starts it."""
     (port,) = ports.free(1)
     code = os.pathsep.join([str(tiny_world.PROJECT / "src"), str(tiny_world.PROJECT)])
-    command = [sys.executable, "-m", "flows.serve", DATASET, "--port", str(port)]
+    command = [sys.executable, "-m", "mmesid.servers.serve", DATASET, "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": code}
     with subprocess.Popen(command, cwd=root, env=environment, start_new_session=True) as server:
         try:

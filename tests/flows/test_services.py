@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import deployments, postgres, processes, servers
-from flows.locks import HeldError, hold, is_free
-from flows.servers import Options
-from flows.services import Service, Services, check_ports
 from mmesid import config as configuration
 from mmesid.errors import ServiceError, without_secret
+from mmesid.host import HeldError, hold, is_free
+from mmesid.servers import deployments, postgres, processes
+from mmesid.servers import stack as servers
+from mmesid.servers.services import Service, Services, check_ports
+from mmesid.servers.stack import Options
 from tests import ports
 
 PROJECT = Path(__file__).parents[2]
@@ -116,8 +117,8 @@ def test_a_step_that_fails_is_told_with_its_output(tmp_path: Path) -> None:
 SUPERVISED = f"""
 import os, sys
 from pathlib import Path
-from flows.services import Service, Services
-from flows.up import _interrupt
+from mmesid.servers.services import Service, Services
+from mmesid.servers.up import _interrupt
 import signal
 for name in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs are born deaf to SIGINT
     signal.signal(name, _interrupt)
@@ -322,7 +323,7 @@ def checkout(tmp_path: Path, project_copy: Callable[[Path], Path]) -> Path:
 def test_the_command_says_what_is_wrong_in_one_line(
     checkout: Path, port: int, arguments: list[str], message: str
 ) -> None:
-    code = "import sys; from mmesid.cli import main; sys.argv[0] = 'mmesid'; main()"
+    code = "import sys; from mmesid.commands.cli import main; sys.argv[0] = 'mmesid'; main()"
     chosen = [] if "--prefect-port" in arguments else ["--prefect-port", str(port), "--mlflow-port", str(port + 1)]
     environment = {**os.environ, "PYTHONPATH": f"{checkout / 'src'}{os.pathsep}{checkout}"}
     command = [sys.executable, "-c", code, "up", *chosen, *arguments]
@@ -336,7 +337,7 @@ def test_the_command_says_what_is_wrong_in_one_line(
 
 
 def test_a_second_one_in_the_same_checkout_is_refused(checkout: Path) -> None:
-    from flows.up import up
+    from mmesid.servers.up import up
 
     with (
         hold(checkout / "mlruns" / "services" / ".lock"),

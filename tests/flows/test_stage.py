@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import stage as stages
-from flows.stage import StageError, explain, run_dvc_stage
+from mmesid.pipeline import stage as stages
+from mmesid.pipeline.stage import StageError, explain, run_dvc_stage
 
 PROJECT = Path(__file__).parents[2]
 
@@ -58,7 +58,7 @@ def test_an_interrupted_flow_ends_its_stage(dvc: Path) -> None:
 def test_a_killed_flow_leaves_no_stage(dvc: Path) -> None:
     (dvc / "body.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
     code = (
-        "from pathlib import Path; from flows.stage import run_dvc_stage;"
+        "from pathlib import Path; from mmesid.pipeline.stage import run_dvc_stage;"
         f"run_dvc_stage('a', Path({str(dvc)!r}), {{}}, False, lambda line: print(line, flush=True))"
     )
     environment = {**os.environ, "PYTHONPATH": f"{dvc}{os.pathsep}{PROJECT}"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmesid.artifacts import Embedding, SemanticIds, Sequences
+from mmesid.artifacts.values import Embedding, SemanticIds, Sequences
 from mmesid.config import Finetune, InitCodes
 from mmesid.recommender.model import Recommender
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from mmesid.artifacts import Sequences
+from mmesid.artifacts.values import Sequences
 from mmesid.recommender import parallel
 from mmesid.recommender.adapter import ADAPTERS
 from mmesid.recommender.batching import plan_epoch

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from mmesid.artifacts import Embedding, SemanticIds, Sequences
+from mmesid.artifacts.values import Embedding, SemanticIds, Sequences
 from mmesid.config import Finetune, InitCodes, load
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.building import build

@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from mmesid.artifacts import SemanticIds
+from mmesid.artifacts.values import SemanticIds
 from mmesid.reporting import figures, svg, tables
 from mmesid.reporting.html import DatasetReport
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mmesid.artifacts import Catalogue
+from mmesid.artifacts.values import Catalogue
 from mmesid.reporting import validation
 
 NASTY = "<script>alert('x')</script> & \"quotes\" "

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from mmesid import registry, screen
+from mmesid import registry
+from mmesid.commands import screen
 from tests.soak import draws, laws, world
 from tests.soak.draws import Round
 from tests.soak.system import FINAL, SoakError, System, kill, wait_until

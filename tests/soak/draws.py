@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from flows.processes import marked
+from mmesid.servers.processes import marked
 
 VICTIMS = {  # in whose command line it stands
     "stage": re.compile(r" -m mmesid\.stages\."),

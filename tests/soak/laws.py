@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mmesid import config as configuration
-from mmesid import pipeline, registry, serving, tracking
-from mmesid.artifacts import Store
+from mmesid import registry, serving, tracking
+from mmesid.artifacts.store import Store
+from mmesid.pipeline import graph as pipeline
 from mmesid.registry import Record
 from mmesid.registry.promotion import DONE, DROPPED, MOVE
 from mmesid.registry.versions import DIGEST, versions

@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 
 from mmesid import config
-from mmesid.artifacts import Catalogue, Store, load_validation, save_catalogue
+from mmesid.artifacts.ingest import save_catalogue
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.validate import load_validation
+from mmesid.artifacts.values import Catalogue
 from mmesid.errors import ValidationFailed
 from mmesid.stages import validate
 

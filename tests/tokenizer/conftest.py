@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mmesid.artifacts import Embedding
+from mmesid.artifacts.values import Embedding
 from mmesid.config import Tokenize, load
 
 N_ITEMS = 96

@@ -1,7 +1,10 @@
 import numpy as np
 
-from mmesid import artifacts
-from mmesid.artifacts import Store
+from mmesid.artifacts.curves import load_history
+from mmesid.artifacts.encode import save_embedding
+from mmesid.artifacts.files import load_json, load_tensors
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.tokenize import load_semantic_ids
 from mmesid.config import load
 from mmesid.stages import tokenize
 from mmesid.tokenizer.model import MMRQVAE
@@ -11,14 +14,14 @@ from mmesid.tracking import StageRun
 def test_the_stage_writes_ids_weights_diagnostics_and_history(tmp_path, embeddings, settings):
     store = Store("planted", tmp_path)
     for modality, embedding in embeddings.items():
-        artifacts.save_embedding(store, modality, embedding)
+        save_embedding(store, modality, embedding)
     tokenize.run(load("sample").model_copy(update={"tokenize": settings}), store, StageRun("tokenize", None))
 
-    folder, ids = store.folder("tokenize"), artifacts.load_semantic_ids(store)
+    folder, ids = store.folder("tokenize"), load_semantic_ids(store)
     model = MMRQVAE({name: e.matrix.shape[1] for name, e in embeddings.items()}, settings)
-    model.load_state_dict(artifacts.load_tensors(folder / "tokenizer.safetensors"))
+    model.load_state_dict(load_tensors(folder / "tokenizer.safetensors"))
     for name, autoencoder in model.by_modality().items():
         assert np.array_equal(autoencoder.quantizer.codebooks.detach().numpy(), ids.codebooks[name])
         assert ids.codes[name].any()
-    assert set(artifacts.load_json(folder / "diagnostics.json")) == set(embeddings)
-    assert len(artifacts.load_history(store, "tokenize")) == settings.epochs
+    assert set(load_json(folder / "diagnostics.json")) == set(embeddings)
+    assert len(load_history(store, "tokenize")) == settings.epochs

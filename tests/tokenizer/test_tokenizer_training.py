@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmesid.artifacts import Embedding
+from mmesid.artifacts.values import Embedding
 from mmesid.errors import DataError
 from mmesid.tokenizer.losses import ALIGNMENT, RECONSTRUCTION
 from mmesid.tokenizer.model import MMRQVAE

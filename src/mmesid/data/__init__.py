@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mmesid.artifacts import Catalogue, Oracle
+from mmesid.artifacts.values import Catalogue, Oracle
 from mmesid.data import files, sample
 
 # How `sources/<dataset>` is read, by `ingest.source`: read(folder, {modality: name of a precomputed embedding}).

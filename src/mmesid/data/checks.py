@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mmesid.artifacts import Catalogue, RawEmbedding
+from mmesid.artifacts.values import Catalogue, RawEmbedding
 
 NOT_TEXT = ("item_id", "image", "image_name", "file", "row")
 _SHOWN = 80  # characters of a value that a report shows

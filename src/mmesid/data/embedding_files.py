@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmesid.artifacts import MODALITIES, RawEmbedding
+from mmesid.artifacts.values import MODALITIES, RawEmbedding
 from mmesid.errors import DataError
 
 FOLDER = "embeddings"

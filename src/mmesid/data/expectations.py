@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from mmesid.artifacts import Catalogue
+from mmesid.artifacts.values import Catalogue
 from mmesid.config import Validate
 from mmesid.data import checks
 from mmesid.data.rules import Rule, rules

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmesid.artifacts import Catalogue
+from mmesid.artifacts.values import Catalogue
 from mmesid.data.embedding_files import find_embedding, read_embedding
 from mmesid.data.pictures import read_pictures
 from mmesid.data.tables import as_seconds, as_text, find_table, read_table

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmesid.artifacts import Catalogue, Prepared, Sequences
+from mmesid.artifacts.values import Catalogue, Prepared, Sequences
 from mmesid.config import Prepare
 from mmesid.errors import DataError
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmesid.artifacts import Catalogue, Oracle
+from mmesid.artifacts.values import Catalogue, Oracle
 from mmesid.data.recipe import Attribute, Recipe, load_recipe
 from mmesid.data.sample_pictures import draw_picture
 from mmesid.data.sample_texts import write_text

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from mmesid.artifacts import Embedding, RawEmbedding
+from mmesid.artifacts.values import Embedding, RawEmbedding
 from mmesid.config import EncodeContent
 from mmesid.encoders import items as shown
 from mmesid.encoders import lsa, open_clip_encoder, open_clip_training, precomputed

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmesid.artifacts import Embedding
+from mmesid.artifacts.values import Embedding
 from mmesid.errors import DataError
 
 MAX_TERMS = 50_000

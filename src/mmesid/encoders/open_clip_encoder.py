@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmesid.artifacts import Embedding
+from mmesid.artifacts.values import Embedding
 from mmesid.config import OpenClip
 from mmesid.encoders.items import open_picture
 from mmesid.errors import WeightsError

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mmesid.artifacts import Embedding, RawEmbedding
+from mmesid.artifacts.values import Embedding, RawEmbedding
 from mmesid.errors import DataError
 
 

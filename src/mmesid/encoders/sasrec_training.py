@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmesid.artifacts import Embedding, History, Sequences, Split
+from mmesid.artifacts.values import Embedding, History, Sequences, Split
 from mmesid.config import EncodeCollaborative
 from mmesid.encoders import windows
 from mmesid.encoders.sasrec import Sasrec

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmesid.artifacts import Oracle, Sequences, Split
+from mmesid.artifacts.values import Oracle, Sequences, Split
 from mmesid.evaluation.ranking import rank_targets
 
 Scorer = Callable[[Sequence[NDArray[np.int64]]], Tensor]  # histories of b users -> (b, N + 1)

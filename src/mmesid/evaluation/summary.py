@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmesid.artifacts import Sequences, Split
+from mmesid.artifacts.values import Sequences, Split
 from mmesid.config import Evaluate
 from mmesid.evaluation.metrics import per_user, summarize
 from mmesid.evaluation.slices import slices

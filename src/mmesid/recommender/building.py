@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmesid.artifacts import CONTENT, Checkpoint, Embedding, SemanticIds
+from mmesid.artifacts.values import CONTENT, Checkpoint, Embedding, SemanticIds
 from mmesid.config import InitCodes
 from mmesid.errors import DataError
 from mmesid.recommender.backbone import Backbone

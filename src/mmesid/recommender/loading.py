@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from mmesid.artifacts import load_checkpoint, load_json, load_tensors, save_checkpoint, save_json, save_tensors
+from mmesid.artifacts.files import load_json, load_tensors, save_json, save_tensors
+from mmesid.artifacts.finetune import load_checkpoint, save_checkpoint
 from mmesid.recommender.adapter import adapter_tensors, load_adapter, merge
 from mmesid.recommender.backbone import Backbone, precision
 from mmesid.recommender.building import checkpoint, restore

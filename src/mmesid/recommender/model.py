@@ -41,7 +41,7 @@ class Blueprint:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Blueprint":
         """The inverse of `to_json`; the order of modalities is kept apart from JSON's sorted keys."""
-        from mmesid.artifacts import MODALITIES
+        from mmesid.artifacts.values import MODALITIES
 
         shapes = {m: ModalityShape(**value["shapes"][m]) for m in MODALITIES if m in value["shapes"]}
         return cls(

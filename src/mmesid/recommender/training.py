@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mmesid.artifacts import History, Sequences
+from mmesid.artifacts.values import History, Sequences
 from mmesid.config import Finetune
 from mmesid.evaluation.metrics import summarize
 from mmesid.evaluation.ranking import checkpoint_users

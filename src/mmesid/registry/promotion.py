@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from mmesid import config as configuration
 from mmesid import serving, tracking
-from mmesid.artifacts import Prepared, Store, load_json, load_prepared, load_ranks
+from mmesid.artifacts.evaluate import load_ranks
+from mmesid.artifacts.files import load_json
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import Prepared
 from mmesid.config import Config
 from mmesid.errors import RegistryError
 from mmesid.evaluation.slices import slices

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmesid import config as configuration
 from mmesid import serving, tracking
-from mmesid.artifacts import Store, load_json
+from mmesid.artifacts.files import load_json
+from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.errors import ArtifactError, RegistryError
 from mmesid.registry.card import write_card

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mmesid.artifacts import History, SemanticIds
+from mmesid.artifacts.values import History, SemanticIds
 from mmesid.reporting.svg import COLOURS, annotate, drawing, log_scale, panels, to_svg, unit
 from mmesid.reporting.tables import MAIN, ORDER_KEPT, RANKING, ResultRow, by_modality
 

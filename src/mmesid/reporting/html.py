@@ -8,7 +8,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mmesid.artifacts import History
+from mmesid.artifacts.values import History
 from mmesid.reporting import figures, jinja, tables
 from mmesid.reporting.examples import Example
 

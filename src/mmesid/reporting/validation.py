@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmesid.artifacts import Catalogue
+from mmesid.artifacts.values import Catalogue
 from mmesid.reporting.jinja import environment
 from mmesid.reporting.pictures import thumbnail
 

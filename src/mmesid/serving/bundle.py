@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mmesid.artifacts import Store, load_frame, load_json, load_prepared, save_frame, save_json
+from mmesid.artifacts.files import load_frame, load_json, save_frame, save_json
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
 from mmesid.config import Config
 
 if TYPE_CHECKING:

@@ -1,16 +1,13 @@
 """`encode_collaborative`: SASRec on the training part. Its ranking is the baseline, its item table the embedding."""
 
-from mmesid.artifacts import (
-    Embedding,
-    Prepared,
-    Store,
-    load_catalogue,
-    load_prepared,
-    save_embedding,
-    save_history,
-    save_ranks,
-    save_tensors,
-)
+from mmesid.artifacts.curves import save_history
+from mmesid.artifacts.encode import save_embedding
+from mmesid.artifacts.evaluate import save_ranks
+from mmesid.artifacts.files import save_tensors
+from mmesid.artifacts.ingest import load_catalogue
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import Embedding, Prepared
 from mmesid.config import Config
 from mmesid.encoders import precomputed, sasrec_training
 from mmesid.stages.entry import device, main

@@ -1,6 +1,9 @@
 """`encode_content`: text and image embeddings with their presence masks."""
 
-from mmesid.artifacts import Store, load_catalogue, load_prepared, save_embedding
+from mmesid.artifacts.encode import save_embedding
+from mmesid.artifacts.ingest import load_catalogue
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.encoders import content
 from mmesid.stages.entry import device, main

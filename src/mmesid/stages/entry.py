@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmesid import config as configuration
 from mmesid import tracking
-from mmesid.artifacts import Store
+from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.errors import ConfigError, MmesidError
 

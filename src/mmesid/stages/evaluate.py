@@ -6,8 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmesid import artifacts
-from mmesid.artifacts import Prepared, Split, Store
+from mmesid.artifacts.encode import load_embeddings
+from mmesid.artifacts.evaluate import load_ranks, save_ranks
+from mmesid.artifacts.files import load_json, save_json
+from mmesid.artifacts.ingest import load_oracle
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.tokenize import load_semantic_ids
+from mmesid.artifacts.values import Prepared, Split
 from mmesid.config import Config
 from mmesid.evaluation import baselines, summary
 from mmesid.evaluation.collapse import collapse
@@ -24,10 +30,10 @@ _EXAMPLE_USERS, _EXAMPLE_ITEMS = 20, 20
 
 def run(config: Config, store: Store, log: StageRun) -> None:
     """See `dvc.yaml`; writes ranks, `metrics.json`, the singular spectrum and examples."""
-    prepared = artifacts.load_prepared(store)
+    prepared = load_prepared(store)
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), device())
     ranks = {split: _ranks(config, store, prepared, model, split) for split in summary.SPLITS}
-    artifacts.save_ranks(store, "evaluate", summary.ranks_frame(ranks))
+    save_ranks(store, "evaluate", summary.ranks_frame(ranks))
     vectors = {
         "item input": _item_vectors(model),
         "collaborative alone": _collaborative_alone(model),
@@ -37,7 +43,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         "adapter": model.blueprint.adapter,
         "data": summary.data_summary(prepared.sequences),
         **{split: summary.split_summary(ranks[split], config.evaluate, config.seed) for split in summary.SPLITS},
-        "tokenizer": artifacts.load_json(store.folder("tokenize") / "diagnostics.json"),
+        "tokenizer": load_json(store.folder("tokenize") / "diagnostics.json"),
         "forgetting": _forgetting(config, store, prepared, model),
         "collapse": {
             "effective_rank": found["item input"].effective_rank,
@@ -46,11 +52,11 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     }
     metrics["test"]["slices"] = summary.test_slices(ranks["test"], prepared.sequences, config.evaluate)
     folder = store.folder("evaluate")
-    artifacts.save_json(folder / "metrics.json", metrics)
-    artifacts.save_json(store.report() / "metrics.json", metrics)
+    save_json(folder / "metrics.json", metrics)
+    save_json(store.report() / "metrics.json", metrics)
     spectra = {name: (part.singular_values / part.singular_values[0]).tolist() for name, part in found.items()}
-    artifacts.save_json(folder / "spectrum.json", spectra)
-    artifacts.save_json(folder / "examples.json", _examples(config, prepared, model))
+    save_json(folder / "spectrum.json", spectra)
+    save_json(folder / "examples.json", _examples(config, prepared, model))
     log.summary({name: metrics[name] for name in ("data", *summary.SPLITS, "forgetting", "collapse")})
     log.artifact(folder / "metrics.json")
     log.artifact(folder / "ranks.parquet")  # of each user, so that runs can be compared user by user
@@ -60,9 +66,9 @@ def run(config: Config, store: Store, log: StageRun) -> None:
 def _ranks(config: Config, store: Store, prepared: Prepared, model: Recommender, split: Split) -> Ranks:
     settings, sequences = config.evaluate, prepared.sequences
     options = (settings.exclude_history, settings.batch_users)
-    sasrec = artifacts.load_ranks(store, "encode_collaborative")
+    sasrec = load_ranks(store, "encode_collaborative")
     scorers = {"popularity": baselines.popularity(sequences)}
-    law = artifacts.load_oracle(store)
+    law = load_oracle(store)
     if law is not None:
         scorers["oracle"] = baselines.oracle(law, prepared.items["item_id"].to_list())
     return {
@@ -93,7 +99,7 @@ def _forgetting(
     config: Config, store: Store, prepared: Prepared, model: Recommender
 ) -> dict[str, dict[str, float | None]]:
     """Kendall's tau kept by the trained tables, by random tables of the same norm, and after fine-tuning."""
-    embeddings, ids = artifacts.load_embeddings(store), artifacts.load_semantic_ids(store)
+    embeddings, ids = load_embeddings(store), load_semantic_ids(store)
     histories, targets = prepared.sequences.history("test"), prepared.sequences.target("test")
 
     def kept(modality: str, tables: torch.Tensor) -> float | None:

@@ -3,8 +3,10 @@
 import hashlib
 from pathlib import Path
 
-from mmesid import artifacts
-from mmesid.artifacts import Store
+from mmesid.artifacts.curves import save_history
+from mmesid.artifacts.finetune import drop_trainer, load_trainer, save_trainer
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.recommender import adapter, loading, parallel, training
 from mmesid.stages.entry import device, main_spread
@@ -18,7 +20,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """
     settings = config.finetune
     accelerator = parallel.make_accelerator(device(), settings)
-    sequences = artifacts.load_prepared(store).sequences
+    sequences = load_prepared(store).sequences
     model = loading.load_initial(store.folder("init_codes"), str(accelerator.device))
     trainer = training.Trainer(model, sequences, settings, config.seed, log, accelerator)
     fingerprint = _fingerprint(config, store)
@@ -27,15 +29,15 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     def save(state: training.TrainerState) -> None:
         note = {**state._asdict(), "tensors": None, "fingerprint": fingerprint}
         if accelerator.is_main_process:
-            artifacts.save_trainer(store, state.tensors, note)
+            save_trainer(store, state.tensors, note)
 
     history = trainer.fit(save)
     if accelerator.is_main_process:
         if accelerator.is_fsdp2:  # the model is spread over the processes: put its best weights into a whole one
             model = training.finetuned(loading.load_initial(store.folder("init_codes"), "cpu"), settings, trainer.state)
         loading.save_finetuned(store.folder("finetune"), model, adapter.lora_settings(settings))
-        artifacts.save_history(store, "finetune", history)
-        artifacts.drop_trainer(store)
+        save_history(store, "finetune", history)
+        drop_trainer(store)
         for name in ("adapter.safetensors", "adapter.json", "recommender.json"):
             log.artifact(store.folder("finetune") / name)
     accelerator.end_training()
@@ -43,14 +45,14 @@ def run(config: Config, store: Store, log: StageRun) -> None:
 
 def _resume(trainer: training.Trainer, store: Store, fingerprint: str) -> None:
     """Continue only what began with the same data, parameters and code; anything else starts anew."""
-    left = artifacts.load_trainer(store)
+    left = load_trainer(store)
     if left is None:
         return
     tensors, note = left
     if note.pop("fingerprint") == fingerprint:
         trainer.resume(training.TrainerState(**{**note, "tensors": tensors}))
     else:
-        artifacts.drop_trainer(store)
+        drop_trainer(store)
 
 
 def _fingerprint(config: Config, store: Store) -> str:

@@ -1,6 +1,7 @@
 """Stage `ingest`: a source into canonical tables; filters nothing."""
 
-from mmesid.artifacts import Store, save_catalogue, save_oracle
+from mmesid.artifacts.ingest import save_catalogue, save_oracle
+from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.data import ORACLES, SOURCES
 from mmesid.stages.entry import main

@@ -2,7 +2,11 @@
 
 import pandas as pd
 
-from mmesid.artifacts import Store, load_embeddings, load_prepared, load_semantic_ids, save_history
+from mmesid.artifacts.curves import save_history
+from mmesid.artifacts.encode import load_embeddings
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.tokenize import load_semantic_ids
 from mmesid.config import Config
 from mmesid.recommender import backbone as backbones
 from mmesid.recommender.building import build

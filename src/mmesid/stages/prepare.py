@@ -1,6 +1,8 @@
 """Stage `prepare`: canonical tables into sequences over ids 1..N."""
 
-from mmesid.artifacts import Store, load_catalogue, save_prepared
+from mmesid.artifacts.ingest import load_catalogue
+from mmesid.artifacts.prepare import save_prepared
+from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.data.preparation import prepare
 from mmesid.stages.entry import main

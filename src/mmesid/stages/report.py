@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import mmesid
-from mmesid import artifacts
-from mmesid.artifacts import Store
+from mmesid.artifacts.curves import load_history
+from mmesid.artifacts.files import load_json, write_atomically
+from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.tokenize import load_semantic_ids
 from mmesid.config import Config
 from mmesid.reporting import examples, figures, html, tables
 from mmesid.stages.entry import main_all
@@ -16,17 +19,17 @@ def run(configs: Sequence[Config]) -> None:
     """See `dvc.yaml`; writes `reports/report.html`. A dataset that is not judged yet is left out of the page."""
     judged = [config for config in configs if (Store(config.dataset).folder("evaluate") / "metrics.json").exists()]
     page = html.render([_collect(config) for config in judged], mmesid.__version__)
-    artifacts.write_atomically(Path("reports/report.html"), lambda beside: beside.write_text(page, encoding="utf-8"))
+    write_atomically(Path("reports/report.html"), lambda beside: beside.write_text(page, encoding="utf-8"))
 
 
 def _collect(config: Config) -> html.DatasetReport:
     store = Store(config.dataset)
     return html.DatasetReport(
         name=config.dataset,
-        metrics=artifacts.load_json(store.folder("evaluate") / "metrics.json"),
-        histories={stage: artifacts.load_history(store, stage) for stage in tables.STAGES},
+        metrics=load_json(store.folder("evaluate") / "metrics.json"),
+        histories={stage: load_history(store, stage) for stage in tables.STAGES},
         spectra=_optional(store.folder("evaluate") / "spectrum.json", {}),
-        codes=figures.code_counts(artifacts.load_semantic_ids(store)),
+        codes=figures.code_counts(load_semantic_ids(store)),
         examples=_examples(config, store),
     )
 
@@ -36,12 +39,12 @@ def _examples(config: Config, store: Store) -> list[examples.Example]:
     limits = config.report
     if not chosen or not limits.example_users:
         return []
-    items = artifacts.load_prepared(store).items
+    items = load_prepared(store).items
     return examples.build(chosen, items, limits.example_users, limits.recommendations)
 
 
 def _optional(path: Path, default: Any) -> Any:
-    return artifacts.load_json(path) if path.exists() else default
+    return load_json(path) if path.exists() else default
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """Stage `tokenize`: trains MM-RQ-VAE on the items' embeddings and assigns semantic IDs."""
 
-from mmesid.artifacts import Store, load_embeddings, save_history, save_json, save_semantic_ids, save_tensors
+from mmesid.artifacts.curves import save_history
+from mmesid.artifacts.encode import load_embeddings
+from mmesid.artifacts.files import save_json, save_tensors
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.tokenize import save_semantic_ids
 from mmesid.config import Config
 from mmesid.stages.entry import device, main
 from mmesid.tracking import StageRun

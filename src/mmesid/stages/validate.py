@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mmesid.artifacts import Store, load_catalogue, save_validation
+from mmesid.artifacts.ingest import load_catalogue
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.validate import save_validation
 from mmesid.config import Config
 from mmesid.data.expectations import judge
 from mmesid.errors import ValidationFailed

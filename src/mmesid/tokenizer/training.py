@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmesid.artifacts import Embedding, History, SemanticIds
+from mmesid.artifacts.values import Embedding, History, SemanticIds
 from mmesid.config import Tokenize
 from mmesid.errors import DataError
 from mmesid.tokenizer.diagnostics import diagnose

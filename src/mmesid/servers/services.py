@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from flows import processes
 from mmesid.errors import ServiceError, without_secret
+from mmesid.servers import processes
 
 GRACE = 15.0  # seconds that a service has to end by itself
 TAIL = 15  # lines of a dead service's log that the error repeats

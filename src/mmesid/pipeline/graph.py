@@ -65,6 +65,12 @@ def read(root: Path = Path()) -> list[Stage]:
         ]
 
 
+def read_graph(root: Path) -> tuple[Graph, set[str]]:
+    """The stages of `dvc.yaml` in an order in which they may run, and those whose inputs or outputs have changed."""
+    stages = read(root)
+    return {stage.name: stage.upstream for stage in stages}, {stage.name for stage in stages if stage.changes}
+
+
 def select(graph: Graph, datasets: Iterable[str]) -> Graph:
     """The stages of some datasets (`finetune@sample`), and those that belong to no single one (`report`)."""
     wanted = set(datasets)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmesid import tracking
-from mmesid.artifacts import load_frame, load_json
-from mmesid.comparing.runs import Judged, name_of, test_metrics
+from mmesid.artifacts.files import load_frame, load_json
+from mmesid.commands.compare.runs import Judged, name_of, test_metrics
 from mmesid.errors import ArtifactError
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import paired_bootstrap

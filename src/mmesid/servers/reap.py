@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import deployments, presence, processes
 from mmesid import config as configuration
 from mmesid import registry, tracking
 from mmesid.errors import MmesidError, ServiceError
+from mmesid.servers import deployments, presence, processes
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmesid import pipeline, tracking
+from mmesid import tracking
 from mmesid.errors import ConfigError, TrackingError
-from mmesid.pipeline import Change, Stage
+from mmesid.pipeline import graph as pipeline
+from mmesid.pipeline.graph import Change, Stage
 
 UP_TO_DATE, RESTORE, RUN, FOLLOW, RUNNING = "up to date", "restore", "run", "may run", "running"
 MEANING = {  # how each state is printed

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from mmesid.artifacts import write_atomically
+from mmesid.artifacts.files import write_atomically
 from mmesid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from mmesid.data.inspection import Inspection
+    from mmesid.commands.inspection import Inspection
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
@@ -45,7 +45,7 @@ def add(
         ConfigError: the name is not usable or taken.
         DataError: the folder is missing or holds no catalogue.
     """
-    from mmesid.data import inspection
+    from mmesid.commands import inspection
 
     source, conf = root / "sources" / name, root / "conf" / f"{name}.yaml"
     _check_name(name, source, conf, files, root, force)

@@ -1,4 +1,4 @@
-"""`mmesid up`: Prefect's server, its worker and MLflow's server, until Ctrl-C. `python -m flows.up` is the same."""
+"""`mmesid up`: Prefect's server, its worker and MLflow's server, until Ctrl-C.."""
 
 import argparse
 import os
@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from flows import buckets, deployments, postgres, servers
-from flows.locks import HeldError, hold
-from flows.servers import Options
-from flows.services import Services, check_ports
 from mmesid import config as configuration
 from mmesid.errors import MmesidError, ServiceError
+from mmesid.host import HeldError, hold
+from mmesid.servers import buckets, deployments, postgres
+from mmesid.servers import stack as servers
+from mmesid.servers.services import Services, check_ports
+from mmesid.servers.stack import Options
 
 
 def up(options: Options, root: Path) -> None:
@@ -64,7 +65,7 @@ def start(services: Services, options: Options, root: Path, databases: postgres.
         services.wait(service)
     for line in servers.elsewhere(options, configuration.datasets(root)):
         say(line)
-    services.run("reap", [sys.executable, "-m", "flows.reap", "--alone"], environment)
+    services.run("reap", [sys.executable, "-m", "mmesid.servers.reap", "--alone"], environment)
     say(services.log("reap").read_text(encoding="utf-8").strip())
     for name in servers.take_down_outlived(f"{options.prefect}/api", root):
         say(f"{name} is no longer among the datasets of params.yaml: its schedule is taken down")

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mmesid import config as configuration
-from mmesid import mending
 from mmesid.errors import MmesidError, without_secret
+from mmesid.pipeline import mend as mending
 from mmesid.tracking import tracking_uri
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves

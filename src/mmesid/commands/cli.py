@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from mmesid import __version__, screen
+from mmesid import __version__
+from mmesid.commands import screen
 from mmesid.errors import ConfigError, MmesidError
 
 app = typer.Typer(
@@ -71,7 +72,7 @@ def add(
     enable: Annotated[bool, typer.Option(help="List the dataset in params.yaml, so that `dvc repro` runs it.")] = True,
 ) -> None:
     """Make a folder a dataset: inspect it, link it, write conf/NAME.yaml."""
-    from mmesid import adding
+    from mmesid.commands import add as adding
 
     root = _root()
     added = adding.add(name, files, root, copy=copy, force=force, enable=enable)
@@ -105,13 +106,13 @@ def serve(
     host: Annotated[str, typer.Option(help="Loopback address to listen at.")] = "127.0.0.1",
 ) -> None:
     """Serve the champion over HTTP, by MLflow's scoring server, until Ctrl-C."""
-    _become("flows.serve", dataset, "--host", host, "--port", str(port), "--workers", str(workers))
+    _become("mmesid.servers.serve", dataset, "--host", host, "--port", str(port), "--workers", str(workers))
 
 
 @app.command()
 def doctor() -> None:
     """Tell what is missing or wrong on this machine, and what to do about it."""
-    from mmesid.doctor import examine
+    from mmesid.commands.doctor import examine
 
     findings = examine(_root())
     remedies = [f"\n→ {_plain(found.remedy)}" * bool(found.remedy) for found in findings]
@@ -143,19 +144,19 @@ def up(
     """Start Prefect, its worker and MLflow, with a scheduled retrain of each dataset, until Ctrl-C."""
     ports = ["--prefect-port", str(prefect_port), "--mlflow-port", str(mlflow_port)]
     given = {"MMESID_POSTGRES": postgres, "MLFLOW_ARTIFACTS_DESTINATION": artifacts_destination}
-    _become("flows.up", "--host", host, *ports, **given)
+    _become("mmesid.servers.up", "--host", host, *ports, **given)
 
 
 @app.command()
 def reap() -> None:
     """Close runs in MLflow and Prefect that a kill has left running; `up` and each retrain do it first."""
-    _become("flows.reap")
+    _become("mmesid.servers.reap")
 
 
 @app.command()
 def plan(datasets: Datasets = "", as_json: AsJson = False) -> None:
     """Tell what `dvc repro` would run, why, and about how long and how large. Runs and changes nothing."""
-    from mmesid import planning
+    from mmesid.commands import plan as planning
 
     found = planning.plan(_names(datasets), _root())
     if as_json:
@@ -168,7 +169,7 @@ def plan(datasets: Datasets = "", as_json: AsJson = False) -> None:
 @app.command()
 def compare(datasets: Datasets = "", runs: Runs = "", against: Against = "") -> None:
     """Put recorded runs beside each other, and write it to reports/compare.html and reports/compare.csv."""
-    from mmesid import comparing
+    from mmesid.commands import compare as comparing
 
     root = _root()
     found = comparing.compare(_names(datasets), _names(runs), against.strip() or None, root)
@@ -179,7 +180,7 @@ def compare(datasets: Datasets = "", runs: Runs = "", against: Against = "") -> 
 @app.command()
 def remote(place: Place, endpoint_url: EndpointUrl = "") -> None:
     """Make a folder or an S3 prefix the place to which `dvc push` takes results and from which `dvc pull` fetches."""
-    from mmesid import remotes
+    from mmesid.commands import remote as remotes
 
     _say(_plain(remotes.describe(remotes.use(place, _root(), endpoint_url or None))))
 
@@ -187,7 +188,7 @@ def remote(place: Place, endpoint_url: EndpointUrl = "") -> None:
 @app.command()
 def mend() -> None:
     """Put aside a dvc.lock that a kill left half-written; `make repro` does it first."""
-    from mmesid import mending
+    from mmesid.pipeline import mend as mending
 
     done = mending.mend(_root())
     if done:

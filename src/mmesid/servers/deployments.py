@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from mmesid import config as configuration
-from mmesid.artifacts import write_atomically
+from mmesid.artifacts.files import write_atomically
 from mmesid.errors import ConfigError
 from mmesid.tracking import checkout
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from flows import deployments
-from flows.postgres import Databases
-from flows.services import Service
 from mmesid.errors import ServiceError
+from mmesid.servers import deployments
+from mmesid.servers.postgres import Databases
+from mmesid.servers.services import Service
 from mmesid.tracking import tracking_uri
 
 POOL = "mmesid"

@@ -1,4 +1,4 @@
-"""`mmesid serve DATASET`: the champion behind MLflow's scoring server. `python -m flows.serve DATASET` is the same.
+"""`mmesid serve DATASET`: the champion behind MLflow's scoring server..
 
 POST /invocations takes {"inputs": [{"history": ["a", "b"]}], "params": {"k": 10}}; a history or k without an answer
 gets 400 and the reason. The champion of the moment is served: after a promotion, start it again.
@@ -9,10 +9,10 @@ import os
 import sys
 from pathlib import Path
 
-from flows.servers import is_loopback
-from flows.services import check_ports
 from mmesid import registry, tracking
 from mmesid.errors import MmesidError, RegistryError, ServiceError
+from mmesid.servers.services import check_ports
+from mmesid.servers.stack import is_loopback
 
 TIMEOUT = "60"  # seconds that MLflow lets one request take
 

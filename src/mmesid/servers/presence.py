@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from flows.locks import hold, is_free
+from mmesid.host import hold, is_free
 
 
 def folder(root: Path) -> Path:

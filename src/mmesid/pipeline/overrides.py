@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmesid import config as configuration
-from mmesid.artifacts import write_atomically
+from mmesid.artifacts.files import write_atomically
 from mmesid.config import Config
 from mmesid.errors import ConfigError
 

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from mmesid import config as configuration
-from mmesid.artifacts import write_atomically
-from mmesid.comparing import runs as recorded
-from mmesid.comparing.results import collect
-from mmesid.comparing.runs import Judged, Known
-from mmesid.comparing.text import printed
+from mmesid.artifacts.files import write_atomically
+from mmesid.commands.compare import runs as recorded
+from mmesid.commands.compare.results import collect
+from mmesid.commands.compare.runs import Judged, Known
+from mmesid.commands.compare.text import printed
 from mmesid.errors import ConfigError, TrackingError
 from mmesid.reporting.comparison import Comparison, Result, render, to_csv
 

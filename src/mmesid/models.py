@@ -1,0 +1,54 @@
+"""The rows and columns of every results table: names, labels and roles of the models, and the metrics' names.
+
+Whatever shows, compares or registers models takes these names from here. A row is offered by a function of
+`mmesid.baselines`, or by the recommender itself; a metric is computed in `mmesid.evaluation`.
+"""
+
+from typing import Literal, NamedTuple
+
+Role = Literal["model", "baseline", "bound"]
+
+
+class Model(NamedTuple):
+    """How a row is printed, and what it stands for."""
+
+    label: str
+    role: Role  # model: what this project trains; baseline: a competitor; bound: what nothing can beat
+
+
+MODELS = {  # in the order of the tables
+    "mme_sid": Model("MME-SID", "model"),
+    "sasrec": Model("SASRec", "baseline"),
+    "popularity": Model("Popularity", "baseline"),
+    "oracle": Model("Oracle", "bound"),
+}
+MAIN_MODEL = "mme_sid"  # what is registered, promoted and served
+MAIN_BASELINE = "sasrec"  # what it is compared with first
+
+CUTOFFS = (5, 10, 20)
+# Of a user's rank of the target; per user, so that models are compared user by user.
+RANK_METRICS = (*(f"ndcg_at_{k}" for k in CUTOFFS), *(f"hr_at_{k}" for k in CUTOFFS), "mrr")
+# Of all users' top lists together.
+LIST_METRICS = ("coverage_at_10", "novelty_at_10", "gini_at_10")
+MAIN_METRIC = "ndcg_at_10"  # selects checkpoints, decides about champions
+TESTED_METRICS = ("ndcg_at_5", MAIN_METRIC)  # with intervals and paired tests
+BRIEF_METRICS = ("ndcg_at_5", MAIN_METRIC, "hr_at_10", "mrr")  # where there is little room
+
+_METRIC_LABELS = {"ndcg": "nDCG", "hr": "HR", "mrr": "MRR", "coverage": "coverage", "novelty": "novelty", "gini": "Gini"}
+
+
+def with_role(*roles: Role) -> list[str]:
+    """Names of the models that have one of these roles, in the order of the tables."""
+    return [name for name, model in MODELS.items() if model.role in roles]
+
+
+def model_label(name: str) -> str:
+    """A model's printed name; a name that is not in MODELS is its own label."""
+    return MODELS[name].label if name in MODELS else name
+
+
+def metric_label(name: str) -> str:
+    """`ndcg_at_10` -> `nDCG@10`."""
+    kind, _, cutoff = name.partition("_at_")
+    label = _METRIC_LABELS.get(kind, kind)
+    return f"{label}@{cutoff}" if cutoff else label
