@@ -1,4 +1,4 @@
-"""Parameters: every mistake stops with the key's name, and every dataset's file is complete."""
+"""Parameters: every mistake stops with the key's name, and what a dataset's file lacks means its default."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,24 @@ import pytest
 import yaml
 
 from mmesid import config as configuration
-from mmesid.config import Config
+from mmesid.config import SECTIONS
 from mmesid.errors import ConfigError
+from tests import tiny
 
 ROOT = Path(__file__).parents[1]
 DATASETS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
-SECTIONS = [f.alias or name for name, f in Config.model_fields.items() if name not in ("dataset", "seed")]
+OLD_FILE = """
+ingest: {source: files}
+validate: {}
+prepare: {}
+encode_collaborative: {dimension: 16, blocks: 1, epochs: 1}
+encode_content: {text: lsa, image: none}
+tokenize: {levels: 2, codes: 4, dimension: 8, hidden: [16], epochs: 3}
+init_codes: {embedded: {width: 32, layers: 1, heads: 2, vocabulary: 300, pretrain_steps: 2}, input_hidden: 16}
+finetune: {rank: 2, alpha: 4, epochs: 1, warmup_steps: 2, checkpoint_steps: 1, targets_per_step: 64}
+evaluate: {bootstrap: 100, forgetting_users: 20}
+report: {}
+"""
 
 
 @pytest.fixture
@@ -36,10 +48,85 @@ def message(project: Path, overrides: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_every_dataset_file_is_valid_and_holds_every_section(dataset: str) -> None:
+def test_every_dataset_file_is_valid_and_holds_no_empty_section(dataset: str) -> None:
     assert configuration.load(dataset, ROOT).dataset == dataset
     overrides = yaml.safe_load((ROOT / "conf" / f"{dataset}.yaml").read_text(encoding="utf-8"))
-    assert sorted(overrides) == sorted(SECTIONS), "dvc needs every section that dvc.yaml names, empty ones too"
+    assert all(overrides.values())
+
+
+def test_a_file_that_lists_every_section_loads_as_it_always_did(project: Path) -> None:
+    (project / "conf" / "mine.yaml").write_text(OLD_FILE, encoding="utf-8")
+    config = configuration.load("mine", project)
+    assert (config.ingest.source, config.tokenize.hidden, config.init_codes.embedded.heads) == ("files", [16], 2)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_that_a_file_lacks_or_leaves_empty_means_its_defaults(project: Path, section: str) -> None:
+    default = configuration.load("mine", project)
+    write_overrides(project, {name: {} for name in SECTIONS if name != section})
+    assert configuration.load("mine", project) == default
+    write_overrides(project, {section: None})
+    assert configuration.load("mine", project) == default
+    write_overrides(project, {"encode_content": {"open_clip": None}})
+    assert configuration.load("mine", project) == default
+
+
+@pytest.mark.parametrize("text", ["", "# nothing differs\n", "{}"])
+def test_a_file_may_override_nothing(project: Path, text: str) -> None:
+    default = configuration.load("mine", project)
+    (project / "conf" / "mine.yaml").write_text(text, encoding="utf-8")
+    assert configuration.load("mine", project) == default
+
+
+def test_a_value_that_is_null_is_no_empty_section(project: Path) -> None:
+    assert "tokenize.levels: Input should be a valid integer" in message(project, {"tokenize": {"levels": None}})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"evaluate": {"exclude_history": False}}, "evaluate.exclude_history is now protocol.exclude_history"),
+        ({"finetune": {"history_length": 9}}, "finetune.history_length is now protocol.history_length"),
+        (
+            {"encode_collaborative": {"history_length": 9}},
+            "encode_collaborative.history_length is now protocol.history_length",
+        ),
+    ],
+)
+def test_a_key_that_has_moved_names_its_new_place(project: Path, overrides: dict[str, Any], said: str) -> None:
+    assert said in message(project, overrides)
+    write_overrides(project, {})
+    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    params.update({section: params[section] | values for section, values in overrides.items()})
+    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    with pytest.raises(ConfigError, match=said.replace(".", r"\.")):
+        configuration.load("mine", project)
+
+
+def test_what_configure_writes_is_what_the_files_say(project: Path) -> None:
+    write_overrides(project, {"tokenize": {"levels": 2, "learning_rate": 1}, "ingest": {"embeddings": {"text": "x"}}})
+    tiny.configure(project, "mine")
+    config = configuration.load("mine", project)
+    assert configuration.load_resolved("mine", project) == config
+    write_overrides(project, {"tokenize": {"levels": 3}})
+    assert configuration.load_resolved("mine", project) == config, "until `configure` runs again"
+
+
+def test_equal_parameters_are_equal_text(project: Path) -> None:
+    write_overrides(project, {"tokenize": {"levels": 2, "epochs": 3}})
+    before = configuration.resolved_text("mine", project)
+    (project / "conf" / "mine.yaml").write_text("# why\ntokenize:\n  epochs: 3\n  levels: 2\n", encoding="utf-8")
+    assert configuration.resolved_text("mine", project) == before
+
+
+def test_without_configure_or_with_that_of_older_code_a_stage_says_what_to_run(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"configure/params\.yaml does not exist; `dvc repro configure@mine` writes"):
+        configuration.load_resolved("mine", project)
+    tiny.configure(project, "mine")
+    path = configuration.resolved_path("mine", project)
+    path.write_text(path.read_text(encoding="utf-8").replace("levels:", "steps:"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"`dvc repro configure@mine` writes it\):\n  tokenize\.levels"):
+        configuration.load_resolved("mine", project)
 
 
 def test_every_default_carries_a_comment() -> None:
@@ -144,7 +231,7 @@ def test_an_unknown_dataset_names_the_known_ones_and_the_command(project: Path) 
         configuration.load("yours", project)
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a list", "", "\t: x"])
+@pytest.mark.parametrize("text", ["a: [", "- a list", "\t: x"])
 def test_a_file_that_holds_no_sections_is_named(project: Path, text: str) -> None:
     (project / "conf" / "mine.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"conf/mine\.yaml"):

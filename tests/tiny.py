@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import yaml
 
+from mmesid import config as configuration
+
 NAME = "tiny"
 RECIPE = {"users": 160, "items": 60}
 CONF = {
-    "ingest": {},
-    "validate": {},
-    "prepare": {},
     "encode_collaborative": {"dimension": 16, "blocks": 1, "epochs": 2},
     "encode_content": {"open_clip": {"dimension": 16, "epochs": 1, "batch_size": 32}},
     "tokenize": {"levels": 2, "codes": 8, "dimension": 8, "hidden": [16], "epochs": 5, "batch_size": 64},
@@ -26,7 +25,6 @@ CONF = {
     },
     "finetune": {"rank": 2, "alpha": 4, "epochs": 2, "warmup_steps": 2, "checkpoint_steps": 1, "targets_per_step": 64},
     "evaluate": {"bootstrap": 100, "forgetting_users": 50},
-    "report": {},
 }
 STARTED = re.compile(r"^Running stage '(\w+)(?:@\w+)?':")
 
@@ -98,6 +96,13 @@ def repro(root: Path, *targets: str) -> dict[str, float]:
     return seconds
 
 
+def configure(root: Path, dataset: str = NAME) -> None:
+    """What the stage `configure` does, without a process; DVC does not learn of it."""
+    path = configuration.resolved_path(dataset, root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(configuration.resolved_text(dataset, root), encoding="utf-8")
+
+
 def results(root: Path) -> dict[str, object]:
     """Hash of every output, as dvc.lock holds it."""
     lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
@@ -119,4 +124,4 @@ def override(root: Path, changes: Mapping[str, Mapping[str, object]]) -> None:
     """Change values in conf/tiny.yaml."""
     path = root / "conf" / f"{NAME}.yaml"
     conf = yaml.safe_load(path.read_text(encoding="utf-8"))
-    write_yaml(path, {**conf, **{section: {**conf[section], **values} for section, values in changes.items()}})
+    write_yaml(path, {**conf, **{section: {**conf.get(section, {}), **values} for section, values in changes.items()}})

@@ -17,7 +17,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "conf").mkdir()
     (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
     for name in ("a", "b"):
-        text = "finetune: {}\ntokenize:\n  codes: 64  # few items\n"
+        text = "finetune:\ntokenize:\n  codes: 64  # few items\n"
         (tmp_path / "conf" / f"{name}.yaml").write_text(text, encoding="utf-8")
     return tmp_path
 
@@ -34,12 +34,22 @@ def test_an_override_stands_in_the_files_and_remarks_stay(root: Path) -> None:
     assert apply(given, ["a", "b"], root) == []
 
 
+@pytest.mark.parametrize("text", ["# nothing differs yet\n", "", "{}\n", "prepare:\n  # none\n"])
+def test_a_file_without_any_section_takes_an_override(root: Path, text: str) -> None:
+    (root / "conf" / "a.yaml").write_text(text, encoding="utf-8")
+    apply({"finetune.epochs": 2, "protocol.history_length": 9}, ["a"], root)
+    config = configuration.load("a", root)
+    assert (config.finetune.epochs, config.protocol.history_length) == (2, 9)
+    assert text.startswith("#") == (root / "conf" / "a.yaml").read_text(encoding="utf-8").startswith("# nothing")
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"finetune.epochs": 2, "finetune.lerning_rate": 0.1}, "Did you mean `learning_rate`"),
         ({"finetune.epochs": "two"}, r"finetune\.epochs: Input should be a valid integer"),
         ({"finetune.epochs": 0}, "greater than or equal to 1"),
+        ({"evaluate.exclude_history": False}, "evaluate.exclude_history is now protocol.exclude_history"),
         ({"finetune": 2}, "must be SECTION.KEY, like finetune.epochs"),
         ({"seed": 1}, "must be SECTION.KEY"),
         ({"seed.x": 1}, "must be SECTION.KEY"),

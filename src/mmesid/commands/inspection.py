@@ -7,6 +7,7 @@ import pandas as pd
 import yaml
 
 from mmesid.commands.gaps import interaction_gaps, item_gaps
+from mmesid.config import SECTIONS
 from mmesid.data.embedding_files import list_embeddings, read_embedding
 from mmesid.data.files import check_folder, read_interactions, read_items, text_columns
 from mmesid.data.pictures import list_pictures
@@ -15,10 +16,6 @@ from mmesid.errors import DataError
 
 CORES = ((5, 5), (3, 3), (3, 1))  # k-cores to choose from: interactions per user, per item
 KEPT_SHARE = 0.5  # of the usable interactions that a k-core must keep to be chosen
-SECTIONS = (
-    "ingest", "validate", "prepare", "encode_collaborative", "encode_content", "tokenize", "init_codes", "finetune",
-    "evaluate", "report",
-)  # fmt: skip
 LINE_BREAKS = "\n\r\x85\u2028\u2029"  # what YAML ends a comment at
 MAX_CODES = 256  # the default of tokenize.codes
 ITEMS_PER_CODE = 4  # a codebook larger than a quarter of the items leaves codes without items
@@ -115,7 +112,7 @@ def inspect(folder: Path) -> Inspection:
 
 
 def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
-    """The overrides of `params.yaml` that fit the folder: every section, empty where the defaults fit."""
+    """The overrides of `params.yaml` that fit the folder; where the defaults fit, nothing."""
     content = _encoders(inspection)
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     sections["ingest"] = {"source": "files"}
@@ -138,7 +135,7 @@ def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
     if core.interactions - 3 * core.users > LARGE:  # a user's first and last two items are no training targets
         for section, epochs in LARGE_EPOCHS.items():
             sections[section]["epochs"] = epochs
-    return sections
+    return {section: values for section, values in sections.items() if values}
 
 
 def render_conf(name: str, inspection: Inspection) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mmesid import config as configuration
 from mmesid.artifacts.files import write_atomically
-from mmesid.config import Config
+from mmesid.config import SECTIONS
 from mmesid.errors import ConfigError
 
 Value = bool | int | float | str | None | list[Any]
@@ -55,10 +57,12 @@ def edited(overrides: Mapping[str, Value], dataset: str, root: Path) -> str:
 
     path = root / "conf" / f"{dataset}.yaml"
     configuration.load(dataset, root)  # a file that is wrong already is not ours to change
-    content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path)) or {}
+    before = path.read_text(encoding="utf-8")
+    remarks = before if yaml.safe_load(before) is None else ""  # the parser keeps those of a file with values only
+    content = parse_yaml_for_update(before, str(path))
     for key, value in overrides.items():
         _set(content, key, value)
-    text = str(dumps_yaml(content))
+    text = remarks + str(dumps_yaml(content))
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder)
         (trial / "conf").mkdir()
@@ -73,11 +77,10 @@ def edited(overrides: Mapping[str, Value], dataset: str, root: Path) -> str:
 
 
 def _set(content: dict[str, Any], key: str, value: Value) -> None:
-    sections = [field.alias or name for name, field in Config.model_fields.items() if name not in ("dataset", "seed")]
     first, *rest = key.split(".")
-    if first not in sections or not rest or not all(rest):
+    if first not in SECTIONS or not rest or not all(rest):
         raise ConfigError(
-            f"overrides: {key!r} must be SECTION.KEY, like finetune.epochs; sections: {', '.join(sections)}"
+            f"overrides: {key!r} must be SECTION.KEY, like finetune.epochs; sections: {', '.join(SECTIONS)}"
         )
     for part in (first, *rest[:-1]):
         if not isinstance(content.get(part), dict):

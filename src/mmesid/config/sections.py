@@ -1,16 +1,8 @@
-"""`params.yaml` + `conf/<dataset>.yaml` -> frozen, strict sections: one per stage, `protocol` and `gate`.
+"""Which parameters exist and which values are possible: a section per stage, `protocol` and `gate`. No defaults."""
 
-Every default stands once, in `params.yaml`; the classes below only say which keys exist and which values are possible.
-"""
+from typing import Annotated, Literal
 
-import difflib
-from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from mmesid.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -222,86 +214,4 @@ class Config(Section):
     report: Report
 
 
-def load(dataset: str, root: Path = Path()) -> Config:
-    """Read the parameters of `dataset`: `params.yaml`, overridden by `conf/<dataset>.yaml`.
-
-    Args:
-        dataset: name of a file in `conf/`, without the ending.
-        root: the project's folder.
-
-    Raises:
-        ConfigError: a file is missing or not YAML, a key is unknown or missing, a value has a wrong type or range.
-    """
-    params = _read(root / "params.yaml")
-    override_path = root / "conf" / f"{dataset}.yaml"
-    if not override_path.exists():
-        known = ", ".join(sorted(path.stem for path in (root / "conf").glob("*.yaml"))) or "none"
-        raise ConfigError(
-            f"dataset '{dataset}' has no {override_path.relative_to(root)} (known: {known}); "
-            f"`mmesid add {dataset} --files PATH` writes it"
-        )
-    params.pop("datasets", None)
-    merged = _merge(params, _read(override_path))
-    try:
-        return Config.model_validate({**merged, "dataset": dataset})
-    except ValidationError as error:
-        raise ConfigError(_explain(error, dataset)) from None
-
-
-def datasets(root: Path = Path()) -> list[str]:
-    """Names of the datasets that `dvc repro` runs, from `datasets` in `params.yaml`."""
-    names = _read(root / "params.yaml").get("datasets")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"params.yaml: `datasets` must be a list of names, like [sample]; it is {names!r}")
-    return names
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; run from the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold sections (`name: {{key: value}}`), not {type(content).__name__}")
-    return content
-
-
-def _merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
-    """`override` wins, key by key; `ingest.embeddings` and other free-form mappings merge the same way."""
-    merged = dict(base)
-    for key, value in override.items():
-        both = isinstance(merged.get(key), dict) and isinstance(value, dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _explain(error: ValidationError, dataset: str) -> str:
-    lines = [f"params.yaml or conf/{dataset}.yaml:"]
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"  {key}: {_say(problem, key)}")
-    return "\n".join(lines)
-
-
-def _say(problem: Any, key: str) -> str:
-    if problem["type"] == "extra_forbidden":
-        return f"no such key.{_suggest(problem['loc'])}"
-    if problem["type"] == "missing":
-        return "this key is missing; every default stands in params.yaml"
-    hint = ""
-    if isinstance(problem["input"], str) and problem["type"].startswith(("float", "int")):
-        hint = " (YAML reads 1e-3 as text: write 0.001)"
-    return f"{problem['msg']}; it is {problem['input']!r}{hint}"
-
-
-def _suggest(location: tuple[int | str, ...]) -> str:
-    """The nearest name among the section's keys, or all of them when none is near."""
-    section: Any = Config
-    for part in location[:-1]:
-        field = next((f for n, f in section.model_fields.items() if part in (n, f.alias)), None)
-        section = field.annotation if field is not None else Config
-    names = [field.alias or name for name, field in section.model_fields.items()]
-    near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
-    return f" Did you mean `{near[0]}`?" if near else f" Known keys: {', '.join(names)}."
+SECTIONS = tuple(field.alias or name for name, field in Config.model_fields.items() if name not in ("dataset", "seed"))

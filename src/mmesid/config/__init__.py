@@ -1,0 +1,50 @@
+"""`params.yaml` + `conf/<dataset>.yaml` -> frozen, strict sections: one per stage, `protocol` and `gate`.
+
+Every default stands once, in `params.yaml`; a section or key that a dataset's file lacks means its default. The stage
+`configure` writes the outcome to `data/<dataset>/configure/params.yaml`, from which DVC and every other stage read.
+"""
+
+from mmesid.config.loading import datasets, load
+from mmesid.config.resolved import load_resolved, resolved_path, resolved_text
+from mmesid.config.sections import (
+    SECTIONS,
+    Config,
+    EmbeddedBackbone,
+    EncodeCollaborative,
+    EncodeContent,
+    Evaluate,
+    Finetune,
+    Gate,
+    Ingest,
+    InitCodes,
+    OpenClip,
+    Prepare,
+    Protocol,
+    Report,
+    Tokenize,
+    Validate,
+)
+
+__all__ = [
+    "SECTIONS",
+    "Config",
+    "EmbeddedBackbone",
+    "EncodeCollaborative",
+    "EncodeContent",
+    "Evaluate",
+    "Finetune",
+    "Gate",
+    "Ingest",
+    "InitCodes",
+    "OpenClip",
+    "Prepare",
+    "Protocol",
+    "Report",
+    "Tokenize",
+    "Validate",
+    "datasets",
+    "load",
+    "load_resolved",
+    "resolved_path",
+    "resolved_text",
+]

@@ -1,0 +1,119 @@
+"""The parameters of a dataset from its files, and what is said where they are wrong."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from mmesid.config.sections import Config
+from mmesid.errors import ConfigError
+
+MOVED = {  # where a key that older files name stands now
+    "evaluate.exclude_history": "protocol.exclude_history",
+    "encode_collaborative.history_length": "protocol.history_length",
+    "finetune.history_length": "protocol.history_length",
+}
+
+
+def load(dataset: str, root: Path = Path()) -> Config:
+    """Read the parameters of `dataset`: `params.yaml`, overridden by `conf/<dataset>.yaml`.
+
+    Args:
+        dataset: name of a file in `conf/`, without the ending.
+        root: the project's folder.
+
+    Raises:
+        ConfigError: a file is missing or not YAML, a key is unknown or missing, a value has a wrong type or range.
+    """
+    params = read_sections(root / "params.yaml")
+    override_path = root / "conf" / f"{dataset}.yaml"
+    if not override_path.exists():
+        known = ", ".join(sorted(path.stem for path in (root / "conf").glob("*.yaml"))) or "none"
+        raise ConfigError(
+            f"dataset '{dataset}' has no {override_path.relative_to(root)} (known: {known}); "
+            f"`mmesid add {dataset} --files PATH` writes it"
+        )
+    params.pop("datasets", None)
+    return check(_merge(params, read_sections(override_path)), dataset, f"params.yaml or conf/{dataset}.yaml")
+
+
+def datasets(root: Path = Path()) -> list[str]:
+    """Names of the datasets that `dvc repro` runs, from `datasets` in `params.yaml`."""
+    names = read_sections(root / "params.yaml").get("datasets")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"params.yaml: `datasets` must be a list of names, like [sample]; it is {names!r}")
+    return names
+
+
+def check(values: dict[str, Any], dataset: str, where: str) -> Config:
+    """The parameters as frozen sections.
+
+    Args:
+        values: `seed` and every section.
+        dataset: whose they are.
+        where: the file to change, for the error.
+
+    Raises:
+        ConfigError: a key is unknown or missing, a value has a wrong type or range.
+    """
+    try:
+        return Config.model_validate({**values, "dataset": dataset})
+    except ValidationError as error:
+        raise ConfigError("\n".join([f"{where}:", *(f"  {_say(problem)}" for problem in error.errors())])) from None
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """A YAML file of sections; one that holds nothing but comments has none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; run from the project's folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold sections (`name: {{key: value}}`), not {type(content).__name__}")
+    return content
+
+
+def _merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    """`override` wins, key by key; a section without anything below it (`report:`) overrides nothing."""
+    merged = dict(base)
+    for key, value in override.items():
+        if isinstance(merged.get(key), dict) and isinstance(value, dict | None):
+            merged[key] = _merge(merged[key], value or {})
+        else:
+            merged[key] = value
+    return merged
+
+
+def _say(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if key in MOVED and problem["type"] == "extra_forbidden":
+        return f"{key} is now {MOVED[key]}"
+    return f"{key}: {_fault(problem)}"
+
+
+def _fault(problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        return f"no such key.{_suggest(problem['loc'])}"
+    if problem["type"] == "missing":
+        return "this key is missing; every default stands in params.yaml"
+    hint = ""
+    if isinstance(problem["input"], str) and problem["type"].startswith(("float", "int")):
+        hint = " (YAML reads 1e-3 as text: write 0.001)"
+    return f"{problem['msg']}; it is {problem['input']!r}{hint}"
+
+
+def _suggest(location: tuple[int | str, ...]) -> str:
+    """The nearest name among the section's keys, or all of them when none is near."""
+    section: Any = Config
+    for part in location[:-1]:
+        field = next((f for n, f in section.model_fields.items() if part in (n, f.alias)), None)
+        section = field.annotation if field is not None else Config
+    names = [field.alias or name for name, field in section.model_fields.items()]
+    near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+    return f" Did you mean `{near[0]}`?" if near else f" Known keys: {', '.join(names)}."
