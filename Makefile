@@ -25,7 +25,7 @@ endif
 BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages serving  # modules of benchmarks/
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check e2e static bench soak ui lock clean moved
+.PHONY: help repro test check e2e static deps bench soak ui lock clean moved
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -52,6 +52,9 @@ static: .venv/.stamp  ## the part of the gate that runs no test
 	ruff format --check
 	ruff check
 	mypy
+
+deps: .venv/.stamp  ## the code of each stage, file by file, into dvc.yaml; after a change of imports
+	python -m mmesid.pipeline.deps
 
 bench: .venv/.stamp  ## measure speed and memory into docs/performance.md (long); BENCH="evaluate stages" runs only these
 	@set -e; for name in $(or $(BENCH),$(BENCHES)); do echo "bench: $$name"; python -m benchmarks.$$name; done
