@@ -65,7 +65,7 @@ def watch(ledger: Ledger) -> None:
         if name.startswith(("load_", "save_")):
             setattr(artifacts, name, ledger.timed(ARTIFACTS, getattr(artifacts, name)))
     entry = importlib.import_module("mmesid.stages.entry")
-    for name in ("main", "main_all"):
+    for name in ("main", "main_untracked", "main_all"):
         setattr(entry, name, _with_timed_run(ledger, getattr(entry, name)))
 
 

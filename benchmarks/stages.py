@@ -56,14 +56,20 @@ def run(datasets: Sequence[str], only: Sequence[str] | None, quick: bool) -> mea
     Args:
         datasets: names of files in conf/.
         only: these stages, on what `data/` holds of the others; None runs all.
-        quick: the sample shrinks to a tiny one, and only `ingest` runs.
+        quick: the sample shrinks to a tiny one, and only `configure` and `ingest` run.
 
     Raises:
         ValueError: a stage has no such name.
         RuntimeError: a stage failed.
     """
     known = [(stage, "${item." in definition["cmd"]) for stage, definition in _pipeline().items()]
-    wanted = ["ingest"] if quick and only is None else [stage for stage, _ in known] if only is None else list(only)
+    wanted = (
+        ["configure", "ingest"]
+        if quick and only is None
+        else [stage for stage, _ in known]
+        if only is None
+        else list(only)
+    )
     if unknown := set(wanted) - {stage for stage, _ in known}:
         raise ValueError(f"no stage {', '.join(sorted(unknown))}; dvc.yaml has {', '.join(s for s, _ in known)}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -56,7 +56,7 @@ def test_a_second_run_does_nothing(trained: tiny.Trained) -> None:
 
 def test_a_changed_value_redoes_what_follows_and_nothing_else(checkout: Path) -> None:
     tiny.override(checkout, {"evaluate": {"bootstrap": 101}})
-    assert list(tiny.repro(checkout)) == ["evaluate", "report"]
+    assert list(tiny.repro(checkout)) == ["configure", "evaluate", "report"]
 
 
 def test_output_holds_no_time_run_or_path(trained: tiny.Trained) -> None:
@@ -101,6 +101,7 @@ def test_bad_input_stops_before_any_training(tmp_path: Path, project_copy: Calla
 
 def test_a_backbone_that_does_not_exist_is_one_clear_message(checkout: Path) -> None:
     tiny.override(checkout, {"init_codes": {"backbone": "./no/such/folder"}})
+    tiny.configure(checkout)
     done = tiny.run(checkout, "python", "-m", "mmesid.stages.init_codes", tiny.NAME)
     assert done.returncode == 1
     assert "./no/such/folder" in done.stdout
@@ -111,7 +112,7 @@ def test_a_backbone_that_does_not_exist_is_one_clear_message(checkout: Path) -> 
 def test_a_data_folder_that_cannot_be_written_is_one_clear_message(checkout: Path) -> None:
     shutil.rmtree(checkout / "data")
     (checkout / "data").symlink_to("/sys")
-    done = tiny.run(checkout, "python", "-m", "mmesid.stages.ingest", tiny.NAME)
+    done = tiny.run(checkout, "python", "-m", "mmesid.stages.configure", tiny.NAME)
     assert done.returncode == 1
     assert f"data/{tiny.NAME}" in done.stdout
     assert "Traceback" not in done.stdout

@@ -33,3 +33,18 @@ def test_every_stage_stands_after_those_it_waits_for() -> None:
     for stage, upstream in due(GRAPH, set(GRAPH)).items():
         assert set(upstream) <= seen
         seen.add(stage)
+
+
+def test_a_due_configure_comes_first_and_is_no_reason_for_the_stages_of_its_dataset() -> None:
+    graph = {
+        "configure@a": [],
+        "ingest@a": ["configure@a"],
+        "train@a": ["configure@a", "ingest@a"],
+        "report": ["configure@a", "train@a"],
+    }
+    assert due(graph, {"configure@a"}) == {"configure@a": [], "report": ["configure@a"]}, "it shows the parameters"
+    assert due(graph, {"configure@a", "train@a"}) == {
+        "configure@a": [],
+        "train@a": ["configure@a"],
+        "report": ["configure@a", "train@a"],
+    }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mmesid import config as configuration
 from mmesid import tracking
 from mmesid.errors import ConfigError, TrackingError
 from mmesid.pipeline import graph as pipeline
@@ -55,7 +56,7 @@ def plan(datasets: Sequence[str] | None = None, root: Path = Path()) -> Plan:
         root: the project's folder.
 
     Raises:
-        ConfigError: a dataset is not in `dvc.yaml`.
+        ConfigError: a dataset is not in `dvc.yaml`, or its parameters are wrong.
         PipelineError: DVC cannot read the pipeline.
     """
     stages = {stage.name: stage for stage in pipeline.read(root)}
@@ -68,6 +69,9 @@ def plan(datasets: Sequence[str] | None = None, root: Path = Path()) -> Plan:
             "lists them, and `mmesid add NAME --files PATH` makes a new one"
         )
     seconds, note = durations(chosen, root)
+    for name in chosen:
+        if f"configure@{name}" in stages:
+            configuration.load(name, root)  # raises where it is wrong: nothing could run then
     named = sorted(pipeline.select(graph, chosen), key=lambda name: name.partition("@")[2] or "~")  # report is last
     return Plan(decide([stages[name] for name in named], seconds), note)
 
@@ -92,7 +96,7 @@ def decide(stages: Sequence[Stage], seconds: dict[str, float]) -> list[Planned]:
     renewed: set[str] = set()  # their outputs come back or anew: what differs there is no reason of its own
     planned = []
     for stage in stages:
-        above = [name for name in stage.upstream if name in runs]
+        above = [name for name in stage.upstream if name in runs and pipeline.is_reason(name, stage.name)]
         own = [change for change in stage.changes if not renewed & set(change.producers)]
         state = _state(stage, own, above)
         if state in (RUN, FOLLOW, RUNNING):

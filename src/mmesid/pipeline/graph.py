@@ -9,7 +9,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmesid.errors import PipelineError
+from mmesid import config as configuration
+from mmesid.errors import ConfigError, PipelineError
 
 Graph = dict[str, list[str]]  # stage -> the stages it waits for, in an order in which they may run
 
@@ -58,7 +59,7 @@ def read(root: Path = Path()) -> list[Stage]:
         stages = {stage.name: stage for stage in edges}  # names, not addresses: those depend on the working directory
         upstream = {name: [other.name for other in edges.successors(stage)] for name, stage in stages.items()}
         with repo.lock:
-            found = {name: _changes(stage, edges.successors(stage)) for name, stage in stages.items()}
+            found = {name: _changes(stage, edges.successors(stage), root) for name, stage in stages.items()}
         return [
             Stage(name, upstream[name], found[name], _restorable(stages[name], found[name]), _size(stages[name]))
             for name in TopologicalSorter(upstream).static_order()
@@ -83,9 +84,17 @@ def due(graph: Graph, changed: set[str]) -> Graph:
     found: Graph = {}
     for stage, upstream in graph.items():
         waits = [other for other in upstream if other in found]
-        if stage in changed or waits:
+        if stage in changed or any(is_reason(other, stage) for other in waits):
             found[stage] = waits
     return found
+
+
+def is_reason(above: str, stage: str) -> bool:
+    """Whether a run of `above` is a reason to run `stage`, which waits for it.
+
+    Of what `configure` writes a dataset's stage reads single values, and those that differ are reasons of their own.
+    """
+    return not (above.startswith("configure@") and "@" in stage)
 
 
 def known_datasets(graph: Mapping[str, object]) -> list[str]:
@@ -108,7 +117,7 @@ def _explained(root: Path) -> Iterator[None]:
         raise PipelineError(f"DVC cannot read the pipeline in {root.absolute()}: {text}") from error
 
 
-def _changes(stage: Any, upstream: Iterable[Any]) -> list[Change]:
+def _changes(stage: Any, upstream: Iterable[Any], root: Path) -> list[Change]:
     """What differs from the stage's last run, by the checks that `dvc repro` makes."""
     from dvc.lock import LockError
 
@@ -119,18 +128,20 @@ def _changes(stage: Any, upstream: Iterable[Any]) -> list[Change]:
         producers = {Path(str(out)): other.name for other in upstream for out in other.outs}
         return [
             *([Change(COMMAND, stage.cmd)] if stage.changed_stage() else []),
-            *(change for dep in stage.deps for change in _of_dependency(dep, producers)),
+            *(change for dep in stage.deps for change in _of_dependency(dep, stage.name, producers, root)),
             *(Change(OUTPUT, name, _word(status)) for out in stage.outs for name, status in out.status().items()),
         ]
     except LockError:
         return [Change(RUNNING)]
 
 
-def _of_dependency(dep: Any, producers: Mapping[Path, str]) -> list[Change]:
+def _of_dependency(dep: Any, stage: str, producers: Mapping[Path, str], root: Path) -> list[Change]:
     from dvc.dependency.param import ParamsDependency
 
     if isinstance(dep, ParamsDependency):
-        return _of_parameters(dep)
+        dataset = stage.partition("@")[2]
+        resolved = Path(dep.fs_path) == configuration.resolved_path(dataset, root.absolute())
+        return _of_resolved(dep, dataset, root) if resolved else _of_parameters(dep)
     path = Path(str(dep))
     of = {name for out, name in producers.items() if path.is_relative_to(out) or out.is_relative_to(path)}
     return [Change(DEPENDENCY, name, _word(status), tuple(sorted(of))) for name, status in dep.status().items()]
@@ -140,11 +151,26 @@ def _of_parameters(dep: Any) -> list[Change]:
     """The single keys that differ; DVC itself names the section only."""
     if not dep.status():
         return []
-    before, now = dict(_leaves(dep.hash_info.value or {})), dict(_leaves(dep.read_params()))
     file = "" if str(dep) == dep.DEFAULT_PARAMS_FILE else f"{dep}: "
-    keys = [key for key in {**before, **now} if before.get(key, ...) != now.get(key, ...)]
-    changes = [Change(PARAMETER, file + key, f"{_value(before, key)} → {_value(now, key)}") for key in keys]
+    changes = _of_values(dep.hash_info.value or {}, dep.read_params(), file)
     return changes or [Change(PARAMETER, str(dep), "modified")]
+
+
+def _of_resolved(dep: Any, dataset: str, root: Path) -> list[Change]:
+    """The keys that differ from what `configure` would write now, whatever it wrote when it ran last."""
+    from dvc.utils.serialize import parse_yaml
+
+    try:
+        now = parse_yaml(configuration.resolved_text(dataset, root), str(dep))
+    except ConfigError:  # `configure` will fail and say why
+        return [Change(PARAMETER, str(dep), "wrong")]
+    return _of_values(dep.hash_info.value or {}, {name: now[name] for name in dep.params})
+
+
+def _of_values(before: Mapping[str, Any], now: Mapping[str, Any], file: str = "") -> list[Change]:
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    keys = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
+    return [Change(PARAMETER, file + key, f"{_value(old, key)} → {_value(new, key)}") for key in keys]
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

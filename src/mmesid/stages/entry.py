@@ -26,14 +26,18 @@ _CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQ
 def main(run: Run) -> None:
     """Run a stage for the dataset named on the command line and leave with its exit status."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    stage = Path(sys.argv[0]).stem
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: python -m mmesid.stages.{stage} DATASET")
-    with _explained(f"{stage}@{sys.argv[1]}"):
-        config = configuration.load(sys.argv[1])
-        store = Store(config.dataset)
+    stage, dataset = _named()
+    with _explained(f"{stage}@{dataset}"):
+        config, store = configuration.load_resolved(dataset), Store(dataset)
         with tracking.stage_run(stage, config) if _first() else tracking.silent_run(stage) as log:
             run(config, store, log)
+
+
+def main_untracked(run: Callable[[str], None]) -> None:
+    """`main` for a stage that has no parameters yet and leaves no run in MLflow."""
+    stage, dataset = _named()
+    with _explained(f"{stage}@{dataset}"):
+        run(dataset)
 
 
 def main_spread(run: Run) -> None:
@@ -51,13 +55,22 @@ def main_spread(run: Run) -> None:
 
 
 def main_all(run: Callable[[Sequence[Config]], None]) -> None:
-    """Run a stage once over every dataset of `params.yaml`, then close this execution's record."""
+    """Run a stage once over the datasets of `params.yaml` that have run, then close this execution's record."""
     stage = Path(sys.argv[0]).stem
     if len(sys.argv) != 1:
         sys.exit(f"usage: python -m mmesid.stages.{stage}")
     with _explained(stage):
-        run([configuration.load(name) for name in configuration.datasets()])
+        begun = [name for name in configuration.datasets() if configuration.resolved_path(name).exists()]
+        run([configuration.load_resolved(name) for name in begun])
         tracking.close_execution()
+
+
+def _named() -> tuple[str, str]:
+    """The stage and the dataset that the command line names."""
+    stage = Path(sys.argv[0]).stem
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python -m mmesid.stages.{stage} DATASET")
+    return stage, sys.argv[1]
 
 
 def _first() -> bool:
