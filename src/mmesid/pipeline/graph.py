@@ -140,7 +140,7 @@ def _of_dependency(dep: Any, stage: str, producers: Mapping[Path, str], root: Pa
 
     if isinstance(dep, ParamsDependency):
         dataset = stage.partition("@")[2]
-        resolved = Path(dep.fs_path) == configuration.resolved_path(dataset, root.absolute())
+        resolved = Path(dep.fs_path) == configuration.resolved_path(dataset, root.resolve())
         return _of_resolved(dep, dataset, root) if resolved else _of_parameters(dep)
     path = Path(str(dep))
     of = {name for out, name in producers.items() if path.is_relative_to(out) or out.is_relative_to(path)}
@@ -164,7 +164,7 @@ def _of_resolved(dep: Any, dataset: str, root: Path) -> list[Change]:
         now = parse_yaml(configuration.resolved_text(dataset, root), str(dep))
     except ConfigError:  # `configure` will fail and say why
         return [Change(PARAMETER, str(dep), "wrong")]
-    return _of_values(dep.hash_info.value or {}, {name: now[name] for name in dep.params})
+    return _of_values(dep.hash_info.value or {}, {name: now[name] for name in dep.params if name in now})
 
 
 def _of_values(before: Mapping[str, Any], now: Mapping[str, Any], file: str = "") -> list[Change]:
