@@ -33,15 +33,15 @@ def batches(windows: Sequence[Window], size: int, generator: np.random.Generator
 def collate(group: Sequence[Window]) -> Batch:
     """Pad a batch's windows to the longest of them."""
     items = pad([window.items for window in group])
-    targets = torch.zeros_like(items)
+    targets = np.zeros_like(items)
     for row, window in enumerate(group):
-        targets[row, torch.from_numpy(window.visible) - 1] = torch.from_numpy(window.labels)
-    return Batch(items, targets)
+        targets[row, window.visible - 1] = window.labels
+    return Batch(torch.from_numpy(items), torch.from_numpy(targets))
 
 
-def pad(sequences: Sequence[NDArray[np.int64]]) -> Tensor:
-    """Sequences as the rows of one tensor, (B, longest), 0 behind their ends."""
+def pad(sequences: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Sequences as the rows of one array, (B, longest), 0 behind their ends."""
     padded = np.zeros((len(sequences), max(map(len, sequences))), dtype=np.int64)
     for row, sequence in enumerate(sequences):
         padded[row, : len(sequence)] = sequence
-    return torch.from_numpy(padded)
+    return padded

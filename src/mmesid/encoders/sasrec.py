@@ -120,7 +120,7 @@ def scorer(model: Sasrec) -> Scores:
         by_length = np.argsort([len(history) for history in recent], kind="stable")
         for start in range(0, len(recent), USERS):
             users = by_length[start : start + USERS]
-            items = pad([recent[user] for user in users])
+            items = torch.from_numpy(pad([recent[user] for user in users]))
             last = (items > 0).sum(dim=1) - 1
             hidden[users] = model(items.to(device))[torch.arange(len(users)), last]
         return model.score(hidden)
