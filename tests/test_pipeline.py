@@ -49,11 +49,11 @@ def test_metrics_hold_every_promised_number(trained: tiny.Trained) -> None:
     specification = importlib.util.spec_from_file_location("check_sample", ROOT / ".ci" / "check_sample.py")
     assert specification is not None
     assert specification.loader is not None
-    judge = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(judge)
+    check = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(check)
     metrics = json.loads((trained.root / "reports" / tiny.NAME / "metrics.json").read_text(encoding="utf-8"))
-    assert [name for name in judge.promised() if judge.lookup(metrics, name) is None] == []
-    assert [name for name, value in judge.numbers(metrics, "") if not math.isfinite(value)] == []
+    assert [name for name in check.promised() if check.lookup(metrics, name) is None] == []
+    assert [name for name, value in check.numbers(metrics, "") if not math.isfinite(value)] == []
 
 
 def test_a_second_run_does_nothing(trained: tiny.Trained) -> None:
