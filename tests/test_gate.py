@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmesid.config import Gate
-from mmesid.registry.gate import BASELINES, CLAUSES, Decision, GateEvidence, decide
+from mmesid.registry.gate import BASELINES, CLAUSES, Clause, Decision, GateEvidence, decide
 from mmesid.registry.records import Record, describe, from_json, to_json
 
 USERS, ITEMS, SEED = 600, 1000, 0
@@ -214,7 +214,7 @@ def test_a_record_survives_json_and_names_every_number() -> None:
 
 
 def test_a_record_of_before_clauses_could_be_volatile_is_read() -> None:
-    clauses = judged(evidence(champion=True)).clauses
+    clauses = [Clause("enough users", True, 40, 30, "40 users of the gate")]
     record = Record("sample", "promotion", "3", "2", True, "2030-01-01 00:00:00.000", clauses)
     old = json.loads(to_json(record))
     for clause in old["clauses"]:
