@@ -185,4 +185,4 @@ def test_a_trained_model_is_registered_judged_and_asked(checkout: Path) -> None:
     assert rows == [line.split() for line in again.stdout.splitlines() if line.strip()[:1].isdigit()]
     back = tiny.run(checkout, "mmesid", "rollback", tiny.NAME)
     assert back.returncode == 1
-    assert "no champion before the present one" in back.stdout
+    assert "no previous champion to roll back to" in back.stdout
