@@ -62,7 +62,7 @@ def promote(dataset: str, root: Path = Path()) -> Record:
         failed = [clause for clause in clauses if not clause.passed]
         record = _record(dataset, "promotion", challenger, champion, not failed, clauses)
         _write(mlflow, challenger, record)
-        if failed and not any(clause.volatile for clause in failed):
+        if any(not clause.volatile for clause in failed):  # else the next try may end otherwise
             mlflow.set_model_version_tag(challenger.name, challenger.version, JUDGED, basis)
         _finish_moves(mlflow, dataset)
     return record
