@@ -5,9 +5,9 @@ import math
 import sys
 from pathlib import Path
 
-MODELS = ("mme_sid", "sasrec", "popularity", "oracle")
+from mmesid.models import LIST_METRICS, MODELS, RANK_METRICS, TESTED_METRICS
+
 ORDER = (("mme_sid", "sasrec"), ("mme_sid", "popularity"), ("oracle", "mme_sid"), ("oracle", "sasrec"))
-RANKING = (*(f"{metric}_at_{k}" for metric in ("ndcg", "hr") for k in (5, 10, 20)), "mrr")
 TOKENIZER = ("collision_rate", "code_use", "perplexity", "reconstruction")
 FORGETTING = ("tau_init", "tau_random_init", "tau_finetuned")
 
@@ -15,8 +15,9 @@ FORGETTING = ("tau_init", "tau_random_init", "tau_finetuned")
 def promised() -> list[str]:
     """Dotted names of the public contract's numbers."""
     names = [f"data.{name}" for name in ("users", "items", "interactions", "sparsity")]
-    names += [f"{split}.{model}.{metric}" for split in ("valid", "test") for model in MODELS for metric in RANKING]
-    names += [f"test.mme_sid.ci95.{metric}" for metric in ("ndcg_at_5", "ndcg_at_10")]
+    metrics = (*RANK_METRICS, *LIST_METRICS)
+    names += [f"{split}.{model}.{metric}" for split in ("valid", "test") for model in MODELS for metric in metrics]
+    names += [f"test.mme_sid.ci95.{metric}" for metric in TESTED_METRICS]
     names += ["test.slices.item_frequency", "test.slices.history_length"]
     for modality in ("collaborative", "text", "image"):
         names += [f"tokenizer.{modality}.{name}" for name in TOKENIZER]

@@ -308,7 +308,7 @@ def test_code_that_a_stage_does_not_use_is_no_dependency_of_it() -> None:
 
 
 LOADERS = {
-    node.name: node
+    node.name: (module, node)
     for module in FILES
     if below(module, ("mmesid.artifacts",))
     for node in tree_of(module).body
@@ -316,26 +316,47 @@ LOADERS = {
 }
 
 
+@functools.cache
+def constants_of(module: str) -> dict[str, str]:
+    """Texts that a module names once, at its top: `_FOLDER = "prepare"`."""
+    return {
+        target.id: str(node.value.value)
+        for node in tree_of(module).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def stages_named(call: ast.Call, module: str) -> set[str]:
+    """Stages among a call's arguments."""
+    texts = {str(argument.value) for argument in call.args if isinstance(argument, ast.Constant)}
+    names = {argument.id for argument in call.args if isinstance(argument, ast.Name)}
+    return (texts | {constants_of(module).get(name, "") for name in names}) & set(PIPELINE)
+
+
 def stages_read_by(function: str) -> set[str]:
     """Folders that a load function of `artifacts` opens: the names it passes to `store.folder`."""
-    calls = [call for call in ast.walk(LOADERS[function]) if isinstance(call, ast.Call)]
-    names = {str(a.value) for call in calls for a in call.args if isinstance(a, ast.Constant)}
+    module, loader = LOADERS[function]
+    calls = [call for call in ast.walk(loader) if isinstance(call, ast.Call)]
     by_modality = any(isinstance(call.func, ast.Name) and call.func.id == "_encoder" for call in calls)
-    return (names & set(PIPELINE)) | ({"encode_collaborative", "encode_content"} if by_modality else set())
+    both = {"encode_collaborative", "encode_content"} if by_modality else set()
+    defaults = {str(default.value) for default in loader.args.defaults if isinstance(default, ast.Constant)}
+    return both.union(defaults & set(PIPELINE), *(stages_named(call, module) for call in calls))
 
 
 def data_of(stage: str) -> set[str]:
     """Stages whose output a stage loads, by the load functions and folders that its code names."""
     modules = [module_name(path) for path in code.files_of(stage, SOURCE) if path.suffix == ".py"]
-    callers = [module for module in modules if not below(module, ("mmesid.artifacts",))]
     found: set[str] = set()
-    for call in (node for module in callers for node in ast.walk(tree_of(module)) if isinstance(node, ast.Call)):
-        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-        constants = {str(argument.value) for argument in call.args if isinstance(argument, ast.Constant)}
-        if name in LOADERS:
-            found |= stages_read_by(name) | (constants & set(PIPELINE))
-        elif name == "folder":
-            found |= constants & set(PIPELINE)
+    for module in modules:
+        calls = [] if below(module, ("mmesid.artifacts",)) else list(ast.walk(tree_of(module)))
+        for call in (node for node in calls if isinstance(node, ast.Call)):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            if name in LOADERS:
+                found |= stages_read_by(name)
+            if name in LOADERS or name == "folder":
+                found |= stages_named(call, module)
     return found - {stage}
 
 

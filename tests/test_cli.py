@@ -213,7 +213,7 @@ def test_recommend_without_a_champion_says_how_to_get_one(checkout: Path) -> Non
 @pytest.mark.pipeline
 def test_history_and_rollback_before_any_decision(checkout: Path) -> None:
     assert run("history", "sample")[1].strip() == "no decision on sample yet"
-    with pytest.raises(RegistryError, match="no champion before"):
+    with pytest.raises(RegistryError, match="no previous champion"):
         run("rollback", "sample")
     with pytest.raises(RegistryError, match="mmesid register"):
         run("promote", "sample")

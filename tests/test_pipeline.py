@@ -14,6 +14,16 @@ import pandas as pd
 import pytest
 import yaml
 
+from mmesid.artifacts.evaluate import load_ranks
+from mmesid.artifacts.prepare import load_sequences
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import SPLITS
+from mmesid.baselines import BASELINES
+from mmesid.config import load
+from mmesid.evaluation.ranking import judge
+from mmesid.models import MAIN_MODEL, MODELS
+from mmesid.recommender import loading
+from mmesid.recommender.inference import Scorer
 from tests import tiny
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1200)]
@@ -39,11 +49,11 @@ def test_metrics_hold_every_promised_number(trained: tiny.Trained) -> None:
     specification = importlib.util.spec_from_file_location("check_sample", ROOT / ".ci" / "check_sample.py")
     assert specification is not None
     assert specification.loader is not None
-    judge = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(judge)
+    check = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(check)
     metrics = json.loads((trained.root / "reports" / tiny.NAME / "metrics.json").read_text(encoding="utf-8"))
-    assert [name for name in judge.promised() if judge.lookup(metrics, name) is None] == []
-    assert [name for name, value in judge.numbers(metrics, "") if not math.isfinite(value)] == []
+    assert [name for name in check.promised() if check.lookup(metrics, name) is None] == []
+    assert [name for name, value in check.numbers(metrics, "") if not math.isfinite(value)] == []
 
 
 def test_a_second_run_does_nothing(trained: tiny.Trained) -> None:
@@ -57,6 +67,27 @@ def test_a_second_run_does_nothing(trained: tiny.Trained) -> None:
 def test_a_changed_value_redoes_what_follows_and_nothing_else(checkout: Path) -> None:
     tiny.override(checkout, {"evaluate": {"bootstrap": 101}})
     assert list(tiny.repro(checkout)) == ["configure", "evaluate", "report"]
+
+
+def test_the_protocol_reaches_every_model(checkout: Path) -> None:
+    """Every row is ranked among the same candidates, and checkpoints are selected so as well."""
+    store = Store(tiny.NAME, checkout)
+    before = load_ranks(store)
+    tiny.override(checkout, {"protocol": {"exclude_history": False}})
+    ran = tiny.repro(checkout, f"evaluate@{tiny.NAME}")
+    assert {"encode_collaborative", "finetune", "evaluate"} <= set(ran)
+    assert "encode_content" not in ran
+    after, sequences, config = load_ranks(store), load_sequences(store), load(tiny.NAME, checkout)
+    model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
+    scores = {MAIN_MODEL: Scorer(model)} | {name: build(store, config, sequences) for name, build in BASELINES.items()}
+    assert set(scores) == set(MODELS) == set(after["model"])
+    for name, row in scores.items():
+        for split in SPLITS:
+            now = after[(after["model"] == name) & (after["split"] == split)]["rank"].to_numpy()
+            then = before[(before["model"] == name) & (before["split"] == split)]["rank"].to_numpy()
+            judged = judge(row, sequences.history(split), sequences.target(split), exclude_history=False)
+            assert now.tolist() == judged.ranks.tolist(), name
+            assert now.tolist() != then.tolist(), name
 
 
 def test_output_holds_no_time_run_or_path(trained: tiny.Trained) -> None:
@@ -155,4 +186,4 @@ def test_a_trained_model_is_registered_judged_and_asked(checkout: Path) -> None:
     assert rows == [line.split() for line in again.stdout.splitlines() if line.strip()[:1].isdigit()]
     back = tiny.run(checkout, "mmesid", "rollback", tiny.NAME)
     assert back.returncode == 1
-    assert "no champion before the present one" in back.stdout
+    assert "no previous champion to roll back to" in back.stdout

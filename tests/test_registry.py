@@ -3,21 +3,25 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from mmesid import registry, tracking
-from mmesid.artifacts.prepare import load_prepared, save_prepared
+from mmesid import config, registry, tracking
+from mmesid.artifacts.evaluate import load_ranks, save_ranks
+from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences, save_prepared
 from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import Prepared
 from mmesid.errors import RegistryError
 from mmesid.evaluation.ranking import checkpoint_users
-from mmesid.registry import promotion
+from mmesid.registry import evidence, gate, promotion
+from mmesid.registry.gate import Clause
 from mmesid.registry.versions import registry_lock, requirements
 from tests import tiny_world
 from tests.tiny_world import DATASET, N_ITEMS
@@ -33,8 +37,9 @@ NAME = f"mme-sid-{DATASET}"
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("registry")
     store = tiny_world.make(folder)
+    prepared = tiny_world.catalogue()
     for seed in range(3):
-        tiny_world.train(store, load_prepared(store), seed)
+        tiny_world.train(store, prepared, seed)
         assert registry.register(DATASET, folder) == str(seed + 1)
     return folder
 
@@ -51,6 +56,18 @@ def mlflow(root: Path) -> Any:
             client.set_model_version_tag(NAME, version, tag, "")
     tiny_world.evaluate(Store(DATASET, root), seed=2)
     return client
+
+
+@contextmanager
+def parameters(root: Path, **sections: dict[str, Any]) -> Iterator[None]:
+    """The dataset's own parameters, until the end of the block."""
+    path = root / "conf" / f"{DATASET}.yaml"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(yaml.safe_dump({**yaml.safe_load(before), **sections}), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(before, encoding="utf-8")
 
 
 def place(client: Any, **aliases: str) -> None:
@@ -110,37 +127,70 @@ def test_the_first_champion_beats_the_baselines(root: Path, mlflow: Any) -> None
     assert aliases(mlflow) == {"challenger": "3", "champion": "3"}
     assert registry.load_champion(DATASET, root).recommend([["item-1"]], 3)[0].items
     assert registry.promote(DATASET, root) == record  # again: nothing new is decided
-    assert registry.history(DATASET, root)[-1] == record
+    assert registry.decisions(DATASET, root)[-1] == record
 
 
 def test_a_challenger_below_the_baselines_stays_one(root: Path, mlflow: Any) -> None:
     place(mlflow, challenger="3")
-    ranks = promotion.load_ranks(Store(DATASET, root), "evaluate")
+    ranks = load_ranks(Store(DATASET, root))
     ranks.loc[ranks["model"] == "mme_sid", "rank"] = N_ITEMS
-    promotion_ranks = Store(DATASET, root).folder("evaluate") / "ranks.parquet"
-    ranks.to_parquet(promotion_ranks, index=False)
+    save_ranks(Store(DATASET, root), ranks)
     record = registry.promote(DATASET, root)
     assert not record.passed
     assert aliases(mlflow) == {"challenger": "3"}
     assert mlflow.get_model_version(NAME, "3").tags["mmesid.decision"] == "promotion failed"
-    assert registry.history(DATASET, root)[-1] == record
+    assert registry.decisions(DATASET, root)[-1] == record
 
 
 def test_the_same_challenger_on_the_same_evidence_is_not_judged_twice(
     root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place(mlflow, challenger="3")
-    strict = registry.Limits(min_users=10**6)
-    record = registry.promote(DATASET, root, strict)
-    decisions = registry.history(DATASET, root)
-    judge = promotion.gather
-    monkeypatch.setattr(promotion, "gather", lambda *given: pytest.fail("judged again"))
-    assert registry.promote(DATASET, root, strict) == record
-    assert registry.history(DATASET, root) == decisions
-    monkeypatch.setattr(promotion, "gather", judge)
-    tiny_world.evaluate(Store(DATASET, root), seed=1)  # other ranks: the evidence has changed
-    assert registry.promote(DATASET, root, strict).decided > record.decided
-    assert len(registry.history(DATASET, root)) == len(decisions) + 1
+    with parameters(root, gate={"min_users": 10**6}):
+        record = registry.promote(DATASET, root)
+        decisions = registry.decisions(DATASET, root)
+        with monkeypatch.context() as patched:
+            patched.setattr(promotion, "gather", lambda *arguments: pytest.fail("judged again"))
+            assert registry.promote(DATASET, root) == record
+        assert registry.decisions(DATASET, root) == decisions
+        tiny_world.evaluate(Store(DATASET, root), seed=1)  # other ranks: the evidence has changed
+        assert registry.promote(DATASET, root).decided > record.decided
+        assert len(registry.decisions(DATASET, root)) == len(decisions) + 1
+
+
+def test_a_challenger_that_failed_is_judged_by_new_limits(root: Path, mlflow: Any) -> None:
+    place(mlflow, challenger="3")
+    with parameters(root, gate={"min_users": 10**6}):
+        assert not registry.promote(DATASET, root).passed
+    assert registry.promote(DATASET, root).passed
+
+
+def test_a_volatile_failure_is_not_final(root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(mlflow, challenger="3")
+    seconds = [9.0, 0.1]
+
+    def fast_enough(*arguments: Any) -> list[Clause]:
+        observed = seconds.pop(0)
+        return [Clause("latency", observed <= 1, observed, 1, f"{observed} s", volatile=True)]
+
+    monkeypatch.setitem(gate.CLAUSES, "fast_enough", fast_enough)
+    record = registry.promote(DATASET, root)
+    assert [clause.name for clause in record.clauses if not clause.passed] == ["latency"]
+    assert not mlflow.get_model_version(NAME, "3").tags[promotion.JUDGED]
+    assert registry.promote(DATASET, root).passed  # nothing has changed but the clock
+
+
+def test_a_change_of_the_gates_code_is_a_change_of_the_evidence(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = config.load(DATASET, root)
+    assert {path.name for path in evidence.CODE} >= {"gate.py", "evidence.py", "slices.py", "ranking.py"}
+    digests = set()
+    for code in ("limit = 1", "limit = 2"):
+        (tmp_path / "gate.py").write_text(code)
+        monkeypatch.setattr(evidence, "CODE", [tmp_path / "gate.py"])
+        digests.add(evidence.evidence_digest(settings, root))
+    assert len(digests) == 2
 
 
 def test_a_better_challenger_replaces_the_champion_and_rollback_brings_it_back(root: Path, mlflow: Any) -> None:
@@ -186,13 +236,13 @@ def test_a_crash_at_any_point_of_a_promotion_is_made_good(
     root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     place(mlflow, challenger="3", champion="1")
-    decisions = len(registry.history(DATASET, root))
+    decisions = len(registry.decisions(DATASET, root))
     kill_at(call, lambda: registry.promote(DATASET, root), monkeypatch, root)
     assert aliases(mlflow)["champion"] in ("1", "3")
     registry.reconcile(DATASET, root)
     registry.promote(DATASET, root)
     assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
-    assert len(registry.history(DATASET, root)) == decisions + 1  # what was not decided left no record
+    assert len(registry.decisions(DATASET, root)) == decisions + 1  # what was not decided left no record
     assert mlflow.get_model_version(NAME, "3").tags["mmesid.decision"] == "promotion passed"
     registry.reconcile(DATASET, root)
     assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
@@ -211,12 +261,12 @@ def test_what_was_decided_before_a_crash_happens_though_another_challenger_came(
 def test_a_record_that_a_kill_cut_short_is_none(root: Path, mlflow: Any) -> None:
     place(mlflow, challenger="3", champion="1")
     version = mlflow.get_model_version(NAME, "3")
-    decisions = registry.history(DATASET, root)
+    decisions = registry.decisions(DATASET, root)
     path = f"decisions/{len(mlflow.list_artifacts(version.run_id, 'decisions')) + 1:03d}-promotion.json"
     mlflow.set_model_version_tag(NAME, "3", promotion.MOVE, path)
     mlflow.log_text(version.run_id, '{"dataset": "sam', path)
     registry.reconcile(DATASET, root)
-    assert registry.history(DATASET, root) == decisions
+    assert registry.decisions(DATASET, root) == decisions
     assert aliases(mlflow) == {"challenger": "3", "champion": "1"}
     assert registry.promote(DATASET, root).passed
     assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
@@ -247,7 +297,7 @@ except RegistryError as error:
 
 
 def at_once(root: Path, *acts: str) -> list[str]:
-    """What each of some processes says that change the registry at the same moment: all wait for one lock first."""
+    """Output of processes that change the registry at the same moment: all wait for one lock first."""
     environment = {**os.environ, "PYTHONPATH": f"{tiny_world.PROJECT / 'src'}"}
     commands = [[sys.executable, "-c", AT_ONCE, act, str(root)] for act in acts]
     with ExitStack() as stack:
@@ -264,49 +314,63 @@ def at_once(root: Path, *acts: str) -> list[str]:
 
 def test_two_promotions_at_the_same_moment_are_one_decision(root: Path, mlflow: Any) -> None:
     place(mlflow, challenger="3", champion="1")
-    decisions = registry.history(DATASET, root)
+    decisions = registry.decisions(DATASET, root)
     first, second = at_once(root, "promote", "promote")
-    assert first == second  # the later one finds the challenger promoted, and tells when that was decided
+    assert first == second  # the later one finds the challenger promoted, and shows when that was decided
     assert first.startswith("promotion 3 True")
-    assert len(registry.history(DATASET, root)) == len(decisions) + 1
+    assert len(registry.decisions(DATASET, root)) == len(decisions) + 1
     assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
 
 
 def test_a_promotion_and_a_rollback_at_the_same_moment_happen_one_after_the_other(root: Path, mlflow: Any) -> None:
     place(mlflow, challenger="3", champion="2", previous="1")
-    decisions = registry.history(DATASET, root)
+    decisions = registry.decisions(DATASET, root)
     at_once(root, "promote", "rollback")
-    assert len(registry.history(DATASET, root)) == len(decisions) + 2
+    assert len(registry.decisions(DATASET, root)) == len(decisions) + 2
     promoted_first = {"challenger": "3", "champion": "2", "previous": "3"}
     rolled_back_first = {"challenger": "3", "champion": "3", "previous": "1"}
     assert aliases(mlflow) in (promoted_first, rolled_back_first)
 
 
+def champion_ranks(root: Path, champion: Any) -> np.ndarray:
+    ranks = evidence.gather(config.load(DATASET, root), root, champion).champion
+    assert ranks is not None
+    return ranks
+
+
 def test_the_champion_is_judged_on_the_current_data(root: Path, mlflow: Any) -> None:
     store = Store(DATASET, root)
-    prepared = load_prepared(store)
+    items, sequences, pictures = load_items(store), load_sequences(store), load_pictures(store)
     champion = mlflow.get_model_version(NAME, "1")
-    before = registry.gather(DATASET, root, champion).champion
-    strange = prepared.items.assign(item_id=[f"new-{number}" for number in range(N_ITEMS)])
+    before = champion_ranks(root, champion)
+    strange = items.assign(item_id=[f"new-{number}" for number in range(N_ITEMS)])
     try:
-        save_prepared(store, prepared._replace(items=strange))
-        after = registry.gather(DATASET, root, champion).champion
+        save_prepared(store, Prepared(sequences, strange, pictures))
+        after = champion_ranks(root, champion)
     finally:
-        save_prepared(store, prepared)
-    assert before is not None
-    assert after is not None
-    histories = prepared.sequences.history("valid")
-    gate = ~checkpoint_users(prepared.sequences.user_ids)
-    last = [N_ITEMS - len(set(history)) for history, chosen in zip(histories, gate, strict=True) if chosen]
+        save_prepared(store, Prepared(sequences, items, pictures))
+    histories = sequences.history("valid")
+    users = ~checkpoint_users(sequences.user_ids)
+    last = [N_ITEMS - len(set(history)) for history, chosen in zip(histories, users, strict=True) if chosen]
     assert after.tolist() == last  # it knows none of the items: every target is behind every other candidate
     assert len(set(before.tolist())) > 10
+
+
+def test_the_champion_is_judged_under_the_current_protocol(root: Path, mlflow: Any) -> None:
+    champion = mlflow.get_model_version(NAME, "1")
+    ranks = champion_ranks(root, champion)
+    with parameters(root, protocol={"exclude_history": False}):
+        assert (champion_ranks(root, champion) >= ranks).all()  # more candidates
+        assert (champion_ranks(root, champion) > ranks).any()
+    with parameters(root, protocol={"history_length": 2}):
+        assert (champion_ranks(root, champion) != ranks).any()
 
 
 @pytest.mark.parametrize(
     ("act", "message"),
     [
         (registry.promote, "no challenger"),
-        (registry.rollback, "nothing to go back to"),
+        (registry.rollback, "no previous champion to roll back to"),
         (registry.load_champion, "no champion"),
     ],
 )

@@ -4,15 +4,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from mmesid import config, serving
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.files import load_frame, load_json
+from mmesid.artifacts.prepare import load_items, load_sequences
+from mmesid.artifacts.values import Sequences
+from mmesid.config import Protocol
 from mmesid.errors import RequestError
+from mmesid.evaluation.ranking import best, judge
 from mmesid.recommender import loading
 from mmesid.recommender.inference import Scorer
 from mmesid.serving import Service
+from mmesid.serving.service import in_catalog
 from tests import tiny_world
 from tests.tiny_world import DATASET, N_ITEMS
+
+PROTOCOL = Protocol(exclude_history=True, history_length=50)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "bundle"
-    serving.write_bundle(tiny_world.Store(DATASET, root), config.load(DATASET, root), folder)
+    serving.write_bundle(serving.collect(tiny_world.Store(DATASET, root), config.load(DATASET, root)), folder)
     return folder
 
 
@@ -42,7 +52,7 @@ def test_the_service_scores_as_the_pipeline_does(root: Path, service: Service) -
     store = tiny_world.Store(DATASET, root)
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
     history = np.array([3, 9, 4])
-    expected = Scorer(model).recommend([history], 5)
+    expected = best(Scorer(model), [history], 5, True)
     (answer,) = service.recommend([["item-3", "item-9", "item-4"]], 5)
     assert ids(answer) == [f"item-{number}" for number in expected.items[0]]
     np.testing.assert_allclose([item.score for item in answer.items], expected.scores[0], rtol=1e-6)
@@ -55,12 +65,21 @@ def test_the_bundle_holds_no_trainer_and_no_pickle(bundle: Path) -> None:
     assert {Path(name).suffix for name in names} <= {".json", ".safetensors", ".parquet"}
 
 
+def test_what_a_bundle_holds_beside_the_model_never_changes(bundle: Path) -> None:
+    """The versions that are registered are read by the code of tomorrow."""
+    assert list(load_frame(bundle / "items.parquet").columns) == ["item_id", "title"]
+    assert load_json(bundle / "serving.json") == {"dataset": DATASET, "exclude_history": True}
+    assert (bundle / "init_codes" / "recommender.json").exists()
+    assert (bundle / "finetune" / "recommender.json").exists()
+
+
 def test_equal_models_have_equal_digests(root: Path) -> None:
     store, settings = tiny_world.Store(DATASET, root), config.load(DATASET, root)
-    digests = {serving.bundle_digest(store, settings) for _ in range(2)}
+    digests = {serving.bundle_digest(serving.collect(store, settings)) for _ in range(2)}
     assert len(digests) == 1
-    changed = settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"exclude_history": False})})
-    assert serving.bundle_digest(store, changed) not in digests
+    all_items = settings.protocol.model_copy(update={"exclude_history": False})
+    changed = settings.model_copy(update={"protocol": all_items})
+    assert serving.bundle_digest(serving.collect(store, changed)) not in digests
 
 
 def test_users_do_not_see_each_other(service: Service) -> None:
@@ -81,10 +100,10 @@ def test_unknown_items_are_left_out_with_a_note(service: Service) -> None:
     (with_unknown,) = service.recommend([["item-1", "no such", "item-2"]], 5)
     (without,) = service.recommend([["item-1", "item-2"]], 5)
     assert with_unknown.items == without.items
-    assert with_unknown.note == "not in the catalogue, left out: 'no such'"
+    assert with_unknown.note == "not in the catalog, left out: 'no such'"
 
 
-def test_only_the_last_items_of_a_long_history_count(service: Service) -> None:
+def test_only_the_by_lengths_of_a_long_history_count(service: Service) -> None:
     length = service.scorer.model.blueprint.history_length
     tail = [f"item-{1 + number % 20}" for number in range(length)]
     (long,) = service.recommend([["item-40"] * 30 + tail], 5)
@@ -108,7 +127,7 @@ def test_no_request_is_no_answer(service: Service) -> None:
     [
         ([[]], 5, "history 0 is empty"),
         ([["item-1"], []], 5, "history 1 is empty"),
-        ([["x", "y"]], 5, "history 0: the catalogue has none of the items 'x', 'y'"),
+        ([["x", "y"]], 5, "history 0: the catalog has none of the items 'x', 'y'"),
         ([["x"] * 9], 5, "and 4 more"),
         (["item-1"], 5, "expected a list of item ids"),
         ([[1, 2]], 5, "expected a list of item ids"),
@@ -122,34 +141,65 @@ def test_a_request_without_an_answer_says_why(service: Service, histories: list,
         service.recommend(histories, k)
 
 
-def test_ranks_on_the_own_catalogue_are_the_evaluations(root: Path, service: Service) -> None:
-    prepared = load_prepared(tiny_world.Store(DATASET, root))
-    histories, targets = prepared.sequences.history("valid"), prepared.sequences.target("valid")
-    expected = Scorer(service.scorer.model).rank(histories, targets, True, 256)
-    found = service.rank(prepared.items["item_id"].to_list(), histories, targets, True)
-    np.testing.assert_array_equal(found, expected)
+@pytest.fixture
+def sequences(root: Path) -> Sequences:
+    return load_sequences(tiny_world.Store(DATASET, root))
 
 
-def test_ranks_follow_items_when_the_catalogue_is_numbered_anew(root: Path, service: Service) -> None:
-    prepared = load_prepared(tiny_world.Store(DATASET, root))
-    histories, targets = prepared.sequences.history("valid"), prepared.sequences.target("valid")
-    item_ids = prepared.items["item_id"].to_list()
+@pytest.fixture
+def item_ids(root: Path) -> list[str]:
+    return load_items(tiny_world.Store(DATASET, root))["item_id"].to_list()
+
+
+@pytest.mark.parametrize("exclude_history", [True, False])
+def test_ranks_on_the_own_catalog_are_the_evaluations(
+    sequences: Sequences, item_ids: list[str], service: Service, exclude_history: bool
+) -> None:
+    histories, targets = sequences.history("valid"), sequences.target("valid")
+    expected = judge(service.scorer, histories, targets, exclude_history).ranks
+    protocol = PROTOCOL.model_copy(update={"exclude_history": exclude_history})
+    np.testing.assert_array_equal(service.rank(item_ids, histories, targets, protocol), expected)
+
+
+def test_ranks_follow_items_when_the_catalog_is_renumbered(
+    sequences: Sequences, item_ids: list[str], service: Service
+) -> None:
+    histories, targets = sequences.history("valid"), sequences.target("valid")
     order = np.random.default_rng(0).permutation(N_ITEMS)  # the new number of each item, less one
     renamed = np.empty(N_ITEMS, dtype=object)
     renamed[order] = item_ids
     to_new = np.concatenate([[0], order + 1])
-    before = service.rank(item_ids, histories, targets, True)
-    after = service.rank(list(renamed), [to_new[history] for history in histories], to_new[targets], True)
+    before = service.rank(item_ids, histories, targets, PROTOCOL)
+    after = service.rank(list(renamed), [to_new[history] for history in histories], to_new[targets], PROTOCOL)
     np.testing.assert_array_equal(before, after)
 
 
-def test_unknown_targets_rank_last_and_unknown_items_push_nobody_down(service: Service) -> None:
+def test_unknown_targets_rank_last_and_unknown_items_push_nothing_down(service: Service) -> None:
     item_ids = [f"item-{number}" for number in range(1, N_ITEMS + 1)] + ["new-1", "new-2"]
     histories = [np.array([1, 2]), np.array([1, 2]), np.array([N_ITEMS + 1]), np.array([1, N_ITEMS + 1])]
     targets = np.array([3, N_ITEMS + 1, 5, 3])
-    found = service.rank(item_ids, histories, targets, True)
-    (alone,) = service.rank(item_ids[:N_ITEMS], [np.array([1, 2])], np.array([3]), True)
-    assert found[0] == alone
-    assert found[1] == N_ITEMS + 2 - 2  # all candidates: every item but the two of the history
-    assert found[2] == N_ITEMS + 2 - 1  # a history of nothing known: the target is last as well
-    assert found[3] <= N_ITEMS - 1
+    ranks = service.rank(item_ids, histories, targets, PROTOCOL)
+    (alone,) = service.rank(item_ids[:N_ITEMS], [np.array([1, 2])], np.array([3]), PROTOCOL)
+    assert ranks[0] == alone
+    assert ranks[1] == N_ITEMS + 2 - 2  # all candidates: every item but the two of the history
+    assert ranks[2] == N_ITEMS + 2 - 1  # no known item in the history: the target is last as well
+    assert ranks[3] <= N_ITEMS - 1
+
+
+def by_length(histories: list[NDArray[np.int64]]) -> Tensor:
+    """A model of three items: it adds ten for each item of the history, and each item's number."""
+    assert all(len(history) for history in histories)
+    return torch.tensor(
+        [[-torch.inf, *(10.0 * len(history) + number for number in (1, 2, 3))] for history in histories]
+    )
+
+
+def test_scores_in_another_catalog() -> None:
+    """Its items are 2, new, 3, 1 and new again."""
+    scores = in_catalog(by_length, np.array([0, 2, 0, 3, 1, 0]), history_length=2)
+    nothing = -torch.inf
+    known, long, unknown = scores([np.array([2, 1]), np.array([1, 3, 4, 5]), np.array([2, 5])]).tolist()
+    assert known == [nothing, 12, nothing, 13, 11, nothing]
+    assert long == [nothing, 22, nothing, 23, 21, nothing]  # the latest two known items count
+    assert unknown == [nothing] * 6
+    assert scores([np.array([5])]).tolist() == [[nothing] * 6]

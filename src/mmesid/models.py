@@ -34,7 +34,7 @@ MAIN_METRIC = "ndcg_at_10"  # selects checkpoints, decides about champions
 TESTED_METRICS = ("ndcg_at_5", MAIN_METRIC)  # with intervals and paired tests
 BRIEF_METRICS = ("ndcg_at_5", MAIN_METRIC, "hr_at_10", "mrr")  # where there is little room
 
-_METRIC_LABELS = {"ndcg": "nDCG", "hr": "HR", "mrr": "MRR", "coverage": "coverage", "novelty": "novelty", "gini": "Gini"}
+_KINDS = {"ndcg": "nDCG", "hr": "HR", "mrr": "MRR", "gini": "Gini"}  # others are printed as they are
 
 
 def with_role(*roles: Role) -> list[str]:
@@ -50,5 +50,5 @@ def model_label(name: str) -> str:
 def metric_label(name: str) -> str:
     """`ndcg_at_10` -> `nDCG@10`."""
     kind, _, cutoff = name.partition("_at_")
-    label = _METRIC_LABELS.get(kind, kind)
+    label = _KINDS.get(kind, kind)
     return f"{label}@{cutoff}" if cutoff else label

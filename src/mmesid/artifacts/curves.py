@@ -1,26 +1,18 @@
-"""Training curves of a stage."""
+"""Training curves of a stage: its losses and validation metrics by step."""
 
-from typing import TYPE_CHECKING
-
-from mmesid.artifacts.files import (
-    load_json,
-    save_json,
-)
+from mmesid.artifacts.files import load_json, save_json
 from mmesid.artifacts.store import Store
-from mmesid.artifacts.values import (
-    History,
-)
+from mmesid.artifacts.values import Curves
 
-if TYPE_CHECKING:
-    pass
+NAME = "curves.json"
 
 
-def save_history(store: Store, stage: str, history: History) -> None:
-    """Training curves of a stage."""
-    save_json(store.folder(stage) / "history.json", history)
+def save_curves(store: Store, stage: str, curves: Curves) -> None:
+    """Write them into the stage's folder."""
+    save_json(store.folder(stage) / NAME, curves)
 
 
-def load_history(store: Store, stage: str) -> History:
+def load_curves(store: Store, stage: str) -> Curves:
     """Training curves of a stage, empty where it has none."""
-    path = store.folder(stage) / "history.json"
+    path = store.folder(stage) / NAME
     return list(load_json(path)) if path.exists() else []

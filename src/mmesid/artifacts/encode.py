@@ -1,24 +1,19 @@
-"""Output of `encode_collaborative` and `encode_content`: an embedding per modality."""
+"""Output of `encode_collaborative` and `encode_content`: an embedding per modality, and SASRec's weights."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mmesid.artifacts.files import (
-    load_arrays,
-    save_arrays,
-)
+from mmesid.artifacts.files import load_arrays, load_tensors, save_arrays, save_tensors
 from mmesid.artifacts.store import Store
-from mmesid.artifacts.values import (
-    MODALITIES,
-    Embedding,
-)
+from mmesid.artifacts.values import MODALITIES, Embedding
 from mmesid.errors import ArtifactError
 
 if TYPE_CHECKING:
-    pass
+    import torch
 
 
 def save_embedding(store: Store, modality: str, embedding: Embedding) -> None:
-    """Output of `encode_collaborative` and `encode_content`."""
+    """One modality's, into the folder of the stage that makes it."""
     arrays = {"matrix": embedding.matrix, "present": embedding.present}
     save_arrays(store.folder(_encoder(modality)) / f"{modality}.safetensors", arrays)
 
@@ -34,6 +29,16 @@ def load_embeddings(store: Store) -> dict[str, Embedding]:
     if not embeddings:
         raise ArtifactError(f"{store.dataset}: no modality has an embedding; run `dvc repro`")
     return embeddings
+
+
+def save_sasrec(store: Store, weights: "Mapping[str, torch.Tensor]", stage: str = "encode_collaborative") -> None:
+    """The weights of a trained SASRec."""
+    save_tensors(store.folder(stage) / "weights.safetensors", weights)
+
+
+def load_sasrec(store: Store, stage: str = "encode_collaborative") -> "dict[str, torch.Tensor]":
+    """As `save_sasrec` took them; raises ArtifactError where there are none."""
+    return load_tensors(store.folder(stage) / "weights.safetensors")
 
 
 def _encoder(modality: str) -> str:

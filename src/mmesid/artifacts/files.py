@@ -51,6 +51,13 @@ def load_frame(path: Path) -> pd.DataFrame:
     return pd.read_parquet(_existing(path))
 
 
+def count_rows(path: Path) -> int:
+    """Rows of a Parquet file, read from its footer; raises ArtifactError where the file is missing."""
+    from pyarrow import parquet
+
+    return int(parquet.read_metadata(_existing(path)).num_rows)
+
+
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """NumPy arrays as safetensors."""
     from safetensors.numpy import save_file

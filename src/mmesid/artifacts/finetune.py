@@ -5,16 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmesid.artifacts.files import (
-    load_json,
-    load_tensors,
-    save_json,
-    save_tensors,
-)
+from mmesid.artifacts.files import load_json, load_tensors, save_json, save_tensors
 from mmesid.artifacts.store import Store
-from mmesid.artifacts.values import (
-    Checkpoint,
-)
+from mmesid.artifacts.values import Checkpoint
 
 if TYPE_CHECKING:
     import torch

@@ -1,27 +1,11 @@
 """Output of `ingest`: the canonical tables, named embeddings, and the law of a drawn catalogue."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
-from mmesid.artifacts.files import (
-    load_arrays,
-    load_frame,
-    load_json,
-    save_arrays,
-    save_frame,
-    save_json,
-)
+from mmesid.artifacts.files import load_arrays, load_frame, load_json, save_arrays, save_frame, save_json
 from mmesid.artifacts.store import Store
-from mmesid.artifacts.values import (
-    Catalogue,
-    Oracle,
-    RawEmbedding,
-)
-
-if TYPE_CHECKING:
-    pass
+from mmesid.artifacts.values import Catalogue, Oracle, RawEmbedding
 
 
 def save_catalogue(store: Store, catalogue: Catalogue) -> None:
@@ -37,12 +21,19 @@ def save_catalogue(store: Store, catalogue: Catalogue) -> None:
 def load_catalogue(store: Store) -> Catalogue:
     """Input of `validate` and `prepare`."""
     folder = store.folder("ingest")
-    embeddings = {
-        path.stem: RawEmbedding(frame["item_id"].to_numpy(object), np.stack(frame["embedding"].to_list()))
-        for path in sorted((folder / "embeddings").glob("*.parquet"))
-        if len(frame := load_frame(path))
-    }
-    return Catalogue(load_frame(folder / "interactions.parquet"), load_frame(folder / "items.parquet"), embeddings)
+    interactions, items = load_frame(folder / "interactions.parquet"), load_frame(folder / "items.parquet")
+    return Catalogue(interactions, items, load_raw_embeddings(store))
+
+
+def load_raw_embeddings(store: Store) -> dict[str, RawEmbedding]:
+    """The catalogue's precomputed embeddings alone, by modality; those without a row are left out."""
+    embeddings = {}
+    for path in sorted((store.folder("ingest") / "embeddings").glob("*.parquet")):
+        frame = load_frame(path)
+        if len(frame):
+            matrix = np.stack(frame["embedding"].to_list())
+            embeddings[path.stem] = RawEmbedding(frame["item_id"].to_numpy(object), matrix)
+    return embeddings
 
 
 def save_oracle(store: Store, oracle: Oracle) -> None:

@@ -1,25 +1,18 @@
-"""Output of `tokenize`: semantic IDs and codebooks."""
+"""Output of `tokenize`: semantic IDs, codebooks, diagnostics."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from numpy.typing import NDArray
 
-from mmesid.artifacts.files import (
-    load_arrays,
-    save_arrays,
-)
+from mmesid.artifacts.files import load_arrays, load_json, save_arrays, save_json
 from mmesid.artifacts.store import Store
-from mmesid.artifacts.values import (
-    MODALITIES,
-    SemanticIds,
-)
-
-if TYPE_CHECKING:
-    pass
+from mmesid.artifacts.values import MODALITIES, SemanticIds
 
 
 def save_semantic_ids(store: Store, ids: SemanticIds) -> None:
-    """Output of `tokenize`."""
+    """Codes, codebooks and masks, by modality."""
     arrays: dict[str, NDArray[Any]] = {}
     for modality in ids.codes:
         arrays[f"{modality}.codes"] = ids.codes[modality]
@@ -31,5 +24,21 @@ def save_semantic_ids(store: Store, ids: SemanticIds) -> None:
 def load_semantic_ids(store: Store) -> SemanticIds:
     """Input of `init_codes` and `evaluate`."""
     arrays = load_arrays(store.folder("tokenize") / "semantic_ids.safetensors")
-    found = [modality for modality in MODALITIES if f"{modality}.codes" in arrays]
-    return SemanticIds(*({m: arrays[f"{m}.{part}"] for m in found} for part in ("codes", "codebooks", "present")))
+    modalities = [modality for modality in MODALITIES if f"{modality}.codes" in arrays]
+    codes, codebooks, present = (
+        {modality: arrays[f"{modality}.{part}"] for modality in modalities}
+        for part in ("codes", "codebooks", "present")
+    )
+    return SemanticIds(codes, codebooks, present)
+
+
+def save_diagnostics(store: Store, diagnostics: Mapping[str, Any]) -> Path:
+    """What the codes are like, by modality."""
+    path = store.folder("tokenize") / "diagnostics.json"
+    save_json(path, diagnostics)
+    return path
+
+
+def load_diagnostics(store: Store) -> dict[str, Any]:
+    """As `save_diagnostics` took them."""
+    return dict(load_json(store.folder("tokenize") / "diagnostics.json"))

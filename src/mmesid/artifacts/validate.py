@@ -1,21 +1,12 @@
 """Output of `validate`: the verdict, the rejected rows, and the page about both."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from mmesid.artifacts.files import (
-    load_frame,
-    load_json,
-    save_frame,
-    save_json,
-    write_atomically,
-)
+from mmesid.artifacts.files import load_frame, load_json, save_frame, save_json, write_atomically
 from mmesid.artifacts.store import Store
-
-if TYPE_CHECKING:
-    pass
 
 
 def save_validation(store: Store, result: dict[str, Any], rejects: pd.DataFrame, html: str) -> tuple[Path, Path]:

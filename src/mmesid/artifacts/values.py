@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 MODALITIES = ("collaborative", "text", "image")
 CONTENT = ("text", "image")
 Split = Literal["valid", "test"]
-History = list[dict[str, float]]  # one entry per logged step: {"step": ..., metric: value}
+Curves = list[dict[str, float]]  # one entry per logged step: {"step": ..., metric: value}
+SPLITS: tuple[Split, ...] = ("valid", "test")
 
 
 class RawEmbedding(NamedTuple):
@@ -60,10 +61,15 @@ class Sequences(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """Sequences and the items they are made of: one row per id 1..N, in that order, columns as in Catalogue."""
+    """Sequences and the items they are made of, in the order of the ids 1..N.
+
+    items: columns as in Catalogue, without the picture and without where the row came from.
+    pictures: the picture file of each item, None where it has none.
+    """
 
     sequences: Sequences
     items: pd.DataFrame
+    pictures: list[bytes | None]
 
 
 class Embedding(NamedTuple):

@@ -229,7 +229,7 @@ def history(dataset: Dataset) -> None:
     """List every decision on this dataset's champion, oldest first."""
     from mmesid import registry
 
-    records = registry.history(dataset, _root())
+    records = registry.decisions(dataset, _root())
     _show("\n\n".join(registry.describe(record) for record in records) or f"no decision on {dataset} yet")
 
 

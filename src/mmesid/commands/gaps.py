@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mmesid.data.files import text_columns
+from mmesid.artifacts.items import text_columns
 
 
 def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame) -> list[str]:

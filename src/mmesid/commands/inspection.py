@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
+from mmesid.artifacts.items import text_columns
 from mmesid.commands.gaps import interaction_gaps, item_gaps
 from mmesid.config import SECTIONS
 from mmesid.data.embedding_files import list_embeddings, read_embedding
-from mmesid.data.files import check_folder, read_interactions, read_items, text_columns
+from mmesid.data.files import check_folder, read_interactions, read_items
 from mmesid.data.pictures import list_pictures
 from mmesid.data.preparation import k_core, usable_interactions
 from mmesid.errors import DataError

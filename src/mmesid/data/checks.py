@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from mmesid.artifacts.items import text_columns
 from mmesid.artifacts.values import Catalogue, RawEmbedding
 
-NOT_TEXT = ("item_id", "image", "image_name", "file", "row")
 _SHOWN = 80  # characters of a value that a report shows
 _BEGINNING = 24  # bytes of a file that is not a picture
 
@@ -41,11 +41,6 @@ def frames(catalogue: Catalogue, min_image_side: int) -> dict[str, pd.DataFrame]
     for modality, embedding in catalogue.embeddings.items():
         checked[f"{modality} embedding"] = _embedding(modality, embedding)
     return checked
-
-
-def text_columns(items: pd.DataFrame) -> list[str]:
-    """The columns that hold an item's text."""
-    return [name for name in items.columns if name not in NOT_TEXT]
 
 
 def shorten(value: object) -> str:

@@ -82,11 +82,6 @@ def read_items(folder: Path) -> pd.DataFrame:
     return _with_origin(frame, path)
 
 
-def text_columns(items: pd.DataFrame) -> list[str]:
-    """The columns of canonical items that hold text, title first."""
-    return [column for column in items.columns if column not in ("item_id", "image", *RESERVED)]
-
-
 def _with_origin(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     frame = frame.reset_index(drop=True)
     return frame.assign(file=pd.Series(path.name, frame.index, "str"), row=np.arange(1, len(frame) + 1, dtype=np.int64))

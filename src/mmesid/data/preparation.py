@@ -24,7 +24,8 @@ def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
         settings: the bounds of the k-core.
 
     Returns:
-        Sequences over ids 1..N, and one row per id with the columns of `Catalogue.items` except the origin.
+        Sequences over ids 1..N, and one row per id with the columns of `Catalogue.items` except picture and origin;
+        the pictures apart.
 
     Raises:
         DataError: no interaction remains.
@@ -40,7 +41,8 @@ def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
     bounds = np.cumsum(np.bincount(user))[:-1]
     sequences = Sequences(list(user_ids), np.split(item[order].astype(np.int64) + 1, bounds), len(item_ids))
     table = items.set_index("item_id").loc[item_ids].reset_index()
-    return Prepared(sequences, table.drop(columns=ORIGIN))
+    pictures = [image if isinstance(image, bytes) else None for image in table["image"]]
+    return Prepared(sequences, table.drop(columns=["image", *ORIGIN]), pictures)
 
 
 def usable_interactions(interactions: pd.DataFrame, known: "pd.Series[str]") -> pd.DataFrame:

@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
+from mmesid.artifacts.items import text_columns
 from mmesid.config import Validate
-from mmesid.data.checks import text_columns
 
 Because = str | Callable[[pd.DataFrame], "pd.Series[Any]"]
 

@@ -1,16 +1,17 @@
 """Content encoders by name: a text and an image embedding of every item, from whichever encoder the params name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
+from mmesid.artifacts.items import texts
 from mmesid.artifacts.values import Embedding, RawEmbedding
 from mmesid.config import EncodeContent
-from mmesid.encoders import items as shown
 from mmesid.encoders import lsa, open_clip_encoder, open_clip_training, precomputed
 from mmesid.encoders.open_clip_encoder import Log, Towers
+from mmesid.encoders.pictures import usable
 
 EMBEDDED = "embedded"
 
@@ -19,7 +20,8 @@ EMBEDDED = "embedded"
 class Source:
     """What any content encoder may draw on; texts, pictures and towers are made once, when first asked for."""
 
-    items: pd.DataFrame  # as in artifacts.Prepared
+    items: pd.DataFrame  # of 1..N, as in artifacts.Prepared
+    files: Sequence[bytes | None]  # picture files, likewise
     raw: Mapping[str, RawEmbedding]  # the source's precomputed embeddings, by modality
     settings: EncodeContent
     seed: int
@@ -29,12 +31,12 @@ class Source:
     @cached_property
     def texts(self) -> list[str]:
         """Text of item 1..N, empty where absent."""
-        return shown.texts(self.items)
+        return texts(self.items)
 
     @cached_property
     def pictures(self) -> list[bytes | None]:
         """Picture file of item 1..N, None where absent."""
-        return shown.pictures(self.items)
+        return usable(self.files)
 
     @cached_property
     def towers(self) -> Towers:
@@ -87,6 +89,7 @@ IMAGE: dict[str, Encoder] = {"open_clip": _image_open_clip, "precomputed": _imag
 
 def encode(
     items: pd.DataFrame,
+    pictures: Sequence[bytes | None],
     raw: Mapping[str, RawEmbedding],
     settings: EncodeContent,
     seed: int,
@@ -97,6 +100,7 @@ def encode(
 
     Args:
         items: of id 1..N, as in `artifacts.Prepared`.
+        pictures: picture files of the same items, None where there is none.
         raw: the source's precomputed embeddings, by modality.
         settings: the section `encode_content`.
         seed: of whatever is trained or drawn.
@@ -110,6 +114,6 @@ def encode(
         DataError: a precomputed embedding is missing, or there are too few pairs to learn from.
         WeightsError: pretrained weights do not load.
     """
-    source = Source(items, raw, settings, seed, device, log)
-    found = {"text": TEXT[settings.text](source), "image": IMAGE[settings.image](source)}
-    return {modality: embedding for modality, embedding in found.items() if embedding is not None}
+    source = Source(items, pictures, raw, settings, seed, device, log)
+    embeddings = {"text": TEXT[settings.text](source), "image": IMAGE[settings.image](source)}
+    return {modality: embedding for modality, embedding in embeddings.items() if embedding is not None}

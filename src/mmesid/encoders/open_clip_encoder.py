@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from mmesid.artifacts.values import Embedding
 from mmesid.config import OpenClip
-from mmesid.encoders.items import open_picture
+from mmesid.encoders.pictures import open_picture
 from mmesid.errors import WeightsError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmesid.config import OpenClip
-from mmesid.encoders.items import open_picture
 from mmesid.encoders.open_clip_encoder import Log, Towers, shorten
+from mmesid.encoders.pictures import open_picture
 from mmesid.errors import DataError
 
 if TYPE_CHECKING:

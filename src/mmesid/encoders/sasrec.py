@@ -1,10 +1,19 @@
 """SASRec: a causal transformer over items. Its table is the collaborative embedding, its ranking the baseline."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmesid.config import EncodeCollaborative
+from mmesid.encoders.batching import pad
+from mmesid.evaluation.ranking import Scores
+
 INIT_STD = 0.02
+USERS = 64  # scored together: users of alike length, so that little is padded
 
 
 class Block(nn.Module):
@@ -88,6 +97,35 @@ class Sasrec(nn.Module):
         scores = users @ self.items.weight.T
         scores[:, 0] = -torch.inf
         return scores
+
+
+def build(n_items: int, settings: EncodeCollaborative, history_length: int) -> Sasrec:
+    """An untrained SASRec of the settings' size."""
+    return Sasrec(n_items, settings.dimension, settings.blocks, settings.heads, settings.dropout, history_length)
+
+
+def scorer(model: Sasrec) -> Scores:
+    """The scores of every item for some histories; the model sees the last T items of each.
+
+    Args:
+        model: on any device; it must not be trained while the scorer is in use.
+    """
+    device, length = model.items.weight.device, model.positions.num_embeddings
+
+    @torch.no_grad()
+    def score(histories: Sequence[NDArray[np.int64]]) -> Tensor:
+        model.eval()
+        recent = [history[-length:] for history in histories]
+        hidden = torch.empty(len(recent), model.items.embedding_dim, device=device)  # (b, D)
+        by_length = np.argsort([len(history) for history in recent], kind="stable")
+        for start in range(0, len(recent), USERS):
+            users = by_length[start : start + USERS]
+            items = torch.from_numpy(pad([recent[user] for user in users]))
+            last = (items > 0).sum(dim=1) - 1
+            hidden[users] = model(items.to(device))[torch.arange(len(users)), last]
+        return model.score(hidden)
+
+    return score
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,26 +1,26 @@
-"""Trains SASRec on the training part and ranks every user's target: the collaborative embedding and the baseline."""
+"""Trains SASRec on the training part: the collaborative embedding, and the weights of the baseline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mmesid.artifacts.values import Embedding, History, Sequences, Split
-from mmesid.config import EncodeCollaborative
-from mmesid.encoders import windows
-from mmesid.encoders.sasrec import Sasrec
+from mmesid.artifacts.values import Curves, Embedding, Sequences
+from mmesid.artifacts.windows import Window, training_windows
+from mmesid.config import EncodeCollaborative, Protocol
+from mmesid.encoders.batching import batches, collate
+from mmesid.encoders.sasrec import Sasrec, build, scorer
 from mmesid.encoders.softmax import cross_entropy
 from mmesid.errors import DataError
-from mmesid.evaluation import metrics, ranking
+from mmesid.evaluation.metrics import ndcg
+from mmesid.evaluation.ranking import checkpoint_users, judge, users_at_a_time
 
 Log = Callable[[dict[str, float], int], None]
 
 LOG_EVERY = 20  # steps
-SCORES = 2**23  # scores of one evaluation batch
+CUTOFF = 10  # of the nDCG that selects the epoch
 
 
 class SasrecResult(NamedTuple):
@@ -28,84 +28,88 @@ class SasrecResult(NamedTuple):
 
     embedding: Embedding  # absent where an item has no training interaction
     weights: dict[str, Tensor]
-    ranks: pd.DataFrame  # user, split, model, rank
-    history: History
-
-
-def build(n_items: int, settings: EncodeCollaborative) -> Sasrec:
-    """An untrained SASRec of the settings' size."""
-    return Sasrec(
-        n_items, settings.dimension, settings.blocks, settings.heads, settings.dropout, settings.history_length
-    )
+    curves: Curves
 
 
 def train(
-    sequences: Sequences,
-    settings: EncodeCollaborative,
-    seed: int,
-    device: str,
-    log: Log,
-    exclude_history: bool = True,
+    sequences: Sequences, settings: EncodeCollaborative, protocol: Protocol, seed: int, device: str, log: Log
 ) -> SasrecResult:
-    """Train SASRec, keep the epoch with the best nDCG@10 of the users that select checkpoints, rank with it.
+    """Train SASRec from scratch.
 
     Args:
         sequences: all users; training sees the training part only.
         settings: size and schedule.
-        seed: of initialisation, order and dropout.
+        protocol: how validation is judged, and how many items the model sees.
+        seed: of initialization, order and dropout.
         device: cpu, cuda, ...
         log: called with metrics and the step.
-        exclude_history: whether a user's earlier items leave the candidates.
 
     Raises:
         DataError: nobody has two training items, or no user selects checkpoints.
     """
     torch.manual_seed(seed)
-    model = build(sequences.n_items, settings).to(device)
-    history = _fit(model, sequences, settings, seed, log, exclude_history)
-    splits: tuple[Split, ...] = ("valid", "test")
-    ranks = pd.concat([_table(model, sequences, s, exclude_history) for s in splits], ignore_index=True)
+    model = build(sequences.n_items, settings, protocol.history_length).to(device)
+    curves = fit(model, sequences, settings, protocol, seed, log)
     weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     present = sequences.train_frequency() > 0
     matrix = np.where(present[:, None], weights["items.weight"].numpy(), np.float32(0))
-    return SasrecResult(Embedding(matrix, present), weights, ranks, history)
+    return SasrecResult(Embedding(matrix, present), weights, curves)
 
 
-@torch.no_grad()
-def rank(
-    model: Sasrec,
-    histories: list[NDArray[np.int64]],
-    targets: NDArray[np.int64],
-    exclude_history: bool,
-) -> NDArray[np.int64]:
-    """Rank of each user's target, (B,), among all items.
+def fit(
+    model: Sasrec, sequences: Sequences, settings: EncodeCollaborative, protocol: Protocol, seed: int, log: Log
+) -> Curves:
+    """Train until `epochs`, or until `patience` epochs bring nothing better; leave the best weights in the model.
 
-    Args:
-        model: on any device.
-        histories: each user's earlier items; the model sees the last T of them.
-        targets: (B,).
-        exclude_history: whether all earlier items leave the candidates.
+    An epoch is judged by nDCG@10 of the validation users that select checkpoints.
     """
-    model.eval()
-    device = model.items.weight.device
-    ranks = np.empty(len(histories), dtype=np.int64)
-    size = max(1, SCORES // model.items.num_embeddings)
-    for users, items in windows.histories(histories, model.positions.num_embeddings, size):
-        last = (items > 0).sum(dim=1) - 1
-        hidden = model(items.to(device))[torch.arange(len(users)), last]  # (B, D)
-        wanted = torch.from_numpy(targets[users])
-        found = ranking.rank_targets(model.score(hidden), wanted, [histories[u] for u in users], exclude_history)
-        ranks[users] = found.cpu().numpy()
-    return ranks
+    trainer = _Trainer(model, sequences, settings, protocol, seed)
+    validate = _Validation(model, sequences, protocol)
+    curves: Curves = []
+    best, best_epoch = -1.0, 0
+    kept: dict[str, Tensor] = {}
+    for epoch in range(1, settings.epochs + 1):
+        loss = trainer.epoch(log)
+        score = validate()
+        entry = {"loss": loss, "valid_ndcg_at_10": score, "epoch": float(epoch)}
+        log(entry | {"progress": trainer.step / trainer.steps}, trainer.step)
+        curves.append({"step": trainer.step} | entry)
+        if score > best:
+            best, best_epoch = score, epoch
+            kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        if epoch - best_epoch >= settings.patience:
+            break
+    model.load_state_dict(kept)
+    return curves
+
+
+class _Validation:
+    """Mean nDCG@10 of the users that select checkpoints, by a model as it stands."""
+
+    def __init__(self, model: Sasrec, sequences: Sequences, protocol: Protocol) -> None:
+        users = np.flatnonzero(checkpoint_users(sequences.user_ids))
+        if not len(users):
+            raise DataError(f"none of the {len(sequences.user_ids)} users selects checkpoints; SASRec needs more users")
+        histories = sequences.history("valid")
+        self._scores = scorer(model)
+        self._histories = [histories[user] for user in users]
+        self._targets = sequences.target("valid")[users]
+        self._exclude_history = protocol.exclude_history
+        self._batch = users_at_a_time(sequences.n_items)
+
+    def __call__(self) -> float:
+        ranks = judge(self._scores, self._histories, self._targets, self._exclude_history, self._batch).ranks
+        return float(ndcg(ranks, CUTOFF).mean())
 
 
 class _Trainer:
     """Optimizer, schedule and order of one training run."""
 
-    def __init__(self, model: Sasrec, sequences: Sequences, settings: EncodeCollaborative, seed: int) -> None:
+    def __init__(
+        self, model: Sasrec, sequences: Sequences, settings: EncodeCollaborative, protocol: Protocol, seed: int
+    ) -> None:
         self.model = model
-        self.training = sequences.train()
-        self.windows = windows.cut(self.training, settings.history_length)
+        self.windows = training_windows(sequences.train(), protocol.history_length)
         if not self.windows:
             raise DataError(
                 "SASRec has nothing to learn: no user has two training items besides the validation and the test item; "
@@ -124,15 +128,15 @@ class _Trainer:
         """Train on every window once; mean loss."""
         self.model.train()
         total, count = 0.0, 0
-        for group in windows.batches(self.windows, self.size, self.generator):
-            loss, targets = self._update(windows.collate(group, self.training))
+        for group in batches(self.windows, self.size, self.generator):
+            loss, targets = self._update(group)
             total, count = total + loss * targets, count + targets
             if self.step % LOG_EVERY == 0:
                 log({"loss": loss, "progress": self.step / self.steps}, self.step)
         return total / count
 
-    def _update(self, batch: windows.Batch) -> tuple[float, int]:
-        device = self.model.items.weight.device
+    def _update(self, group: Sequence[Window]) -> tuple[float, int]:
+        batch, device = collate(group), self.model.items.weight.device
         targets = batch.targets.to(device)
         counted = targets > 0
         users = self.model(batch.items.to(device))[counted]  # (n, D)
@@ -143,36 +147,3 @@ class _Trainer:
         self.schedule.step()
         self.step += 1
         return float(loss.detach()), len(users)
-
-
-def _fit(
-    model: Sasrec, sequences: Sequences, settings: EncodeCollaborative, seed: int, log: Log, exclude_history: bool
-) -> History:
-    """Train until `epochs`, or until `patience` epochs bring nothing better; leave the best weights in the model."""
-    trainer = _Trainer(model, sequences, settings, seed)
-    judges = np.flatnonzero(ranking.checkpoint_users(sequences.user_ids))
-    if not len(judges):
-        raise DataError(f"none of the {len(sequences.user_ids)} users selects checkpoints; SASRec needs more users")
-    known, wanted = sequences.history("valid"), sequences.target("valid")[judges]
-    history: History = []
-    best, best_epoch = -1.0, 0
-    kept: dict[str, Tensor] = {}
-    for epoch in range(1, settings.epochs + 1):
-        loss = trainer.epoch(log)
-        ndcg = metrics.summarize(rank(model, [known[u] for u in judges], wanted, exclude_history))["ndcg_at_10"]
-        entry = {"loss": loss, "valid_ndcg_at_10": ndcg, "epoch": float(epoch)}
-        log(entry | {"progress": trainer.step / trainer.steps}, trainer.step)
-        history.append({"step": trainer.step} | entry)
-        if ndcg > best:
-            best, best_epoch = ndcg, epoch
-            kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        if epoch - best_epoch >= settings.patience:
-            break
-    model.load_state_dict(kept)
-    return history
-
-
-def _table(model: Sasrec, sequences: Sequences, split: Split, exclude_history: bool) -> pd.DataFrame:
-    """Ranks of all users on one split, as `artifacts.save_ranks` takes them."""
-    found = rank(model, sequences.history(split), sequences.target(split), exclude_history)
-    return pd.DataFrame({"user": np.arange(len(found)), "split": split, "model": "sasrec", "rank": found})

@@ -15,6 +15,14 @@ class Collapse(NamedTuple):
     effective_rank: float  # 1..C; 0 where all items are equal
     kept_dimensions: float  # share of the C dimensions, 0..1
 
+    def summary(self) -> dict[str, float]:
+        """The two summaries by name."""
+        return {"effective_rank": self.effective_rank, "kept_dimensions": self.kept_dimensions}
+
+    def shares(self) -> list[float]:
+        """Singular values over the largest one."""
+        return [float(value) for value in self.singular_values / self.singular_values[0]]
+
 
 def collapse(matrix: NDArray[np.floating]) -> Collapse:
     """Measure the collapse of item embeddings.

@@ -1,12 +1,47 @@
 """Catastrophic forgetting: how much of the order of distances the semantic-ID embeddings keep."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmesid.artifacts.values import Embedding, SemanticIds, Sequences
+
 MIN_HISTORY = 3  # present history items below which a user has no order worth judging
 DECIMALS = 9  # similarities nearer than this are ties: equal codes must tie, whatever the order of summation
+
+Tables = Mapping[str, NDArray[np.floating]]  # code tables by modality, each (Q, K, d)
+
+
+def forgetting(
+    embeddings: Mapping[str, Embedding],
+    ids: SemanticIds,
+    tables: Mapping[str, Tables],
+    sequences: Sequences,
+    max_users: int,
+    seed: int,
+) -> dict[str, dict[str, float | None]]:
+    """How much of the order each set of code tables keeps, over the test users.
+
+    Args:
+        embeddings: the original ones, by modality.
+        ids: whose codes look the tables up.
+        tables: by a name for the set, like `tau_init`; all sets have the same modalities.
+        sequences: users and items.
+        max_users: see `order_kept`.
+        seed: see `order_kept`.
+
+    Returns:
+        Kendall's tau by modality and name; None where nobody has three earlier items with the modality.
+    """
+    histories, targets = sequences.history("test"), sequences.target("test")
+    taus: dict[str, dict[str, float | None]] = {}
+    for name, by_modality in tables.items():
+        for modality, table in by_modality.items():
+            coded, original = code_embeddings(ids.codes[modality], table), embeddings[modality]
+            tau = order_kept(original.matrix, coded, original.present, histories, targets, max_users, seed)
+            taus.setdefault(modality, {})[name] = None if np.isnan(tau) else tau
+    return taus
 
 
 def order_kept(

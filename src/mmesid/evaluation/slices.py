@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmesid.evaluation.metrics import per_user
+from mmesid.evaluation.metrics import ndcg
+
+CUTOFF = 10  # of the nDCG
 
 
 def slices(
@@ -25,7 +27,7 @@ def slices(
     """
     bounds = sorted(set(lower_bounds))
     bucket_of = np.searchsorted(bounds, values, side="right") - 1  # (B,), -1 below the first bound
-    gains = {model: per_user(ranks)["ndcg_at_10"] for model, ranks in ranks_by_model.items()}
+    gains = {model: ndcg(ranks, CUTOFF) for model, ranks in ranks_by_model.items()}
     table = []
     for bucket, low in enumerate(bounds):
         inside = bucket_of == bucket

@@ -1,22 +1,24 @@
-"""From ranks to the public contract `metrics.json`."""
+"""From what the models made of each user to the public contract `metrics.json`."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from mmesid.artifacts.values import Sequences, Split
+from mmesid.artifacts.values import SPLITS, Sequences, Split
 from mmesid.config import Evaluate
+from mmesid.evaluation import lists
 from mmesid.evaluation.metrics import per_user, summarize
+from mmesid.evaluation.ranking import Judged
 from mmesid.evaluation.slices import slices
 from mmesid.evaluation.statistics import confidence_interval, paired_bootstrap
+from mmesid.models import LIST_METRICS, MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, RANK_METRICS, TESTED_METRICS
 
-SPLITS: tuple[Split, ...] = ("valid", "test")
-_MODEL = "mme_sid"
-_INTERVALS = ("ndcg_at_5", "ndcg_at_10")
-_COMPARED = "ndcg_at_10"
+LIST_LENGTH = max(int(name.partition("_at_")[2]) for name in LIST_METRICS)  # items that the list metrics look at
+DECIMALS = 6  # of reported numbers: the noise of the last bits changes no file
+
+ByModel = Mapping[str, Judged]
 
 
 def data_summary(sequences: Sequences) -> dict[str, float]:
@@ -31,48 +33,59 @@ def data_summary(sequences: Sequences) -> dict[str, float]:
     }
 
 
-def split_summary(ranks: Mapping[str, NDArray[np.int64]], settings: Evaluate, seed: int) -> dict[str, Any]:
-    """Metrics of every model with 95 % intervals, and the model's paired difference to each other one.
+def split_summary(judged: ByModel, sequences: Sequences, settings: Evaluate, seed: int) -> dict[str, Any]:
+    """Metrics of every model with 95 % intervals, and the main model's paired difference to each other one.
 
     Args:
-        ranks: rank of each user's target, (B,), by model.
+        judged: ranks and top lists by model.
+        sequences: whose training part says how popular an item is.
         settings: the `evaluate` section.
         seed: of the bootstrap.
     """
-    values = {model: per_user(found) for model, found in ranks.items()}
-    summary: dict[str, Any] = {model: summarize(found) for model, found in ranks.items()}
-    for model, metrics in values.items():
+    frequency = sequences.train_frequency()
+    summary: dict[str, Any] = {}
+    values = {}
+    for model, (ranks, best) in judged.items():
+        values[model] = per_user(ranks, TESTED_METRICS)
+        summary[model] = summarize(ranks, RANK_METRICS) | lists.summarize(best, frequency, LIST_METRICS)
         summary[model]["ci95"] = {
-            name: list(confidence_interval(metrics[name], settings.bootstrap, seed)) for name in _INTERVALS
+            name: list(confidence_interval(values[model][name], settings.bootstrap, seed)) for name in TESTED_METRICS
         }
-    summary[_MODEL]["vs"] = {
-        other: paired_bootstrap(values[_MODEL][_COMPARED], values[other][_COMPARED], settings.bootstrap, seed)._asdict()
-        for other in ranks
-        if other != _MODEL
+    main = values[MAIN_MODEL][MAIN_METRIC]
+    summary[MAIN_MODEL]["vs"] = {
+        other: paired_bootstrap(main, values[other][MAIN_METRIC], settings.bootstrap, seed)._asdict()
+        for other in judged
+        if other != MAIN_MODEL
     }
     return summary
 
 
-def test_slices(
-    ranks: Mapping[str, NDArray[np.int64]], sequences: Sequences, settings: Evaluate
+def slice_summary(
+    judged: ByModel, sequences: Sequences, split: Split, settings: Evaluate
 ) -> dict[str, list[dict[str, Any]]]:
     """nDCG@10 by how often the target was taken in training (0: never) and by the length of the history."""
-    compared = {model: ranks[model] for model in (_MODEL, "sasrec")}
-    frequency = sequences.train_frequency()[sequences.target("test")]
-    length = np.array([len(history) for history in sequences.history("test")])
+    compared = {model: judged[model].ranks for model in (MAIN_MODEL, MAIN_BASELINE)}
+    frequency = sequences.train_frequency()[sequences.target(split)]
+    length = np.array([len(history) for history in sequences.history(split)])
     return {
         "item_frequency": slices(compared, frequency, settings.frequency_buckets),
         "history_length": slices(compared, length, settings.length_buckets),
     }
 
 
-def ranks_frame(ranks: Mapping[Split, Mapping[str, NDArray[np.int64]]]) -> pd.DataFrame:
-    """One row per split, model and user, as `artifacts.save_ranks` writes it."""
-    return pd.concat(
-        [
-            pd.DataFrame({"user": np.arange(len(found)), "split": split, "model": model, "rank": found})
-            for split, models in ranks.items()
-            for model, found in models.items()
-        ],
-        ignore_index=True,
-    )
+def ranks_frame(judged: Mapping[Split, ByModel]) -> pd.DataFrame:
+    """One row per split, model and user, as `artifacts.evaluate.save_ranks` writes it."""
+    parts = []
+    for split in SPLITS:
+        for model, (ranks, _) in judged[split].items():
+            parts.append(pd.DataFrame({"user": np.arange(len(ranks)), "split": split, "model": model, "rank": ranks}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def rounded(tree: Any) -> Any:
+    """Every fraction of nested mappings and lists to six decimal places."""
+    if isinstance(tree, Mapping):
+        return {name: rounded(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [rounded(value) for value in tree]
+    return round(tree, DECIMALS) if isinstance(tree, float) else tree

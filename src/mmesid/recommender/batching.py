@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmesid.artifacts.windows import Window
 from mmesid.config import Finetune
 from mmesid.recommender.packing import first_fit, window_tokens
 from mmesid.recommender.prompt import Prompt
-from mmesid.recommender.windows import Window
 
 
 class MicroBatch(NamedTuple):

@@ -22,6 +22,7 @@ def build(
     ids: SemanticIds,
     frequency: NDArray[np.int64],
     settings: InitCodes,
+    history_length: int,
     seed: int,
 ) -> Recommender:
     """Put a recommender around a backbone; code tables start as codebooks, the item table as whitened content.
@@ -32,6 +33,7 @@ def build(
         ids: codes and codebooks of the same modalities.
         frequency: training interactions of each item, (N + 1,).
         settings: the `init_codes` section.
+        history_length: T.
         seed: of everything that starts at random.
     """
     torch.manual_seed(seed)
@@ -49,7 +51,7 @@ def build(
         input_table=settings.input_table,
         fusion_temperature=settings.fusion_temperature,
         prompt=build_prompt(backbone.tokenizer, settings.system_prompt, settings.user_prompt),
-        history_length=50,
+        history_length=history_length,
         backbone=backbone.name,
         revision=backbone.revision,
         adapter="none",

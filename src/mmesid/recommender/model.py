@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmesid.artifacts.values import MODALITIES
 from mmesid.recommender.attention import MASKS
 from mmesid.recommender.fusion import FrequencyFusion
 from mmesid.recommender.item_input import ItemInput, ModalityShape
@@ -41,8 +42,6 @@ class Blueprint:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Blueprint":
         """The inverse of `to_json`; the order of modalities is kept apart from JSON's sorted keys."""
-        from mmesid.artifacts.values import MODALITIES
-
         shapes = {m: ModalityShape(**value["shapes"][m]) for m in MODALITIES if m in value["shapes"]}
         return cls(
             **{
@@ -98,6 +97,26 @@ class Recommender(nn.Module):
         if self.blueprint.input_table:
             vectors = vectors + self.item_table[items]
         return vectors
+
+    @torch.inference_mode()
+    def item_matrix(self) -> Tensor:
+        """What the backbone sees of the items 1..N, (N, C)."""
+        items = torch.arange(1, self.blueprint.n_items + 1, device=self.item_table.device)
+        return self.item_vectors(items).float().cpu()
+
+    @torch.inference_mode()
+    def projected(self, modality: str) -> Tensor | None:
+        """One modality's embedding, projected linearly into the backbone's space, (N, C); None where it has none."""
+        if modality not in self.item_input.modalities:
+            return None
+        part = self.item_input.part(modality)
+        matrix: Tensor = part.projection(part.embedding)[1:]
+        return matrix.float().cpu()
+
+    def code_tables(self) -> dict[str, Tensor]:
+        """The code embeddings as they stand, by modality, each (Q, K, d)."""
+        parts = {modality: self.item_input.part(modality) for modality in self.item_input.modalities}
+        return {modality: part.code_table.detach().float().cpu() for modality, part in parts.items()}
 
     def forward(self, batch: PackedBatch, objective: Objective) -> Tensor:
         """The loss of a batch, summed over its targets, in the tables' precision."""

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmesid.artifacts.windows import Window
 from mmesid.recommender.prompt import Prompt
-from mmesid.recommender.windows import Window
 
 PADDING = -1
 

@@ -16,11 +16,11 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import Module, Parameter
 
 from mmesid.config import Finetune
+from mmesid.evaluation.ranking import judge, users_at_a_time
 from mmesid.recommender.adapter import trainable
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
 
-_VALIDATION_BATCH = 256  # users
 # Called beside forward; they too need the parameters.
 _FORWARD_METHODS = ("represent", "prompt_cache", "fused_items", "item_vectors")
 
@@ -70,15 +70,20 @@ def prepare(
 
 
 def rank_shared(
-    model: Recommender, histories: Sequence[NDArray[np.int64]], targets: NDArray[np.int64], accelerator: Accelerator
+    model: Recommender,
+    histories: Sequence[NDArray[np.int64]],
+    targets: NDArray[np.int64],
+    exclude_history: bool,
+    accelerator: Accelerator,
 ) -> NDArray[np.int64]:
     """Rank of each user's target, (B,): every process ranks its users, every user once, and all get all ranks."""
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    ranks = Scorer(model).rank(histories[mine], targets[mine], True, _VALIDATION_BATCH)
-    found = np.empty(len(targets), dtype=np.int64)
+    users = users_at_a_time(model.blueprint.n_items)
+    ranks = judge(Scorer(model), histories[mine], targets[mine], exclude_history, users).ranks
+    whole_ranks = np.empty(len(targets), dtype=np.int64)
     for process, part in enumerate(gather_object([ranks])):
-        found[process :: accelerator.num_processes] = part
-    return found
+        whole_ranks[process :: accelerator.num_processes] = part
+    return whole_ranks
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mmesid.artifacts.values import History, Sequences
-from mmesid.config import Finetune
+from mmesid.artifacts.values import Curves, Sequences
+from mmesid.artifacts.windows import Window, training_windows
+from mmesid.config import Finetune, Protocol
 from mmesid.evaluation.metrics import summarize
 from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.recommender.adapter import ADAPTERS, trainable
@@ -26,10 +27,10 @@ from mmesid.recommender.model import Recommender
 from mmesid.recommender.optimizer import adamw, set_learning_rate
 from mmesid.recommender.packing import pack_rows
 from mmesid.recommender.parallel import like, prepare, rank_shared, whole
-from mmesid.recommender.windows import Window, training_windows
 
 Log = Callable[[dict[str, float], int], None]
-_METRIC = "ndcg_at_10"
+_METRIC = "ndcg_at_10"  # selects the checkpoint
+_WATCHED = (_METRIC, "hr_at_10", "mrr")
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -40,8 +41,8 @@ class TrainerState(NamedTuple):
     step: int  # steps of this epoch that are done
     total: int  # optimizer steps since the start
     best: float  # best validation nDCG@10 so far
-    stale: int  # epochs since then
-    history: History
+    epochs_without_gain: int  # since then
+    curves: Curves
     tensors: dict[str, Tensor]  # parameters ("model."), best parameters ("best."), AdamW moments ("optimizer.")
 
 
@@ -55,6 +56,7 @@ class Trainer:
         model: as `building.build` made it, on its device; the adapter is added here.
         sequences: users and items.
         settings: the `finetune` section.
+        protocol: how validation is judged, and how many items the model sees.
         seed: of windows, order, negatives and dropout.
         log: called with the training loss every ten steps and the validation metrics every epoch.
         accelerator: the processes that share the work, and the precision; by default this process alone.
@@ -65,6 +67,7 @@ class Trainer:
         model: Recommender,
         sequences: Sequences,
         settings: Finetune,
+        protocol: Protocol,
         seed: int,
         log: Log,
         accelerator: Accelerator | None = None,
@@ -74,7 +77,8 @@ class Trainer:
         _adapt(model, settings)
         model.input_dropout.p, model.output_dropout.p = settings.input_dropout, settings.output_dropout
         self.model, self.settings, self.seed, self.log = model, settings, seed, log
-        self.windows = training_windows(sequences.train(), settings.history_length)
+        self.windows = training_windows(sequences.train(), protocol.history_length)
+        self.exclude_history = protocol.exclude_history
         self.wrapped, self.optimizer = prepare(model, settings, self.accelerator, adamw)
         self.parameters = trainable(model)
         self.sampler = NegativeSampler(sequences.train_frequency(), settings.negatives)
@@ -85,19 +89,19 @@ class Trainer:
         self.steps_per_epoch = len(plan_epoch(self.windows, settings, seed, 0))
         self.state = TrainerState(0, 0, 0, -1.0, 0, [], {})
 
-    def fit(self, save: Save) -> History:
+    def fit(self, save: Save) -> Curves:
         """Train to the end or to early stopping and leave the best weights in the model.
 
         Args:
             save: called in every process with the whole state, every `checkpoint_steps` steps and after every epoch.
         """
-        while self.state.epoch < self.settings.epochs and self.state.stale < self.settings.patience:
+        while self.state.epoch < self.settings.epochs and self.state.epochs_without_gain < self.settings.patience:
             self._epoch(save)
             self._validate()
             save(self._snapshot())
         self._load("best.")
         self.model.eval()
-        return self.state.history
+        return self.state.curves
 
     def resume(self, state: TrainerState) -> None:
         """Continue from a saved state; raises KeyError where it is of another model."""
@@ -155,13 +159,15 @@ class Trainer:
         targets = float(self.state.total * self.settings.targets_per_step)
         mean = self.accelerator.reduce(loss, "mean").item()
         self.log({"loss": mean, "progress": min(1.0, done), "targets": targets}, self.state.total)
-        self.state.history.append({"step": self.state.total, "loss": mean})
+        self.state.curves.append({"step": self.state.total, "loss": mean})
 
     def _validate(self) -> None:
-        ranks = rank_shared(self.model, self.valid_histories, self.valid_targets, self.accelerator)
-        metrics = {f"valid_{name}": value for name, value in summarize(ranks).items()}
+        ranks = rank_shared(
+            self.model, self.valid_histories, self.valid_targets, self.exclude_history, self.accelerator
+        )
+        metrics = {f"valid_{name}": value for name, value in summarize(ranks, _WATCHED).items()}
         self.log(metrics, self.state.total)
-        self.state.history.append({"step": self.state.total, "epoch": self.state.epoch + 1, **metrics})
+        self.state.curves.append({"step": self.state.total, "epoch": self.state.epoch + 1, **metrics})
         score = metrics[f"valid_{_METRIC}"]
         better = score > self.state.best
         tensors = {f"best.{name}": whole(p).clone() for name, p in self.parameters.items()} if better else {}
@@ -169,7 +175,7 @@ class Trainer:
             epoch=self.state.epoch + 1,
             step=0,
             best=max(score, self.state.best),
-            stale=0 if better else self.state.stale + 1,
+            epochs_without_gain=0 if better else self.state.epochs_without_gain + 1,
             tensors={**self._kept("best."), **tensors},
         )
 
@@ -201,5 +207,5 @@ def finetuned(model: Recommender, settings: Finetune, state: TrainerState) -> Re
 def _adapt(model: Recommender, settings: Finetune) -> None:
     device = model.item_table.device
     ADAPTERS[settings.adapter](model, settings)
-    model.blueprint = replace(model.blueprint, adapter=settings.adapter, history_length=settings.history_length)
+    model.blueprint = replace(model.blueprint, adapter=settings.adapter)
     model.to(device)

@@ -3,23 +3,18 @@
 Aliases: `challenger`, the version registered last; `champion`, the one that answers; `previous`, the champion before.
 """
 
-from mmesid.registry.gate import Clause, Decision, Evidence, Limits, decide
+from mmesid.registry.gate import Clause
 from mmesid.registry.leftovers import close_dead
-from mmesid.registry.promotion import gather, history, promote, reconcile, rollback
+from mmesid.registry.promotion import decisions, promote, reconcile, rollback
 from mmesid.registry.records import Record, describe, moment
 from mmesid.registry.versions import load_champion, load_version, model_name, register, version_of
 
 __all__ = [
     "Clause",
-    "Decision",
-    "Evidence",
-    "Limits",
     "Record",
     "close_dead",
-    "decide",
+    "decisions",
     "describe",
-    "gather",
-    "history",
     "load_champion",
     "load_version",
     "model_name",

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmesid.config import Config
+from mmesid.models import BRIEF_METRICS, MODELS, metric_label, model_label
 
 LENGTH = 5000  # characters that MLflow keeps of a version's description
-_NAMES = {"mme_sid": "MME-SID", "sasrec": "SASRec", "popularity": "Popularity", "oracle": "Oracle (reachable best)"}
-_SHOWN = ("ndcg_at_5", "ndcg_at_10", "hr_at_10", "mrr")
 
 
 def write_card(name: str, config: Config, metrics: Mapping[str, Any], origin: Mapping[str, str]) -> str:
@@ -21,22 +20,22 @@ def write_card(name: str, config: Config, metrics: Mapping[str, Any], origin: Ma
     """
     parts = [
         f"# {name}",
-        "A sequential recommender: from the items a user took, in order, it scores every item of the catalogue as the "
+        "A sequential recommender: from the items a user took, in order, it scores every item of the catalog as the "
         "next one. Multimodal embeddings and semantic IDs go into a language model (MME-SID, arXiv 2509.02017).",
         "## Data",
         _data(config, metrics),
         "## Metrics",
-        "Test split, leave-one-out, full ranking over the catalogue; 95 % bootstrap interval over users.",
+        "Test split, leave-one-out, full ranking over the catalog; 95 % bootstrap interval over users.",
         _table(metrics["test"]),
         "## Settings",
         _settings(config, metrics),
         "## Intended use",
-        "Ranking the next items for users of this catalogue whose history holds at least one known item. "
+        "Ranking the next items for users of this catalog whose history holds at least one known item. "
         'Input: a column `history`, item ids oldest first; `params={"k": 10}`. Output: item_ids, titles, scores, note.',
         "## Limits",
-        "Scores order items, they are no probabilities. Items outside the catalogue above cannot be recommended and "
+        "Scores order items, they are not probabilities. Items outside the catalog above cannot be recommended and "
         "are left out of a history, with a note. Items without training interactions are ranked by content alone. "
-        f"Of a history the last {config.finetune.history_length} items count. Popular items are recommended more often "
+        f"Of a history the last {config.protocol.history_length} items count. Popular items are recommended more often "
         "than rare ones; look at the slices in metrics.json. Offline metrics do not prove an effect on users.",
         "## Origin",
         "\n".join(f"- {key}: `{value}`" for key, value in sorted(origin.items())) or "unknown",
@@ -45,25 +44,26 @@ def write_card(name: str, config: Config, metrics: Mapping[str, Any], origin: Ma
 
 
 def _data(config: Config, metrics: Mapping[str, Any]) -> str:
-    found = metrics["data"]
+    data = metrics["data"]
     return (
-        f"Dataset `{config.dataset}` (source `{config.ingest.source}`): {found['users']:,} users, "
-        f"{found['items']:,} items, {found['interactions']:,} interactions, {found['sparsity']:.2%} sparse."
+        f"Dataset `{config.dataset}` (source `{config.ingest.source}`): {data['users']:,} users, "
+        f"{data['items']:,} items, {data['interactions']:,} interactions, {data['sparsity']:.2%} sparse."
     )
 
 
 def _table(test: Mapping[str, Any]) -> str:
-    lines = ["| model | nDCG@5 | nDCG@10 | HR@10 | MRR |", "|---|---|---|---|---|"]
-    for model, title in _NAMES.items():
+    labels = [metric_label(metric) for metric in BRIEF_METRICS]
+    lines = [f"| model | {' | '.join(labels)} |", "|---" * (1 + len(labels)) + "|"]
+    for model in MODELS:
         if model in test:
-            cells = [_cell(test[model], metric) for metric in _SHOWN]
-            lines.append(f"| {title} | {' | '.join(cells)} |")
+            cells = [_cell(test[model], metric) for metric in BRIEF_METRICS]
+            lines.append(f"| {model_label(model)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(found: Mapping[str, Any], metric: str) -> str:
-    interval = found.get("ci95", {}).get(metric)
-    return f"{found[metric]:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
+def _cell(values: Mapping[str, Any], metric: str) -> str:
+    interval = values.get("ci95", {}).get(metric)
+    return f"{values[metric]:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
 
 
 def _settings(config: Config, metrics: Mapping[str, Any]) -> str:
@@ -75,6 +75,6 @@ def _settings(config: Config, metrics: Mapping[str, Any]) -> str:
             f"- modalities: {', '.join(metrics['tokenizer'])}; in the score: {', '.join(start.score_modalities)}",
             f"- semantic IDs: {tokens.levels} levels of {tokens.codes} codes, reconstruction {tokens.reconstruction}, "
             f"alignment {tokens.alignment}, tables start {start.code_init}",
-            f"- history: {tune.history_length} items; seed {config.seed}",
+            f"- history: {config.protocol.history_length} items; seed {config.seed}",
         ]
     )

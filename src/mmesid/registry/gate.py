@@ -1,6 +1,7 @@
-"""Whether a challenger may become champion: a pure function of ranks, diagnostics and limits, clause by clause.
+"""Whether a challenger may become champion: a pure function of evidence and limits, clause by clause.
 
-It looks at the gate's half of the validation users, which no checkpoint was selected on. Test is only reported.
+The evidence is about the gate's half of the validation users, which no checkpoint was selected on. Test is only
+reported.
 """
 
 import math
@@ -10,32 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmesid.config import Gate
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import paired_bootstrap
+from mmesid.models import MAIN_METRIC, MAIN_MODEL, metric_label, with_role
 
-MEASURE = "ndcg_at_10"
-BASELINES = ("sasrec", "popularity")
-
-
-class Limits(NamedTuple):
-    """What the clauses compare with."""
-
-    loss: float = 0.01  # relative nDCG@10 that the challenger may lose against the champion, at 97.5 % confidence
-    min_users: int = 30  # users of the gate below which nothing is decided
-    slice_gain: float = 3.0  # nDCG@10 summed over a slice's users that luck alone does not take away
-    collisions: float = 0.5  # share of items, beside identical ones, that share a semantic ID with another
-    code_use: float = 0.1  # of the codes that the catalogue could use at most, min(K, N) / K
-    resamples: int = 2000  # of the bootstrap
-    seed: int = 0  # of the bootstrap
+BASELINES = with_role("baseline")  # every evaluation must hold their ranks
 
 
-class Evidence(NamedTuple):
-    """What a decision rests on; row i of every rank is the same user of the gate."""
+class GateEvidence(NamedTuple):
+    """What a decision is based on; row i of all ranks is the same user of the gate."""
 
     challenger: NDArray[np.int64]  # (B,) rank of each user's validation target, 1 is best
-    baselines: Mapping[str, NDArray[np.int64]]  # (B,) of sasrec and popularity
+    baselines: Mapping[str, NDArray[np.int64]]  # (B,) of each baseline
     champion: NDArray[np.int64] | None  # (B,) on the current data; None where there is no champion
-    slices: Mapping[str, Sequence[Mapping[str, Any]]]  # nDCG@10 of mme_sid, sasrec and popularity, by kind of slice
+    slices: Mapping[str, Sequence[Mapping[str, Any]]]  # mean gain of challenger and baselines, by kind of slice
     tokenizer: Mapping[str, Mapping[str, Any]]  # diagnostics by modality
     n_items: int  # N
     codes: int  # K
@@ -46,9 +36,10 @@ class Clause(NamedTuple):
 
     name: str
     passed: bool
-    observed: float | None  # None where it is no finite number
+    observed: float | None  # None where it is not a finite number
     limit: float
     detail: str
+    volatile: bool = False  # what it observes may differ the next time on the same evidence
 
 
 class Decision(NamedTuple):
@@ -59,134 +50,159 @@ class Decision(NamedTuple):
 
 
 class Relative(NamedTuple):
-    """A difference in mean nDCG@10 as a share of the other's, and its 95 % interval."""
+    """A difference in mean gain as a share of the other model's, and its 95 % interval."""
 
     mean: float
     low: float
     high: float
 
 
-def decide(evidence: Evidence, limits: Limits | None = None) -> Decision:
-    """Judge the challenger.
+def decide(evidence: GateEvidence, limits: Gate, seed: int) -> Decision:
+    """Judge the challenger by the main metric, its semantic IDs and its slices.
 
-    With a champion, the lower end of the paired-bootstrap 95 % interval of the difference in nDCG@10 must lie above
-    -1 % of the champion's. Without one the mean itself must lie above SASRec's and popularity's: there is nothing yet
-    that answers, and the record says how sure the difference is.
+    With a champion, the lower end of the paired-bootstrap 95 % interval of the difference must lie above
+    -`limits.max_loss` of the champion's mean. Without one, the mean must lie above that of every baseline: nothing
+    answers yet, and the record shows how certain the difference is.
 
     Args:
         evidence: ranks and diagnostics.
-        limits: what they are compared with.
+        limits: the `gate` section.
+        seed: of the bootstrap.
     """
-    limits = limits or Limits()
-    clauses = [clause for judge in CLAUSES.values() for clause in judge(evidence, limits)]
+    clauses: list[Clause] = []
+    for judge in CLAUSES.values():
+        clauses += judge(evidence, limits, seed)
     return Decision(all(clause.passed for clause in clauses), clauses)
 
 
-def enough_users(evidence: Evidence, limits: Limits) -> list[Clause]:
-    """A handful of users decides nothing."""
+def enough_users(evidence: GateEvidence, limits: Gate, seed: int) -> list[Clause]:
+    """A few users decide nothing."""
     users = len(evidence.challenger)
-    return [Clause("enough users", users >= limits.min_users, users, limits.min_users, f"{users} users of the gate")]
+    return [_at_least("enough users", users, limits.min_users, f"{users} users of the gate")]
 
 
-def ranks_possible(evidence: Evidence, limits: Limits) -> list[Clause]:
-    """Every model ranks the same users, from 1 to N."""
-    models = {"challenger": evidence.challenger, **evidence.baselines}
+def ranks_valid(evidence: GateEvidence, limits: Gate, seed: int) -> list[Clause]:
+    """Every model ranks the same users, from 1 to N, and no baseline is missing."""
+    ranks_by_model = {"challenger": evidence.challenger, **evidence.baselines}
     if evidence.champion is not None:
-        models["champion"] = evidence.champion
-    wrong = [
-        name
-        for name, ranks in models.items()
-        if len(ranks) != len(evidence.challenger) or ((ranks < 1) | (ranks > evidence.n_items)).any()
-    ]
-    missing = [name for name in BASELINES if name not in models]
-    detail = f"wrong: {', '.join(wrong) or 'none'}; missing: {', '.join(missing) or 'none'}"
-    return [Clause("ranks possible", not wrong + missing, len(wrong + missing), 0, detail)]
+        ranks_by_model["champion"] = evidence.champion
+    invalid = []
+    for model, ranks in ranks_by_model.items():
+        out_of_range = (ranks < 1) | (ranks > evidence.n_items)
+        if len(ranks) != len(evidence.challenger) or out_of_range.any():
+            invalid.append(model)
+    missing = [name for name in BASELINES if name not in evidence.baselines]
+    detail = f"invalid: {', '.join(invalid) or 'none'}; missing: {', '.join(missing) or 'none'}"
+    return [_at_most("ranks valid", len(invalid) + len(missing), 0, detail)]
 
 
-def not_worse_than_champion(evidence: Evidence, limits: Limits) -> list[Clause]:
-    """Non-inferiority: noise may not hide a loss of more than `limits.loss`."""
-    if evidence.champion is None or len(evidence.champion) != len(evidence.challenger) or not len(evidence.challenger):
+def not_worse_than_champion(evidence: GateEvidence, limits: Gate, seed: int) -> list[Clause]:
+    """Non-inferiority: noise must not hide a loss of more than `limits.max_loss`."""
+    if evidence.champion is None or not _comparable(evidence.challenger, evidence.champion):
         return []
-    relative, detail = _compare(evidence.challenger, evidence.champion, limits)
-    return [Clause("against champion", relative.low > -limits.loss, relative.low, -limits.loss, detail)]
+    relative, detail = _compare(evidence.challenger, evidence.champion, limits, seed)
+    return [_above("against champion", relative.low, -limits.max_loss, detail)]
 
 
-def better_than_baselines(evidence: Evidence, limits: Limits) -> list[Clause]:
-    """The first champion must earn its place."""
-    if evidence.champion is not None or not len(evidence.challenger):
+def beats_baselines(evidence: GateEvidence, limits: Gate, seed: int) -> list[Clause]:
+    """The first champion must beat the baselines."""
+    if evidence.champion is not None:
         return []
     clauses = []
     for name, ranks in evidence.baselines.items():
-        if len(ranks) == len(evidence.challenger):
-            relative, detail = _compare(evidence.challenger, ranks, limits)
-            clauses.append(Clause(f"against {name}", relative.mean > 0, relative.mean, 0, detail))
+        if _comparable(evidence.challenger, ranks):
+            relative, detail = _compare(evidence.challenger, ranks, limits, seed)
+            clauses.append(_above(f"against {name}", relative.mean, 0, detail))
     return clauses
 
 
-def codes_alive(evidence: Evidence, limits: Limits) -> list[Clause]:
-    """Semantic IDs that have collapsed carry nothing, whatever the other inputs make up for."""
+def codes_in_use(evidence: GateEvidence, limits: Gate, seed: int) -> list[Clause]:
+    """Collapsed semantic IDs carry no information, even if the model's other inputs make up for it."""
     clauses = []
-    for modality, found in evidence.tokenizer.items():
-        broken = sorted(name for name, value in found.items() if not _finite(value))
+    reachable = min(1.0, evidence.n_items / evidence.codes)
+    for modality, diagnostics in evidence.tokenizer.items():
+        broken = sorted(name for name, value in diagnostics.items() if not _finite(value))
         detail = f"not finite: {', '.join(broken)}" if broken else "all finite"
-        clauses.append(Clause(f"{modality} diagnostics finite", not broken, len(broken), 0, detail))
-        collisions = found["collision_rate"] - found.get("identical", 0.0)
-        text = f"{found['collision_rate']:.1%} of the items share a semantic ID, {found.get('identical', 0.0):.1%} must"
-        clauses.append(_at_most(f"{modality} collisions", collisions, limits.collisions, text))
-        reachable = min(1.0, evidence.n_items / evidence.codes)
-        text = f"{found['code_use']:.1%} of the codes are used, {reachable:.1%} could be"
-        clauses.append(_at_least(f"{modality} code use", found["code_use"], limits.code_use * reachable, text))
+        clauses.append(_at_most(f"{modality} diagnostics finite", len(broken), 0, detail))
+        collisions, identical = diagnostics["collision_rate"], diagnostics.get("identical", 0.0)
+        detail = f"{collisions:.1%} of the items share a semantic ID, {identical:.1%} must, as they are identical"
+        clauses.append(_at_most(f"{modality} collisions", collisions - identical, limits.max_collisions, detail))
+        code_use = diagnostics["code_use"]
+        detail = f"{code_use:.1%} of the codes are used, {reachable:.1%} could be"
+        clauses.append(_at_least(f"{modality} code use", code_use, limits.min_code_use * reachable, detail))
     return clauses
 
 
-def slices_alive(evidence: Evidence, limits: Limits) -> list[Clause]:
-    """No slice of users may get nothing from the challenger where a baseline surely gives them something.
+def no_empty_slice(evidence: GateEvidence, limits: Gate, seed: int) -> list[Clause]:
+    """No slice of users may gain nothing from the challenger where a baseline certainly gives them something.
 
     Rule of three: no hit among n users bounds the true rate by 3 / n at 95 % confidence. Where the baseline's rate is
-    below that, nothing from the challenger is within luck: a few users of rare items decide nothing.
+    below that, no hit of the challenger may be bad luck: a few users of rare items decide nothing.
     """
     clauses = []
     for kind, table in evidence.slices.items():
-        dead = [str(row["bucket"]) for row in table if _is_dead(row, limits)]
-        detail = f"nDCG@10 is 0 or no number for {kind} {', '.join(dead)}" if dead else f"{len(table)} slices"
-        clauses.append(Clause(f"slices by {kind}", not dead, len(dead), 0, detail))
+        empty = [str(row["bucket"]) for row in table if _is_empty(row, limits)]
+        detail = f"{len(table)} slices"
+        if empty:
+            detail = f"{metric_label(MAIN_METRIC)} is 0 or not finite for {kind} {', '.join(empty)}"
+        clauses.append(_at_most(f"slices by {kind}", len(empty), 0, detail))
     return clauses
 
 
-CLAUSES: dict[str, Callable[[Evidence, Limits], list[Clause]]] = {
+CLAUSES: dict[str, Callable[[GateEvidence, Gate, int], list[Clause]]] = {
     "enough_users": enough_users,
-    "ranks_possible": ranks_possible,
+    "ranks_valid": ranks_valid,
     "not_worse_than_champion": not_worse_than_champion,
-    "better_than_baselines": better_than_baselines,
-    "codes_alive": codes_alive,
-    "slices_alive": slices_alive,
+    "beats_baselines": beats_baselines,
+    "codes_in_use": codes_in_use,
+    "no_empty_slice": no_empty_slice,
 }
 
 
-def _compare(challenger: NDArray[np.int64], other: NDArray[np.int64], limits: Limits) -> tuple[Relative, str]:
-    """The difference in mean nDCG@10 as a share of the other's, and in words."""
-    mine, theirs = (per_user(np.maximum(ranks, 1))[MEASURE] for ranks in (challenger, other))
-    found = paired_bootstrap(mine, theirs, limits.resamples, limits.seed)
-    base = float(theirs.mean())
-    relative = Relative(*(value / (base or 1.0) for value in found[:3]))  # absolute where the other gets nothing right
+def _comparable(challenger: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
+    """Users that do not match, or none at all, are for `ranks_valid` and `enough_users` to refuse."""
+    return 0 < len(challenger) == len(other)
+
+
+def _compare(challenger: NDArray[np.int64], other: NDArray[np.int64], limits: Gate, seed: int) -> tuple[Relative, str]:
+    """The difference in mean gain as a share of the other model's, and a description of it."""
+    gains, other_gains = _gains(challenger), _gains(other)
+    mean, other_mean = float(gains.mean()), float(other_gains.mean())
+    difference, low, high, p_value = paired_bootstrap(gains, other_gains, limits.resamples, seed)
+    scale = other_mean or 1.0  # an absolute difference where the other model gains nothing
+    relative = Relative(difference / scale, low / scale, high / scale)
     detail = (
-        f"nDCG@10 {mine.mean():.4f} against {base:.4f}: {relative.mean:+.2%}, 95 % from {relative.low:+.2%} to "
-        f"{relative.high:+.2%}, p {found.p_value:.3g}"
+        f"{metric_label(MAIN_METRIC)} {mean:.4f} against {other_mean:.4f}: {relative.mean:+.2%}, 95 % from "
+        f"{relative.low:+.2%} to {relative.high:+.2%}, p {p_value:.3g}"
     )
     return relative, detail
 
 
-def _is_dead(row: Mapping[str, Any], limits: Limits) -> bool:
-    best = max(row.get(name, 0.0) for name in BASELINES)
-    return not math.isfinite(row["mme_sid"]) or (row["mme_sid"] <= 0 and best * row["users"] > limits.slice_gain)
+def _gains(ranks: NDArray[np.int64]) -> NDArray[np.floating]:
+    """(B,) main metric of each user; ranks below 1, which `ranks_valid` refuses, count as 1."""
+    return per_user(np.maximum(ranks, 1), [MAIN_METRIC])[MAIN_METRIC]
+
+
+def _is_empty(row: Mapping[str, Any], limits: Gate) -> bool:
+    gain, best_baseline = row[MAIN_MODEL], max(row.get(name, 0.0) for name in BASELINES)
+    expected = best_baseline * row["users"] > limits.slice_gain
+    return not math.isfinite(gain) or (gain <= 0 and expected)
 
 
 def _at_most(name: str, value: float, limit: float, detail: str) -> Clause:
-    return Clause(name, bool(value <= limit), value if math.isfinite(value) else None, limit, detail)
+    return Clause(name, bool(value <= limit), _number(value), limit, detail)
 
 
 def _at_least(name: str, value: float, limit: float, detail: str) -> Clause:
-    return Clause(name, bool(value >= limit), value if math.isfinite(value) else None, limit, detail)
+    return Clause(name, bool(value >= limit), _number(value), limit, detail)
+
+
+def _above(name: str, value: float, limit: float, detail: str) -> Clause:
+    return Clause(name, bool(value > limit), _number(value), limit, detail)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _finite(value: Any) -> bool:

@@ -1,5 +1,5 @@
-"""What a kill during a registration leaves behind: a run and a model that MLflow takes to be in the making, the files
-that were gathered for it, and aliases half moved.
+"""Cleans up after a registration or promotion that was killed: its run and model, which MLflow still expects to finish,
+the files that were gathered for it, and aliases that were moved in part.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def close_dead(dataset: str, root: Path = Path()) -> list[str]:
     """
     mlflow = tracking.client(root)
     lines: list[str] = []
-    with registry_lock(dataset, root):  # whoever registers holds it: with it in hand, nobody does
+    with registry_lock(dataset, root):  # every registration holds it, so none is running now
         for run in reaping.running_here(mlflow, root):
             tags = run.data.tags
             if tags.get("mmesid.stage") == "register" and tags.get("mmesid.dataset") == dataset:
@@ -34,7 +34,7 @@ def close_dead(dataset: str, root: Path = Path()) -> list[str]:
 
 
 def _give_up_models(mlflow: "MlflowClient", run: Any) -> None:
-    """A model that the run was uploading will never be whole."""
+    """The upload of the run's model will not be completed."""
     for model in mlflow.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"):
         if model.status == "PENDING":
             mlflow.finalize_logged_model(model.model_id, "FAILED")

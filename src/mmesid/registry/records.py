@@ -1,4 +1,4 @@
-"""Decisions as a person reads them, and as they are kept: JSON beside the model, every number included."""
+"""Decisions as people read them, and as they are stored: JSON beside the model, every number included."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ class Record(NamedTuple):
 
     dataset: str
     kind: str  # promotion or rollback
-    version: str  # that was to become champion
+    version: str  # to become champion
     champion: str | None  # version that was champion before
     passed: bool
     decided: str  # time, UTC
@@ -21,7 +21,7 @@ class Record(NamedTuple):
 
 
 def moment() -> str:
-    """This moment as a record has it; later ones are greater."""
+    """The current time in the format of a record; later times are greater strings."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
@@ -41,7 +41,7 @@ def describe(record: Record, asked: str = "") -> str:
 
     Args:
         record: the decision.
-        asked: `moment` of the question; a decision that is older says that it is.
+        asked: `moment` of the request; an older decision is marked as such.
     """
     against = f"champion is version {record.champion}" if record.champion else "there is no champion"
     decided = f"{record.decided}, before this was asked" if record.decided < asked else record.decided

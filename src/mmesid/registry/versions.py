@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from mmesid import config as configuration
 from mmesid import serving, tracking
-from mmesid.artifacts.files import load_json
+from mmesid.artifacts.evaluate import load_metrics
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.errors import ArtifactError, RegistryError
+from mmesid.models import MAIN_MODEL, TESTED_METRICS
 from mmesid.registry.card import write_card
-from mmesid.serving.bundle import CODE, PYFUNC
+from mmesid.serving.bundle import CODE, PYFUNC, Contents
 from mmesid.tracking.journal import locked
 from mmesid.tracking.run import flatten
 
@@ -36,7 +37,6 @@ REQUIRED = (
     "pydantic",
     "pyyaml",
 )
-REPORTED = ("ndcg_at_5", "ndcg_at_10")  # test metrics that stand as tags beside a version
 
 
 def model_name(dataset: str) -> str:
@@ -57,12 +57,13 @@ def register(dataset: str, root: Path = Path()) -> str:
     Raises:
         ArtifactError: a stage's output is missing.
     """
-    config, name = configuration.load(dataset, root), model_name(dataset)
-    metrics = load_json(root / "data" / dataset / "evaluate" / "metrics.json")
+    config, store, name = configuration.load(dataset, root), Store(dataset, root), model_name(dataset)
+    metrics = load_metrics(store)
     with registry_lock(dataset, root):
-        digest = serving.bundle_digest(Store(dataset, root), config)
+        contents = serving.collect(store, config)
+        digest = serving.bundle_digest(contents)
         mlflow = tracking.client(root)
-        version = _with_digest(mlflow, name, digest) or _create(mlflow, config, metrics, digest, root)
+        version = _with_digest(mlflow, name, digest) or _create(mlflow, config, metrics, contents, digest, root)
         mlflow.set_registered_model_alias(name, "challenger", version)
     return version
 
@@ -113,7 +114,7 @@ def load_version(version: Any, device: str = "cpu") -> "serving.Service":
         folder = Path(download_artifacts(artifact_uri=uri))
         return serving.load(folder / "artifacts" / "bundle", device)
     except (ArtifactError, MlflowException, OSError, RuntimeError, KeyError, TypeError) as error:
-        raise RegistryError(f"{uri} cannot be loaded ({type(error).__name__}: {error}); register it anew") from error
+        raise RegistryError(f"{uri} cannot be loaded ({type(error).__name__}: {error}); register it again") from error
 
 
 @contextlib.contextmanager
@@ -123,43 +124,45 @@ def registry_lock(dataset: str, root: Path) -> Iterator[None]:
         yield
 
 
-def _with_digest(mlflow: "MlflowClient", name: str, digest: str) -> str | None:
-    found = [version for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
-    return str(found[-1].version) if found else None
-
-
 def drop_gathered(dataset: str, root: Path) -> Path:
-    """Empty the folder in which a registration gathers the model's files: a killed one leaves them there."""
+    """Remove the folder in which a registration gathers the model's files; one that was killed leaves it behind."""
     folder = root.absolute() / "mlruns" / f".register.{dataset}"
     shutil.rmtree(folder, ignore_errors=True)
     return folder
 
 
+def _with_digest(mlflow: "MlflowClient", name: str, digest: str) -> str | None:
+    equal = [version for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
+    return str(equal[-1].version) if equal else None
+
+
 @contextlib.contextmanager
-def _gathered(config: Config, card: str, root: Path) -> Iterator[Path]:
-    """The model's files and its card in one folder, for as long as they are sent."""
-    bundle = drop_gathered(config.dataset, root) / "bundle"
-    bundle.mkdir(parents=True)
+def _gathered(dataset: str, contents: Contents, card: str, root: Path) -> Iterator[Path]:
+    """The model's files and its card in one folder, until they are uploaded."""
+    bundle = drop_gathered(dataset, root) / "bundle"
     try:
-        serving.write_bundle(Store(config.dataset, root), config, bundle)
+        serving.write_bundle(contents, bundle)
         (bundle / "README.md").write_text(card, encoding="utf-8")
         yield bundle
     finally:
-        drop_gathered(config.dataset, root)
+        drop_gathered(dataset, root)
 
 
-def _create(mlflow: "MlflowClient", config: Config, metrics: dict[str, Any], digest: str, root: Path) -> str:
+def _create(
+    mlflow: "MlflowClient", config: Config, metrics: dict[str, Any], contents: Contents, digest: str, root: Path
+) -> str:
+    """Upload the model and make a version of it. Returns the version's number."""
     name, origin = model_name(config.dataset), tracking.provenance(root)
     card = write_card(name, config, metrics, origin)
-    with _gathered(config, card, root) as bundle:
+    with _gathered(config.dataset, contents, card, root) as bundle:
         run_id, model_id = _log_model(mlflow, config, metrics, bundle, origin, root)
     if not mlflow.search_registered_models(f"name = '{name}'"):
         mlflow.create_registered_model(name, description=f"Sequential recommender of the dataset {config.dataset}")
     tags = {**origin, DIGEST: digest, "mmesid.dataset": config.dataset, "mmesid.decision": "none"}
-    tags |= {f"test.{metric}": f"{metrics['test']['mme_sid'][metric]:.4f}" for metric in REPORTED}
+    tags |= {f"test.{metric}": f"{metrics['test'][MAIN_MODEL][metric]:.4f}" for metric in TESTED_METRICS}
     source = f"models:/{model_id}"
-    made = mlflow.create_model_version(name, source, run_id, tags=tags, description=card, model_id=model_id)
-    return str(made.version)
+    version = mlflow.create_model_version(name, source, run_id, tags=tags, description=card, model_id=model_id)
+    return str(version.version)
 
 
 def _log_model(
@@ -180,8 +183,7 @@ def _log_model(
         if parents := tracking.runs_for(config.dataset, root, execution=execution, stage="pipeline"):
             tags["mlflow.parentRunId"] = parents[0].info.run_id
     with fluent.start_run(experiment_id=experiment, run_name="register", tags=tags) as run:
-        numbers = {k: float(v) for k, v in flatten(metrics) if isinstance(v, int | float)}
-        fluent.log_metrics(numbers)
+        fluent.log_metrics({key: float(value) for key, value in flatten(metrics) if isinstance(value, int | float)})
         fluent.log_artifact(str(bundle / "README.md"))
         return run.info.run_id, _log_pyfunc(bundle)
 
@@ -189,7 +191,7 @@ def _log_model(
 def _log_pyfunc(bundle: Path) -> str:
     """The model itself, in the active run. Returns its id."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # mlflow warns of its own type hints
+        warnings.simplefilter("ignore", UserWarning)  # mlflow warns about its own type hints
         from mlflow import pyfunc
 
         signature, example = _interface(bundle)
@@ -211,7 +213,7 @@ def _interface(bundle: Path) -> tuple[Any, Any]:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    known = pd.read_parquet(bundle / "items.parquet")["item_id"].head(3).to_list()
+    history = pd.read_parquet(bundle / "items.parquet")["item_id"].head(3).to_list()
     outputs = [
         ColSpec(Array(DataType.string), "item_ids"),
         ColSpec(Array(DataType.string), "titles"),
@@ -223,9 +225,9 @@ def _interface(bundle: Path) -> tuple[Any, Any]:
         outputs=Schema(outputs),
         params=ParamSchema([ParamSpec("k", DataType.long, 10)]),
     )
-    return signature, pd.DataFrame({"history": [known]})
+    return signature, pd.DataFrame({"history": [history]})
 
 
 def requirements() -> list[str]:
-    """What the model was made with, pinned; a build's local suffix (`+cpu`) does not count."""
+    """The packages that the model runs with, pinned, without a build's local suffix (`+cpu`)."""
     return [f"{package}=={metadata.version(package).partition('+')[0]}" for package in REQUIRED]

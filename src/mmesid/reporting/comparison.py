@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from mmesid.models import MAIN_METRIC, MAIN_MODEL, RANK_METRICS, TESTED_METRICS, metric_label
 from mmesid.reporting import figures, tables
 from mmesid.reporting.html import PANELS, environment
-from mmesid.reporting.tables import MAIN, RANKING, Cell, ResultRow
+from mmesid.reporting.tables import Cell, ResultRow, verdict
 
-MODEL = "mme_sid"
-INTERVALS = ("ndcg_at_5", MAIN)  # metrics that `evaluate` gives an interval, and whose differences are tested
 COLUMNS = (
     "dataset",
     "run",
@@ -43,7 +42,7 @@ class Difference(NamedTuple):
         """`above` or `below` where the interval leaves zero out, else `undecided`; `not paired` without one."""
         if self.low is None or self.high is None:
             return "not paired"
-        return "above" if self.low > 0 else "below" if self.high < 0 else "undecided"
+        return verdict(self.low, self.high)
 
 
 class Result(NamedTuple):
@@ -75,7 +74,7 @@ class Comparison(NamedTuple):
 
 
 def cells(results: Sequence[Result]) -> list[list[Cell | None]]:
-    """Test metrics of MME-SID, in the order of RANKING; the best of each column is marked."""
+    """Test metrics of MME-SID, in the order of RANK_METRICS; the best of each column is marked."""
     table = [_cells(result) for result in results]
     best = [max((cell.value for cell in column if cell), default=None) for column in zip(*table, strict=True)]
     several = len(results) > 1
@@ -86,9 +85,9 @@ def cells(results: Sequence[Result]) -> list[list[Cell | None]]:
 
 
 def _cells(result: Result) -> list[Cell | None]:
-    scores = {MODEL: tables.part(tables.part(result.metrics, "test"), MODEL)}
+    scores = {MAIN_MODEL: tables.part(tables.part(result.metrics, "test"), MAIN_MODEL)}
     rows = tables.result_rows(result.dataset, {"test": scores})
-    return rows[0].cells if rows else [None] * len(RANKING)
+    return rows[0].cells if rows else [None] * len(RANK_METRICS)
 
 
 def reference(results: Sequence[Result]) -> Result | None:
@@ -98,7 +97,7 @@ def reference(results: Sequence[Result]) -> Result | None:
 
 def relative(result: Result, base: Result | None, metric: str) -> float | None:
     """The difference as a share of the reference's value; None where that is 0 or unknown."""
-    place = RANKING.index(metric)
+    place = RANK_METRICS.index(metric)
     cell = _cells(base)[place] if base else None
     found = result.differences.get(metric)
     return found.value / cell.value if found and cell and cell.value else None
@@ -132,9 +131,9 @@ def render(comparison: Comparison, version: str) -> str:
     several = len(comparison.results) > 1
     return template.render(
         version=version,
-        columns=[tables.metric_label(name) for name in RANKING],
-        tested=[(name, tables.metric_label(name)) for name in INTERVALS],
-        main=MAIN,
+        columns=[metric_label(name) for name in RANK_METRICS],
+        tested=[(name, metric_label(name)) for name in TESTED_METRICS],
+        main=MAIN_METRIC,
         overviews=_overviews(comparison.results),
         matrix=_matrix(comparison) if several else [],
         datasets=[_view(dataset, results) for dataset, results in comparison.results.items()],
@@ -143,7 +142,7 @@ def render(comparison: Comparison, version: str) -> str:
 
 def _matrix(comparison: Comparison) -> list[tuple[str, list[Cell | None]]]:
     """nDCG@10 by row and dataset; the best of each dataset is marked."""
-    place = RANKING.index(MAIN)
+    place = RANK_METRICS.index(MAIN_METRIC)
     marked = {
         dataset: {result.run_id: row[place] for result, row in zip(results, cells(results), strict=True)}
         for dataset, results in comparison.results.items()
@@ -160,7 +159,7 @@ def _view(dataset: str, results: Sequence[Result]) -> dict[str, Any]:
         "name": dataset,
         "rows": list(zip(results, cells(results), strict=True)),
         "reference": base,
-        "others": [(result, relative(result, base, MAIN)) for result in results if result.differences],
+        "others": [(result, relative(result, base, MAIN_METRIC)) for result in results if result.differences],
         "runs": results,
         "parameters": differing(results),
         "stages": stages(results),
@@ -171,7 +170,7 @@ def _view(dataset: str, results: Sequence[Result]) -> dict[str, Any]:
 def _overviews(results: Mapping[str, Sequence[Result]]) -> list[Markup]:
     rows = {
         dataset: [
-            ResultRow(dataset, MODEL, result.run, False, row, None)
+            ResultRow(dataset, MAIN_MODEL, result.run, False, row, [], None)
             for result, row in zip(found, cells(found), strict=True)
         ]
         for dataset, found in results.items()
@@ -199,7 +198,7 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _metric_lines(result: Result, row: Sequence[Cell | None], base: Result | None) -> Iterable[dict[str, Any]]:
-    for name, cell in zip(RANKING, row, strict=True):
+    for name, cell in zip(RANK_METRICS, row, strict=True):
         if cell is None:
             continue
         line: dict[str, Any] = {"kind": "metric", "name": name, "value": cell.value}

@@ -8,15 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mmesid.artifacts.values import History, SemanticIds
+from mmesid.artifacts.values import Curves, SemanticIds
+from mmesid.models import MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, RANK_METRICS, metric_label, model_label
 from mmesid.reporting.svg import COLOURS, annotate, drawing, log_scale, panels, to_svg, unit
-from mmesid.reporting.tables import MAIN, ORDER_KEPT, RANKING, ResultRow, by_modality
+from mmesid.reporting.tables import ORDER_KEPT, ResultRow, by_modality
 
 POINTS = 200  # a longer curve is averaged down to this many points
 _FLOOR = 1e-4  # of the drawn spectrum, relative to the largest singular value
 _LOSS_TERMS = ("reconstruction", "quantization", "alignment")
 _CYCLE = [COLOURS[name] for name in ("blue", "orange", "teal", "violet", "pink", "grey")]
-_MODELS = {"mme_sid": COLOURS["blue"], "sasrec": COLOURS["orange"], "popularity": COLOURS["grey"]}
+_MODELS = {MAIN_MODEL: COLOURS["blue"], MAIN_BASELINE: COLOURS["orange"]}  # others are grey
 _MODALITY = {"collaborative": COLOURS["violet"], "text": COLOURS["teal"], "image": COLOURS["pink"]}
 _ORDER_KEPT = {  # colour and opacity
     "tau_random_init": (COLOURS["grey"], 0.6),
@@ -40,21 +41,21 @@ def overview(name: str, rows_by_dataset: Mapping[str, Sequence[ResultRow]]) -> s
 
 
 def _draw_models(axis: Axes, rows: Sequence[ResultRow]) -> None:
-    models = [row for row in rows if not row.reference]
+    models = [row for row in rows if not row.is_bound]
     for place, row in enumerate(models):
-        cell = row.cells[RANKING.index(MAIN)]
+        cell = row.cells[RANK_METRICS.index(MAIN_METRIC)]
         if cell is None:
             continue
-        colour = _MODELS.get(row.model, COLOURS["muted"])
+        colour = _MODELS.get(row.model, COLOURS["grey"])
         if cell.interval:
             axis.plot(cell.interval, (place, place), color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
         axis.plot(cell.value, place, "o", color=colour, markersize=6)
         annotate(axis, f"{cell.value:.4f}", (cell.value, place), (0, 7), "center")
     for row in rows:
-        cell = row.cells[RANKING.index(MAIN)]
-        if row.reference and cell is not None:
+        cell = row.cells[RANK_METRICS.index(MAIN_METRIC)]
+        if row.is_bound and cell is not None:
             axis.axvline(cell.value, color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
-            annotate(axis, f"oracle {cell.value:.4f}", (cell.value, 0), (-4, -9), "right")
+            annotate(axis, f"{row.label.lower()} {cell.value:.4f}", (cell.value, 0), (-4, -9), "right")
     axis.set_yticks(range(len(models)), [row.label.replace(" (", "\n(") for row in models])
     axis.set_ylim(len(models) - 0.5, -0.7)
     axis.tick_params(axis="y", labelcolor=COLOURS["ink"])
@@ -65,36 +66,36 @@ def _draw_models(axis: Axes, rows: Sequence[ResultRow]) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def training(stage: str, history: History) -> str | None:
+def training(stage: str, curves: Curves) -> str | None:
     """A stage's losses and its validation nDCG over the steps, the best validation marked."""
-    names = list(dict.fromkeys(name for entry in history for name in entry if name != "step"))
+    names = list(dict.fromkeys(name for entry in curves for name in entry if name != "step"))
     groups = {
         "Loss": [name for name in names if "loss" in name or name in _LOSS_TERMS],
-        "Validation nDCG@10": [name for name in names if name.endswith(MAIN)],
+        f"Validation {metric_label(MAIN_METRIC)}": [name for name in names if name.endswith(MAIN_METRIC)],
     }
-    drawn = {title: curves for title, names in groups.items() if (curves := _curves(history, names))}
+    drawn = {title: series for title, names in groups.items() if (series := _series(curves, names))}
     if not drawn:
         return None
     with drawing(f"training-{stage}"):
         figure, axes = panels(len(drawn), 3.2 if len(drawn) == 1 else 4.9, 2.1)
-        for axis, (title, curves) in zip(axes, drawn.items(), strict=True):
-            _draw_curves(axis, curves, best=title != "Loss")
+        for axis, (title, series) in zip(axes, drawn.items(), strict=True):
+            _draw_curves(axis, series, best=title != "Loss")
             axis.set(title=title, xlabel="step")
-        if any(len(curves) > 1 for curves in drawn.values()):
+        if any(len(series) > 1 for series in drawn.values()):
             figure.legend(loc="outside lower center", ncols=4, fontsize=7, handlelength=1, columnspacing=1)
         return to_svg(figure, f"{', '.join(drawn)} over the steps of {stage}")
 
 
-def _curves(history: History, names: Sequence[str]) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    curves = {}
+def _series(curves: Curves, names: Sequence[str]) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    series = {}
     for name in names:
-        points = np.array([(entry["step"], entry[name]) for entry in history if name in entry and "step" in entry])
+        points = np.array([(entry["step"], entry[name]) for entry in curves if name in entry and "step" in entry])
         points = points[np.isfinite(points).all(1)] if len(points) else points
         if len(points):
             chunks = np.array_split(points, min(len(points), POINTS))
             means = np.array([chunk.mean(0) for chunk in chunks])
-            curves[name] = (means[:, 0], means[:, 1])
-    return curves
+            series[name] = (means[:, 0], means[:, 1])
+    return series
 
 
 def _draw_curves(axis: Axes, curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], best: bool) -> None:
@@ -205,14 +206,13 @@ def forgetting(name: str, section: Mapping[str, Any]) -> str | None:
 
 def slices(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> str | None:
     """nDCG@10 of MME-SID and SASRec by bucket, with the number of users in each."""
-    models = {"mme_sid": ("MME-SID", COLOURS["blue"]), "sasrec": ("SASRec", COLOURS["orange"])}
     if not rows:
         return None
     with drawing(f"slices-{name}"):
         figure, (axis,) = panels(1, 4.9, 2.6)
-        for column, (model, (label, colour)) in enumerate(models.items()):
-            found = [(place, row[model]) for place, row in enumerate(rows) if row.get(model) is not None]
-            _bars(axis, found, (column, len(models)), "{:.3f}", color=colour, label=label)
+        for column, (model, colour) in enumerate(_MODELS.items()):
+            values = [(place, row[model]) for place, row in enumerate(rows) if row.get(model) is not None]
+            _bars(axis, values, (column, len(_MODELS)), "{:.3f}", color=colour, label=model_label(model))
         axis.set_xticks(range(len(rows)), [f"{row['bucket']}\n{row['users']:,} users" for row in rows])
         axis.tick_params(axis="x", length=0)
         axis.margins(y=0.15)

@@ -8,7 +8,8 @@ from jinja2 import Environment
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mmesid.artifacts.values import History
+from mmesid.artifacts.values import Curves
+from mmesid.models import LIST_METRICS, MAIN_MODEL, RANK_METRICS, metric_label
 from mmesid.reporting import figures, jinja, tables
 from mmesid.reporting.examples import Example
 
@@ -19,7 +20,7 @@ class DatasetReport(NamedTuple):
     """What is known about one dataset; all but the name and the metrics may be empty.
 
     metrics: as `reports/<dataset>/metrics.json` holds them.
-    histories: training curves by stage.
+    curves: training curves by stage.
     spectra: singular values of item embeddings, by name.
     codes: items that carry each code, by modality, each (Q, K).
     examples: users with pictures.
@@ -27,7 +28,7 @@ class DatasetReport(NamedTuple):
 
     name: str
     metrics: dict[str, Any]
-    histories: Mapping[str, History]
+    curves: Mapping[str, Curves]
     spectra: Mapping[str, Sequence[float]]
     codes: Mapping[str, NDArray[np.int64]]
     examples: Sequence[Example]
@@ -39,7 +40,9 @@ def render(reports: Sequence[DatasetReport], version: str) -> str:
     template = environment().get_template("report.html.j2")
     return template.render(
         version=version,
-        columns=[tables.metric_label(name) for name in tables.RANKING],
+        columns=[metric_label(name) for name in RANK_METRICS],
+        list_columns=[metric_label(name) for name in LIST_METRICS],
+        main_model=MAIN_MODEL,
         overviews=_overviews(results),
         datasets=[_view(report) for report in reports],
     )
@@ -62,9 +65,9 @@ def _view(report: DatasetReport) -> dict[str, Any]:
         "data": tables.part(metrics, "data"),
         "results": tables.result_rows(name, metrics),
         "valid": tables.result_rows(name, metrics, "valid"),
-        "comparisons": tables.comparisons(metrics),
+        "differences": tables.differences(metrics),
         "training": _training(report),
-        "tokenizer": tables.by_modality(tables.part(metrics, "tokenizer"), tables.TOKENIZER),
+        "tokenizer": _tokenizer(metrics),
         "code_use": _inline(figures.code_use(name, report.codes)),
         "spectrum": _inline(figures.spectrum(name, report.spectra)),
         "collapse": tables.part(metrics, "collapse"),
@@ -77,19 +80,31 @@ def _view(report: DatasetReport) -> dict[str, Any]:
     }
 
 
-def _training(report: DatasetReport) -> list[tuple[str, Markup]]:
+def _training(report: DatasetReport) -> list[tuple[str, Markup, bool]]:
+    """Label and figure of each stage that was trained, and whether it has a validation curve, which takes room."""
     drawn = []
     for stage, label in tables.STAGES.items():
-        figure = figures.training(f"{report.name}-{stage}", report.histories.get(stage, []))
-        if figure:
-            drawn.append((label, Markup(figure)))
+        curves = report.curves.get(stage, [])
+        if figure := figures.training(f"{report.name}-{stage}", curves):
+            validated = any(name.startswith("valid_") for entry in curves for name in entry)
+            drawn.append((label, Markup(figure), validated))
     return drawn
+
+
+def _tokenizer(metrics: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Diagnostics by modality, as they are printed."""
+    rows = tables.by_modality(tables.part(metrics, "tokenizer"), tables.TOKENIZER)
+    formats = [diagnostic.text for diagnostic in tables.TOKENIZER.values()]
+    return [
+        (modality, ["–" if value is None else text.format(value) for value, text in zip(values, formats, strict=True)])
+        for modality, values in rows
+    ]
 
 
 def environment() -> Environment:
     """The report's look: its filters, and the names of its columns."""
     made = jinja.environment({"percent": _percent, "signed": _signed})
-    made.globals["tokenizer_columns"] = list(tables.TOKENIZER.values())
+    made.globals["tokenizer_columns"] = [diagnostic.label for diagnostic in tables.TOKENIZER.values()]
     return made
 
 

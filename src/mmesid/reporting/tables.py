@@ -1,15 +1,21 @@
 """Metrics of `evaluate` -> rows of tables. Whatever a dataset lacks is left out, never an error."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+from mmesid.models import (
+    LIST_METRICS,
+    MAIN_METRIC,
+    MAIN_MODEL,
+    MODELS,
+    RANK_METRICS,
+    model_label,
+    with_role,
+)
 
 Metrics = Mapping[str, Any]
 
-RANKING = ("ndcg_at_5", "ndcg_at_10", "ndcg_at_20", "hr_at_5", "hr_at_10", "hr_at_20", "mrr")
-MAIN = "ndcg_at_10"
-REFERENCE = "oracle"  # knows the law the catalogue was drawn from: a bound, not a competitor
-MODELS = {"mme_sid": "MME-SID", "sasrec": "SASRec", "popularity": "Popularity", REFERENCE: "Oracle"}
 ADAPTERS = {"lora": "LoRA", "full": "all weights trained"}
 STAGES = {  # with training curves; those that select a checkpoint first
     "encode_collaborative": "Collaborative encoder",
@@ -19,16 +25,25 @@ STAGES = {  # with training curves; those that select a checkpoint first
     "init_codes": "Backbone",
 }
 SLICES = {"item_frequency": "Training interactions of the target", "history_length": "Items in the history"}
-TOKENIZER = {
-    "collision_rate": "Collision rate",
-    "code_use": "Codes in use",
-    "perplexity": "Perplexity",
-    "reconstruction": "Reconstruction error",
-}
 ORDER_KEPT = {
     "tau_random_init": "random codes",
     "tau_init": "trained codes",
     "tau_finetuned": "trained codes, fine-tuned",
+}
+
+
+class Diagnostic(NamedTuple):
+    """How a diagnostic of the tokenizer is printed."""
+
+    label: str
+    text: str  # format of its value
+
+
+TOKENIZER = {
+    "collision_rate": Diagnostic("Collision rate", "{:.1%}"),
+    "code_use": Diagnostic("Codes in use", "{:.1%}"),
+    "perplexity": Diagnostic("Perplexity", "{:.1f}"),
+    "reconstruction": Diagnostic("Reconstruction error", "{:.4f}"),
 }
 
 
@@ -41,17 +56,18 @@ class Cell(NamedTuple):
 
 
 class ResultRow(NamedTuple):
-    """One model on one dataset; cells follow RANKING."""
+    """One model on one dataset; cells follow RANK_METRICS, beyond_accuracy follows LIST_METRICS."""
 
     dataset: str
     model: str
     label: str
-    reference: bool
+    is_bound: bool  # knows what generated the catalog: nothing to compete with
     cells: list[Cell | None]
-    oracle_share: float | None  # of the oracle's nDCG@10
+    beyond_accuracy: list[float | None]
+    share_of_bound: float | None  # of the bound's nDCG@10
 
 
-class Comparison(NamedTuple):
+class BaselineDifference(NamedTuple):
     """MME-SID against a baseline: paired difference in nDCG@10 over the test users."""
 
     baseline: str
@@ -63,48 +79,57 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """`above` or `below` where the interval leaves zero out, else `undecided`."""
-        return "above" if self.low > 0 else "below" if self.high < 0 else "undecided"
+        """See `verdict`."""
+        return verdict(self.low, self.high)
 
 
-def metric_label(name: str) -> str:
-    """`ndcg_at_10` -> `nDCG@10`."""
-    return name.replace("ndcg", "nDCG").replace("hr", "HR").replace("mrr", "MRR").replace("_at_", "@")
+def verdict(low: float, high: float) -> str:
+    """`above` or `below` where a 95 % interval leaves zero out, else `undecided`."""
+    return "above" if low > 0 else "below" if high < 0 else "undecided"
 
 
-def model_label(model: str, metrics: Metrics) -> str:
+def row_label(model: str, metrics: Metrics) -> str:
     """A model's printed name; MME-SID always says how its backbone was trained."""
-    label = MODELS.get(model, model)
-    adapter = metrics.get("adapter") if model == "mme_sid" else None
-    return f"{label} ({ADAPTERS.get(adapter, adapter)})" if adapter else label
+    adapter = metrics.get("adapter") if model == MAIN_MODEL else None
+    return f"{model_label(model)} ({ADAPTERS.get(adapter, adapter)})" if adapter else model_label(model)
 
 
 def result_rows(dataset: str, metrics: Metrics, split: str = "test") -> list[ResultRow]:
-    """Every model that `split` holds: the known ones first and in their order, the oracle last.
+    """Every model that `split` holds: the known ones in their order, bounds last.
 
-    The best value of each metric among the competitors (all but the oracle) is marked; a tie marks all.
+    The best value of each metric among the competitors (all but bounds) is marked; a tie marks all.
     """
-    found = {name: scores for name, scores in part(metrics, split).items() if _number(_get(scores, MAIN)) is not None}
-    known = list(MODELS)[:-1]
-    order = (
-        [m for m in known if m in found] + sorted(set(found) - set(MODELS)) + [m for m in (REFERENCE,) if m in found]
-    )
-    best = {
-        name: max(values)
-        for name in RANKING
-        if (values := [v for m in order if m != REFERENCE and (v := _number(found[m].get(name))) is not None])
-    }
-    bound = _number(part(found, REFERENCE).get(MAIN))
-    return [_result_row(dataset, model, metrics, found[model], best, bound) for model in order]
+    scores = {name: part(metrics, split)[name] for name in _in_order(part(metrics, split))}
+    bounds = with_role("bound")
+    best = {}
+    for name in RANK_METRICS:
+        values = [_number(scores[model].get(name)) for model in scores if model not in bounds]
+        best[name] = max((value for value in values if value is not None), default=None)
+    bound = next((_number(scores[name].get(MAIN_METRIC)) for name in bounds if name in scores), None)
+    return [_result_row(dataset, model, metrics, scores[model], best, bound) for model in scores]
+
+
+def _in_order(models: Metrics) -> list[str]:
+    """Names of what is a model (it has the main metric): the known ones, then others, bounds last."""
+    ranked = {name for name, scores in models.items() if _number(_get(scores, MAIN_METRIC)) is not None}
+    known = with_role("model", "baseline")
+    others = sorted(ranked - set(MODELS))
+    return [name for name in (*known, *others, *with_role("bound")) if name in ranked]
 
 
 def _result_row(
-    dataset: str, model: str, metrics: Metrics, scores: Metrics, best: Mapping[str, float], bound: float | None
+    dataset: str,
+    model: str,
+    metrics: Metrics,
+    scores: Metrics,
+    best: Mapping[str, float | None],
+    bound: float | None,
 ) -> ResultRow:
-    reference = model == REFERENCE
-    cells = [_cell(scores, name, None if reference else best.get(name)) for name in RANKING]
-    share = None if reference or not bound else scores[MAIN] / bound
-    return ResultRow(dataset, model, model_label(model, metrics), reference, cells, share)
+    is_bound = model in with_role("bound")
+    cells = [_cell(scores, name, None if is_bound else best[name]) for name in RANK_METRICS]
+    beyond_accuracy = [_number(scores.get(name)) for name in LIST_METRICS]
+    share = None if is_bound or not bound else scores[MAIN_METRIC] / bound
+    return ResultRow(dataset, model, row_label(model, metrics), is_bound, cells, beyond_accuracy, share)
 
 
 def _cell(scores: Metrics, name: str, best: float | None) -> Cell | None:
@@ -115,51 +140,34 @@ def _cell(scores: Metrics, name: str, best: float | None) -> Cell | None:
     return Cell(value, (float(interval[0]), float(interval[1])) if interval else None, value == best)
 
 
-def comparisons(metrics: Metrics) -> list[Comparison]:
+def differences(metrics: Metrics) -> list[BaselineDifference]:
     """MME-SID against each baseline that `evaluate` compared it with on the test users."""
     test = part(metrics, "test")
+    paired = part(part(test, MAIN_MODEL), "vs")
     rows = []
-    for baseline, found in part(part(test, "mme_sid"), "vs").items():
-        difference, low, high = (_number(_get(found, key)) for key in ("difference", "low", "high"))
-        if baseline == REFERENCE or difference is None or low is None or high is None:
+    for baseline in _in_order(test):
+        difference, low, high = (_number(_get(paired.get(baseline), key)) for key in ("difference", "low", "high"))
+        if baseline in with_role("bound") or difference is None or low is None or high is None:
             continue
-        base = _number(part(test, baseline).get(MAIN))
-        label = MODELS.get(baseline, baseline)
-        rows.append(Comparison(label, difference, low, high, _number(found.get("p_value")), base and difference / base))
-    order = list(MODELS.values())
-    return sorted(rows, key=lambda row: order.index(row.baseline) if row.baseline in order else len(order))
+        base = _number(part(test, baseline).get(MAIN_METRIC))
+        p_value, relative = _number(paired[baseline].get("p_value")), base and difference / base
+        rows.append(BaselineDifference(model_label(baseline), difference, low, high, p_value, relative))
+    return rows
 
 
 def slice_tables(metrics: Metrics) -> dict[str, list[dict[str, Any]]]:
-    """nDCG@10 by training frequency of the target and by history length: rows {bucket, users, mme_sid, sasrec}."""
+    """nDCG@10 by training frequency of the target and by history length: rows {bucket, users, and a value by model}."""
     slices = part(part(metrics, "test"), "slices")
     return {title: list(slices[name]) for name, title in SLICES.items() if slices.get(name)}
 
 
-def by_modality(section: Metrics, columns: Mapping[str, str]) -> list[tuple[str, list[float | None]]]:
+def by_modality(section: Metrics, columns: Iterable[str]) -> list[tuple[str, list[float | None]]]:
     """A section keyed by modality as rows, values in the order of `columns`."""
     return [
         (modality, [_number(_get(values, name)) for name in columns])
         for modality, values in section.items()
         if isinstance(values, Mapping) and any(name in values for name in columns)
     ]
-
-
-def markdown_table(metrics_by_dataset: Mapping[str, Metrics]) -> str:
-    """Dataset x model x nDCG@5 and nDCG@10 on test users with 95 % intervals, as Markdown."""
-    lines = ["| dataset | model | nDCG@5 | nDCG@10 |", "|---|---|---|---|"]
-    for dataset, metrics in metrics_by_dataset.items():
-        for row in result_rows(dataset, metrics):
-            cells = " | ".join(_markdown_cell(row.cells[RANKING.index(name)]) for name in ("ndcg_at_5", MAIN))
-            lines.append(f"| {dataset} | {f'*{row.label}*' if row.reference else row.label} | {cells} |")
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_cell(cell: Cell | None) -> str:
-    if cell is None:
-        return "–"
-    value = f"**{cell.value:.4f}**" if cell.best else f"{cell.value:.4f}"
-    return f"{value} [{cell.interval[0]:.4f}, {cell.interval[1]:.4f}]" if cell.interval else value
 
 
 def part(mapping: Any, key: str) -> Mapping[str, Any]:

@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mmesid.serving.bundle import bundle_digest, load, write_bundle
+from mmesid.serving.bundle import bundle_digest, collect, load, write_bundle
 
 if TYPE_CHECKING:
     from mmesid.serving.service import Answer, Recommended, Service
 
-__all__ = ["Answer", "Recommended", "Service", "bundle_digest", "load", "write_bundle"]
+__all__ = ["Answer", "Recommended", "Service", "bundle_digest", "collect", "load", "write_bundle"]
 
 
 def __getattr__(name: str) -> Any:
-    """The service is imported when it is asked for: torch takes seconds, and a digest does without."""
+    """The service is imported on first use: importing torch takes seconds, and a digest does not need it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from mmesid.serving import service

@@ -1,16 +1,20 @@
-"""All that a served recommender needs, in one folder: both stages' outputs, the items' names, how it was evaluated."""
+"""All that a served recommender needs, in one folder: both stages' outputs, the items' titles, and its protocol."""
 
 import hashlib
+import io
+import json
 import shutil
-import tempfile
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mmesid.artifacts.files import load_frame, load_json, save_frame, save_json
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts import curves
+from mmesid.artifacts.files import load_frame, load_json
+from mmesid.artifacts.items import titles
+from mmesid.artifacts.prepare import load_items
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
 
@@ -20,27 +24,48 @@ if TYPE_CHECKING:
 CODE = Path(__file__).parents[1]  # the mmesid package, which travels with the model
 PYFUNC = Path(__file__).with_name("pyfunc.py")
 _STAGES = ("init_codes", "finetune")
-_NOT_SERVED = ("trainer*", "history.json", ".*")
-_NOT_TEXT = ("item_id", "image", "image_name", "file", "row")
+_NOT_SERVED = ("trainer*", curves.NAME, ".*")
+
+Contents = Mapping[Path, Path | bytes]  # place in the bundle -> the file to copy, or the bytes to write
 
 
-def write_bundle(store: Store, config: Config, folder: Path) -> None:
-    """Copy what serving needs into `folder`."""
-    for place, source in _contents(store, config, folder).items():
-        if source != folder / place:
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, folder / place)
+def collect(store: Store, config: Config) -> Contents:
+    """What a bundle of the trained recommender holds; the stages' files are neither read nor copied yet."""
+    items = load_items(store)
+    names = pd.DataFrame({"item_id": items["item_id"].astype(str), "title": titles(items)})
+    settings = {"dataset": config.dataset, "exclude_history": config.protocol.exclude_history}
+    contents: dict[Path, Path | bytes] = {
+        Path("items.parquet"): names.to_parquet(index=False, compression="zstd"),
+        Path("serving.json"): json.dumps(settings, indent=2, sort_keys=True).encode(),
+    }
+    for stage in _STAGES:
+        folder = store.folder(stage)
+        for path in folder.rglob("*"):
+            place = path.relative_to(folder.parent)
+            if path.is_file() and _is_served(place):
+                contents[place] = path
+    return contents
 
 
-def bundle_digest(store: Store, config: Config) -> str:
+def bundle_digest(contents: Contents) -> str:
     """A digest of everything that decides an answer: equal digests are equal models."""
     digest = hashlib.sha256()
-    with tempfile.TemporaryDirectory() as folder:
-        for place, source in sorted(_contents(store, config, Path(folder)).items()):
-            digest.update(f"{place}\0".encode())
-            with source.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    for place, content in sorted(contents.items()):
+        digest.update(f"{place}\0".encode())
+        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def write_bundle(contents: Contents, folder: Path) -> None:
+    """Write what serving needs into `folder`."""
+    for place, content in contents.items():
+        target = folder / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            target.write_bytes(content)
+        else:
+            shutil.copyfile(content, target)
 
 
 def load(folder: Path, device: str = "cpu") -> "Service":
@@ -54,22 +79,5 @@ def load(folder: Path, device: str = "cpu") -> "Service":
     return Service(model, items["item_id"].to_list(), items["title"].to_list(), settings["exclude_history"])
 
 
-def names_of(items: pd.DataFrame) -> pd.DataFrame:
-    """item_id and title of each item; the title is the first text column, the id where an item has no text."""
-    ids = items["item_id"].astype(str)
-    texts = [column for column in items.columns if column not in _NOT_TEXT]
-    title = items[texts[0]] if texts else ids
-    return pd.DataFrame({"item_id": ids, "title": title.where(title.notna() & (title != ""), ids).astype(str)})
-
-
-def _contents(store: Store, config: Config, folder: Path) -> dict[Path, Path]:
-    """Place of each file in a bundle, and where it lies; the two that no stage makes are written into `folder`."""
-    save_frame(folder / "items.parquet", names_of(load_prepared(store).items))
-    save_json(folder / "serving.json", {"dataset": config.dataset, "exclude_history": config.evaluate.exclude_history})
-    found = {Path(path.name): path for path in folder.iterdir()}
-    for stage in _STAGES:
-        for path in store.folder(stage).rglob("*"):
-            place = path.relative_to(store.folder(stage).parent)
-            if path.is_file() and not any(fnmatch(part, pattern) for part in place.parts for pattern in _NOT_SERVED):
-                found[place] = path
-    return found
+def _is_served(place: Path) -> bool:
+    return not any(fnmatch(part, pattern) for part in place.parts for pattern in _NOT_SERVED)

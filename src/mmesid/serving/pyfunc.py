@@ -34,7 +34,7 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
             params: `k`, items per row.
 
         Returns:
-            item_ids, titles and scores, lists with the best first, and note, empty where there is nothing to say.
+            item_ids, titles and scores, lists with the best first, and note, empty unless the request needs a comment.
 
         Raises:
             MlflowException: a history is empty or holds no known item, or k is out of range; a server answers 400.
@@ -56,7 +56,7 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
 
     def _answers(self, model_input: pd.DataFrame, k: int) -> list[Answer]:
         if "history" not in model_input:
-            raise RequestError(f"expected a column `history`, found {', '.join(map(str, model_input.columns))}")
+            raise RequestError(f"expected a column `history`, got {', '.join(map(str, model_input.columns))}")
         return self.service.recommend([_as_list(history) for history in model_input["history"]], int(k))
 
 

@@ -1,4 +1,4 @@
-"""Answers requests, and judges its own model on someone else's catalogue."""
+"""Answers requests, and ranks targets in another catalog than the model was trained on."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from mmesid.config import Protocol
 from mmesid.errors import RequestError
-from mmesid.evaluation.ranking import rank_targets
+from mmesid.evaluation.ranking import Scores, best, judge, users_at_a_time
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
-
-BATCH_USERS = 256
 
 
 class Recommended(NamedTuple):
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class Service:
-    """A recommender that speaks in the catalogue's own item ids.
+    """A recommender that takes and returns the catalog's own item ids.
 
     Args:
         model: the recommender.
@@ -59,89 +59,91 @@ class Service:
             k: from 1 to N.
 
         Raises:
-            RequestError: a history is empty or knows no item of the catalogue, or k is out of range.
+            RequestError: a history is empty or has no item of the catalog, or k is out of range.
         """
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(self._item_ids):
-            raise RequestError(f"k must be a whole number from 1 to {len(self._item_ids)} (the catalogue), it is {k!r}")
+            raise RequestError(f"k must be a whole number from 1 to {len(self._item_ids)} (the catalog), it is {k!r}")
         if not histories:
             return []
         known = [self._known(history, row) for row, history in enumerate(histories)]
-        numbers = [numbers for numbers, _ in known]
-        best = self.scorer.recommend(numbers, k, self.exclude_history, BATCH_USERS)
-        return [
-            self._answer(items, scores, note, k)
-            for items, scores, (_, note) in zip(best.items, best.scores, known, strict=True)
-        ]
+        numbers, notes = [numbers for numbers, _ in known], [note for _, note in known]
+        users = users_at_a_time(len(self._item_ids))
+        items, scores = best(self.scorer, numbers, k, self.exclude_history, users)
+        return [self._answer(*row, k) for row in zip(items, scores, notes, strict=True)]
 
     def rank(
         self,
         item_ids: Sequence[str],
         histories: Sequence[NDArray[np.int64]],
         targets: NDArray[np.int64],
-        exclude_history: bool,
+        protocol: Protocol,
     ) -> NDArray[np.int64]:
-        """Rank of each target in a catalogue that may have changed since this model was trained.
+        """Rank of each target in a catalog that may have changed since this model was trained.
 
         Items that the model does not know score -inf: as targets they rank last, and they never push a known one down.
 
         Args:
-            item_ids: of that catalogue's items 1..N, in that order.
-            histories: ids 1..N of that catalogue, oldest first.
+            item_ids: of that catalog's items 1..N, in that order.
+            histories: ids 1..N of that catalog, oldest first.
             targets: likewise, (B,).
-            exclude_history: whether a user's earlier items are no candidates.
+            protocol: how all models of that catalog are judged.
 
         Returns:
             (B,), 1 is best.
         """
-        own = np.array([0, *(self._number.get(item_id, 0) for item_id in item_ids)])  # (N + 1,), 0 where unknown
-        translated = [own[history] for history in histories]
-        translated = [history[history > 0] for history in translated]
-        ranks = np.empty(len(targets), dtype=np.int64)
-        answerable = np.array([len(history) > 0 for history in translated], dtype=bool)
-        columns, unknown = torch.from_numpy(own), torch.from_numpy(own == 0)
-        users = np.flatnonzero(answerable)
-        for part, scores in self.scorer.batches([translated[user] for user in users], BATCH_USERS):
-            here = scores.cpu()[:, columns].masked_fill(unknown, -torch.inf)  # (b, N + 1)
-            ranks[users[part]] = _ranks(here, users[part], histories, targets, exclude_history)
-        silent = np.flatnonzero(~answerable)
-        ranks[silent] = _ranks(
-            torch.full((len(silent), len(own)), -torch.inf), silent, histories, targets, exclude_history
-        )
-        return ranks
+        own_numbers = np.array([0, *(self._number.get(item_id, 0) for item_id in item_ids)])  # (N + 1,), 0: unknown
+        scores = in_catalog(self.scorer, own_numbers, protocol.history_length)
+        users = users_at_a_time(max(len(item_ids), len(self._item_ids)))
+        return judge(scores, histories, targets, protocol.exclude_history, users).ranks
 
     def _known(self, history: Sequence[str], row: int) -> tuple[NDArray[np.int64], str]:
         if isinstance(history, str) or not all(isinstance(item, str) for item in history):
-            raise RequestError(f"history {row}: expected a list of item ids as text, {history!r} came")
+            raise RequestError(f"history {row}: expected a list of item ids as text, got {history!r}")
         if not len(history):
             raise RequestError(f"history {row} is empty: give at least one item id")
         unknown = [item for item in history if item not in self._number]
         numbers = np.array([self._number[item] for item in history if item in self._number], dtype=np.int64)
         if not len(numbers):
-            raise RequestError(f"history {row}: the catalogue has none of the items {_shorten(unknown)}")
-        return numbers, f"not in the catalogue, left out: {_shorten(unknown)}" if unknown else ""
+            raise RequestError(f"history {row}: the catalog has none of the items {_shorten(unknown)}")
+        return numbers, f"not in the catalog, left out: {_shorten(unknown)}" if unknown else ""
 
     def _answer(self, items: NDArray[np.int64], scores: NDArray[np.float32], note: str, k: int) -> Answer:
-        found = items > 0
-        if not found.all():
-            note = "; ".join(part for part in (note, f"only {found.sum()} of {k} items are left") if part)
-        places = (items[found] - 1).tolist()
-        best = [
-            Recommended(self._item_ids[place], self._titles[place], float(score))
-            for place, score in zip(places, scores[found], strict=True)
-        ]
-        return Answer(best, note)
+        there = items > 0  # fewer than k items may be candidates
+        if not there.all():
+            shortage = f"only {there.sum()} of {k} items are left"
+            note = f"{note}; {shortage}" if note else shortage
+        recommended = []
+        for number, score in zip(items[there].tolist(), scores[there].tolist(), strict=True):
+            recommended.append(Recommended(self._item_ids[number - 1], self._titles[number - 1], score))
+        return Answer(recommended, note)
 
 
-def _ranks(
-    scores: torch.Tensor,
-    users: NDArray[np.int64],
-    histories: Sequence[NDArray[np.int64]],
-    targets: NDArray[np.int64],
-    exclude_history: bool,
-) -> NDArray[np.int64]:
-    chosen = [histories[user] for user in users]
-    found: NDArray[np.int64] = rank_targets(scores, torch.from_numpy(targets[users]), chosen, exclude_history).numpy()
-    return found
+def in_catalog(scores: Scores, own_numbers: NDArray[np.int64], history_length: int) -> Scores:
+    """A model's scores as those of another catalog's items: -inf for each item that the model does not know.
+
+    Unknown items are left out of the histories. A user without any known item gets -inf for every item.
+
+    Args:
+        scores: of the model, over its own items 1..M.
+        own_numbers: (N + 1,), the model's number of each item of the catalog, 0 where it does not know the item.
+        history_length: T, the latest known items that the model may see.
+    """
+    columns, unknown = torch.from_numpy(own_numbers), torch.from_numpy(own_numbers == 0)
+
+    def translated(histories: Sequence[NDArray[np.int64]]) -> Tensor:
+        known = [_known_items(own_numbers[history])[-history_length:] for history in histories]
+        users = [user for user, history in enumerate(known) if len(history)]
+        catalog_scores = torch.full((len(histories), len(own_numbers)), -torch.inf)  # (b, N + 1)
+        if users:
+            own_scores = scores([known[user] for user in users]).float().cpu()  # (u, M + 1)
+            catalog_scores[users] = own_scores[:, columns].masked_fill(unknown, -torch.inf)
+        return catalog_scores
+
+    return translated
+
+
+def _known_items(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    return numbers[numbers > 0]
 
 
 def _shorten(items: Sequence[str], shown: int = 5) -> str:

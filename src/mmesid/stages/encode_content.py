@@ -1,8 +1,8 @@
 """`encode_content`: text and image embeddings with their presence masks."""
 
 from mmesid.artifacts.encode import save_embedding
-from mmesid.artifacts.ingest import load_catalogue
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.ingest import load_raw_embeddings
+from mmesid.artifacts.prepare import load_items, load_pictures
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.encoders import content
@@ -13,9 +13,9 @@ from mmesid.tracking import StageRun
 def run(config: Config, store: Store, log: StageRun) -> None:
     """Encode what the items show; a modality that no item has is not written."""
     section = config.encode_content
-    precomputed = "precomputed" in (section.text, section.image)
-    raw = load_catalogue(store).embeddings if precomputed else {}
-    embeddings = content.encode(load_prepared(store).items, raw, section, config.seed, device(), log)
+    raw = load_raw_embeddings(store) if "precomputed" in (section.text, section.image) else {}
+    items, pictures = load_items(store), load_pictures(store)
+    embeddings = content.encode(items, pictures, raw, section, config.seed, device(), log)
     for modality, embedding in embeddings.items():
         save_embedding(store, modality, embedding)
         log({f"{modality}_present": float(embedding.present[1:].mean())}, 0)

@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from mmesid.artifacts.curves import save_history
+from mmesid.artifacts.curves import save_curves
 from mmesid.artifacts.finetune import drop_trainer, load_trainer, save_trainer
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.recommender import adapter, loading, parallel, training
@@ -20,9 +20,9 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """
     settings = config.finetune
     accelerator = parallel.make_accelerator(device(), settings)
-    sequences = load_prepared(store).sequences
+    sequences = load_sequences(store)
     model = loading.load_initial(store.folder("init_codes"), str(accelerator.device))
-    trainer = training.Trainer(model, sequences, settings, config.seed, log, accelerator)
+    trainer = training.Trainer(model, sequences, settings, config.protocol, config.seed, log, accelerator)
     fingerprint = _fingerprint(config, store)
     _resume(trainer, store, fingerprint)
 
@@ -31,12 +31,12 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         if accelerator.is_main_process:
             save_trainer(store, state.tensors, note)
 
-    history = trainer.fit(save)
+    curves = trainer.fit(save)
     if accelerator.is_main_process:
         if accelerator.is_fsdp2:  # the model is spread over the processes: put its best weights into a whole one
             model = training.finetuned(loading.load_initial(store.folder("init_codes"), "cpu"), settings, trainer.state)
         loading.save_finetuned(store.folder("finetune"), model, adapter.lora_settings(settings))
-        save_history(store, "finetune", history)
+        save_curves(store, "finetune", curves)
         drop_trainer(store)
         for name in ("adapter.safetensors", "adapter.json", "recommender.json"):
             log.artifact(store.folder("finetune") / name)
@@ -56,7 +56,7 @@ def _resume(trainer: training.Trainer, store: Store, fingerprint: str) -> None:
 
 
 def _fingerprint(config: Config, store: Store) -> str:
-    digest = hashlib.sha256(f"{config.seed} {config.finetune.model_dump_json()}".encode())
+    digest = hashlib.sha256(repr((config.seed, config.protocol, config.finetune)).encode())
     inputs = [store.folder("prepare") / "sequences.parquet", *sorted(store.folder("init_codes").glob("*.safetensors"))]
     for path in [*inputs, *sorted(Path(training.__file__).parent.glob("*.py"))]:
         digest.update(path.read_bytes())

@@ -1,10 +1,10 @@
 """Stage `tokenize`: trains MM-RQ-VAE on the items' embeddings and assigns semantic IDs."""
 
-from mmesid.artifacts.curves import save_history
+from mmesid.artifacts.curves import save_curves
 from mmesid.artifacts.encode import load_embeddings
-from mmesid.artifacts.files import save_json, save_tensors
+from mmesid.artifacts.files import save_tensors
 from mmesid.artifacts.store import Store
-from mmesid.artifacts.tokenize import save_semantic_ids
+from mmesid.artifacts.tokenize import save_diagnostics, save_semantic_ids
 from mmesid.config import Config
 from mmesid.stages.entry import device, main
 from mmesid.tracking import StageRun
@@ -16,13 +16,11 @@ def run(config: Config, store: Store, log: StageRun) -> None:
 
     embeddings = load_embeddings(store)
     result = train(embeddings, config.tokenize, config.seed, device(), log)
-    folder = store.folder("tokenize")
     save_semantic_ids(store, result.ids)
-    save_tensors(folder / "tokenizer.safetensors", result.weights)
-    save_json(folder / "diagnostics.json", result.diagnostics)
-    save_history(store, "tokenize", result.history)
+    save_tensors(store.folder("tokenize") / "tokenizer.safetensors", result.weights)
+    save_curves(store, "tokenize", result.curves)
     log.summary({"tokenizer": result.diagnostics})
-    log.artifact(folder / "diagnostics.json")
+    log.artifact(save_diagnostics(store, result.diagnostics))
 
 
 if __name__ == "__main__":

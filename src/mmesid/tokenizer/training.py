@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmesid.artifacts.values import Embedding, History, SemanticIds
+from mmesid.artifacts.values import Curves, Embedding, SemanticIds
 from mmesid.config import Tokenize
 from mmesid.errors import DataError
 from mmesid.tokenizer.diagnostics import diagnose
@@ -22,7 +22,7 @@ class TokenizerResult(NamedTuple):
     ids: SemanticIds
     weights: dict[str, Tensor]  # the model's whole state dict
     diagnostics: dict[str, dict[str, Any]]  # by modality, see `diagnose`
-    history: History  # one entry per epoch
+    curves: Curves  # one entry per epoch
 
 
 class Items(NamedTuple):
@@ -51,14 +51,14 @@ def train(embeddings: Mapping[str, Embedding], settings: Tokenize, seed: int, de
         {name: torch.tensor(embedding.present[1:], device=device) for name, embedding in embeddings.items()},
     )
     model = build(items, settings, seed).to(device)
-    history = _fit(model, items, settings, seed, log)
+    curves = _fit(model, items, settings, seed, log)
     model.eval()
     diagnostics = {
         name: diagnose(autoencoder, items.embeddings[name][items.present[name]], settings.batch_size)
         for name, autoencoder in model.by_modality().items()
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    return TokenizerResult(assign(model, items), weights, diagnostics, history)
+    return TokenizerResult(assign(model, items), weights, diagnostics, curves)
 
 
 def build(items: Items, settings: Tokenize, seed: int) -> MMRQVAE:
@@ -87,14 +87,14 @@ def assign(model: MMRQVAE, items: Items) -> SemanticIds:
     return SemanticIds(codes, codebooks, present)
 
 
-def _fit(model: MMRQVAE, items: Items, settings: Tokenize, seed: int, log: Log) -> History:
+def _fit(model: MMRQVAE, items: Items, settings: Tokenize, seed: int, log: Log) -> Curves:
     """AdamW with a cosine schedule; codes that stay idle are revived after each step."""
     generator = torch.Generator().manual_seed(seed)
     known = torch.stack([mask.cpu() for mask in items.present.values()]).any(0).nonzero().squeeze(1)  # (n,)
     batches = -(-len(known) // settings.batch_size)
     optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
-    history: History = []
+    curves: Curves = []
     model.train()
     for epoch in range(settings.epochs):
         order = known[torch.randperm(len(known), generator=generator)]
@@ -104,9 +104,9 @@ def _fit(model: MMRQVAE, items: Items, settings: Tokenize, seed: int, log: Log) 
                 totals[name] = totals.get(name, 0.0) + value / (1 if name == "revived" else batches)
             schedule.step()
         step = (epoch + 1) * batches
-        history.append({"step": step, **totals})
+        curves.append({"step": step, **totals})
         log({**totals, "progress": (epoch + 1) / settings.epochs}, step)
-    return history
+    return curves
 
 
 def _step(

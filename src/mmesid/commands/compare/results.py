@@ -15,8 +15,9 @@ from mmesid.commands.compare.runs import Judged, name_of, test_metrics
 from mmesid.errors import ArtifactError
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import paired_bootstrap
-from mmesid.reporting.comparison import INTERVALS, MODEL, Difference, Result
-from mmesid.reporting.tables import RANKING, part
+from mmesid.models import MAIN_MODEL, RANK_METRICS, TESTED_METRICS
+from mmesid.reporting.comparison import Difference, Result
+from mmesid.reporting.tables import part
 from mmesid.tracking import Recorded
 
 RESAMPLES, SEED = 1000, 0  # of the bootstrap
@@ -58,7 +59,7 @@ def _metrics(run: Recorded, folder: Path, root: Path) -> tuple[dict[str, Any], s
             return dict(load_json(path)), ""
         except ArtifactError:
             pass
-    return {"test": {MODEL: test_metrics(run)}}, NO_FILE
+    return {"test": {MAIN_MODEL: test_metrics(run)}}, NO_FILE
 
 
 def _ranks(run: Recorded, folder: Path, root: Path) -> dict[str, NDArray[np.int64]]:
@@ -96,14 +97,16 @@ def differ(found: Evidence, base: Evidence) -> tuple[dict[str, Difference], str]
     Returns:
         Differences by metric, and why they are not tested.
     """
-    mine, theirs = (part(part(evidence.metrics, "test"), MODEL) for evidence in (found, base))
-    differences = {name: Difference(mine[name] - theirs[name]) for name in RANKING if name in mine and name in theirs}
-    if MODEL not in found.ranks or MODEL not in base.ranks:
+    mine, theirs = (part(part(evidence.metrics, "test"), MAIN_MODEL) for evidence in (found, base))
+    differences = {
+        name: Difference(mine[name] - theirs[name]) for name in RANK_METRICS if name in mine and name in theirs
+    }
+    if MAIN_MODEL not in found.ranks or MAIN_MODEL not in base.ranks:
         return differences, NO_RANKS
     if not np.array_equal(found.ranks.get(SAME, ()), base.ranks.get(SAME, ())):
         return differences, OTHER_USERS
-    values, others = per_user(found.ranks[MODEL]), per_user(base.ranks[MODEL])
-    tested = {name: paired_bootstrap(values[name], others[name], RESAMPLES, SEED) for name in INTERVALS}
+    values, others = (per_user(evidence.ranks[MAIN_MODEL], TESTED_METRICS) for evidence in (found, base))
+    tested = {name: paired_bootstrap(values[name], others[name], RESAMPLES, SEED) for name in TESTED_METRICS}
     return differences | {name: Difference(*pair) for name, pair in tested.items()}, ""
 
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from mmesid import tracking
 from mmesid.errors import TrackingError
-from mmesid.reporting.comparison import MODEL
-from mmesid.reporting.tables import RANKING
+from mmesid.models import MAIN_MODEL, RANK_METRICS
 from mmesid.tracking import Recorded, Version
 
 ALIASES = ("champion", "challenger", "previous")
@@ -66,7 +65,7 @@ def _origin(version: Version, runs: Sequence[Recorded]) -> Recorded | None:
 
 def test_metrics(run: Recorded) -> dict[str, float]:
     """Test metrics of MME-SID, without the prefix under which MLflow has them."""
-    return {name: run.metrics[key] for name in RANKING if (key := f"test.{MODEL}.{name}") in run.metrics}
+    return {name: run.metrics[key] for name in RANK_METRICS if (key := f"test.{MAIN_MODEL}.{name}") in run.metrics}
 
 
 def usual(known: Iterable[Known]) -> list[str]:

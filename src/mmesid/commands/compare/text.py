@@ -6,10 +6,10 @@ A run has a letter beside its name, under which the narrower tables know it.
 import string
 from collections.abc import Sequence
 
-from mmesid.reporting.comparison import INTERVALS, Comparison, Difference, Result, cells, differing, reference, stages
-from mmesid.reporting.tables import MAIN, RANKING, Cell, metric_label
+from mmesid.models import BRIEF_METRICS, MAIN_METRIC, RANK_METRICS, TESTED_METRICS, metric_label
+from mmesid.reporting.comparison import Comparison, Difference, Result, cells, differing, reference, stages
+from mmesid.reporting.tables import Cell
 
-SHOWN = ("ndcg_at_5", MAIN, "hr_at_10", "mrr")  # the page and the CSV hold all
 LONGEST = 32  # characters of a parameter's value
 
 Table = tuple[str, list[str], list[list[str]]]  # title, heads, rows
@@ -25,12 +25,12 @@ def printed(comparison: Comparison) -> list[Table]:
 
 
 def _metrics(results: Sequence[Result]) -> Table:
-    places = [RANKING.index(name) for name in SHOWN]
+    places = [RANK_METRICS.index(name) for name in BRIEF_METRICS]
     rows = [
         [letter, f"{result.label}\n{result.started}", *(_cell(row[place]) for place in places)]
         for letter, result, row in zip(_letters(results), results, cells(results), strict=True)
     ]
-    return "test metrics of MME-SID, 95 % intervals", ["", "run, start in UTC", *map(metric_label, SHOWN)], rows
+    return "test metrics of MME-SID, 95 % intervals", ["", "run, start in UTC", *map(metric_label, BRIEF_METRICS)], rows
 
 
 def _letters(results: Sequence[Result]) -> list[str]:
@@ -42,16 +42,16 @@ def _letters(results: Sequence[Result]) -> list[str]:
 def _differences(results: Sequence[Result]) -> Table:
     base = reference(results)
     rows = [
-        [letter, *(_difference(result.differences.get(name)) for name in INTERVALS), _verdict(result)]
+        [letter, *(_difference(result.differences.get(name)) for name in TESTED_METRICS), _verdict(result)]
         for letter, result in zip(_letters(results), results, strict=True)
         if result.differences
     ]
-    heads = ["", *map(metric_label, INTERVALS), f"{metric_label(MAIN)} is"]
+    heads = ["", *map(metric_label, TESTED_METRICS), f"{metric_label(MAIN_METRIC)} is"]
     return f"difference to {base.run if base else 'nothing'}, over the same users", heads, rows
 
 
 def _verdict(result: Result) -> str:
-    verdict = result.differences[MAIN].verdict if MAIN in result.differences else "not paired"
+    verdict = result.differences[MAIN_METRIC].verdict if MAIN_METRIC in result.differences else "not paired"
     return f"{verdict}: {result.remark}" if result.remark else verdict
 
 

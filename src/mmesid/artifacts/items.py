@@ -1,0 +1,33 @@
+"""What an item says of itself: which of its columns are text, its text as one, its title."""
+
+import pandas as pd
+
+NOT_TEXT = ("item_id", "image", "image_name", "file", "row")
+
+
+def text_columns(items: pd.DataFrame) -> list[str]:
+    """The columns that hold an item's text, in the order of the table (title first)."""
+    return [column for column in items.columns if column not in NOT_TEXT]
+
+
+def texts(items: pd.DataFrame, separator: str = ". ") -> list[str]:
+    """Each item's text columns joined, blank ones left out; empty where the item has no text.
+
+    Args:
+        items: columns as in `Catalogue.items`.
+        separator: between two columns.
+    """
+    return [separator.join(parts) for parts in _filled(items)]
+
+
+def titles(items: pd.DataFrame) -> list[str]:
+    """Each item's name for people: its first text that is not blank, else its id."""
+    ids = items["item_id"].astype(str)
+    return [parts[0] if parts else item_id for parts, item_id in zip(_filled(items), ids, strict=True)]
+
+
+def _filled(items: pd.DataFrame) -> list[list[str]]:
+    """The texts of each item that are not blank, without the space around them."""
+    columns = [items[name] for name in text_columns(items)]
+    rows = zip(*columns, strict=True) if columns else [()] * len(items)
+    return [[part.strip() for part in row if isinstance(part, str) and part.strip()] for row in rows]

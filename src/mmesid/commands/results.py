@@ -1,0 +1,46 @@
+"""`mmesid results`: the committed metrics of every dataset as Markdown, printed or written into a document."""
+
+import re
+from pathlib import Path
+
+from mmesid.artifacts.evaluate import reported_metrics
+from mmesid.artifacts.files import write_atomically
+from mmesid.errors import ConfigError
+from mmesid.reporting import markdown
+
+BUNDLED = "sample"
+BEGIN, END = "<!-- results: written by `make results` from reports/*/metrics.json -->", "<!-- /results -->"
+
+
+def table(root: Path = Path()) -> str:
+    """Every `reports/<dataset>/metrics.json` as one table, the bundled dataset first.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    metrics = reported_metrics(root)
+    if not metrics:
+        raise ConfigError(f"{root.absolute()} has no reports/<dataset>/metrics.json; `make repro` writes them")
+    ordered = {name: metrics[name] for name in sorted(metrics, key=lambda name: (name != BUNDLED, name))}
+    return markdown.results(ordered, {name: _command(name) for name in ordered})
+
+
+def write(document: Path, root: Path = Path()) -> None:
+    """Put the table between the two markers of a document.
+
+    Raises:
+        ConfigError: the document is missing or has no markers.
+    """
+    text = document.read_text(encoding="utf-8") if document.exists() else ""
+    between = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.DOTALL)
+    if not between.search(text):
+        raise ConfigError(f"{document} must hold the lines {BEGIN} and {END}; the results go between them")
+    filled = between.sub(lambda _: f"{BEGIN}\n{table(root)}{END}", text)
+    write_atomically(document, lambda beside: beside.write_text(filled, encoding="utf-8"))
+
+
+def _command(dataset: str) -> str:
+    """What makes the dataset's figures."""
+    if dataset == BUNDLED:
+        return "make repro"
+    return f"mmesid add {dataset} --files PATH && make repro DATASETS={dataset}"
