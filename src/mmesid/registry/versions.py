@@ -15,9 +15,9 @@ from mmesid.artifacts.files import load_json
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.errors import ArtifactError, RegistryError
+from mmesid.host import locked
 from mmesid.registry.card import write_card
 from mmesid.serving.bundle import CODE, PYFUNC
-from mmesid.tracking.journal import locked
 from mmesid.tracking.run import flatten
 
 if TYPE_CHECKING:

@@ -25,7 +25,6 @@ _CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQ
 
 def main(run: Run) -> None:
     """Run a stage for the dataset named on the command line and leave with its exit status."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     stage = Path(sys.argv[0]).stem
     if len(sys.argv) != 2:
         sys.exit(f"usage: python -m mmesid.stages.{stage} DATASET")
