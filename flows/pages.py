@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -41,11 +41,16 @@ class Progress:
         try:
             if self._artifact is None:
                 key, about = slug(f"progress-{self._stage}"), f"{self._stage}: {text}"
-                self._artifact = create_progress_artifact(percent, key=key, description=about)
+                self._artifact = progress_bar(percent, key, about)
             else:
                 update_progress_artifact(self._artifact, percent, description=f"{self._stage}: {text}")
         except Exception as error:  # a server that is down must not end a training
             self._log(f"the progress cannot be shown ({type(error).__name__})")
+
+
+def progress_bar(percent: float, key: str, description: str) -> UUID:
+    """Show a progress artifact. Returns its id."""
+    return cast(UUID, create_progress_artifact(percent, key=key, description=description))  # a coroutine in async code
 
 
 def slug(name: str) -> str:
