@@ -22,6 +22,7 @@ ifndef MMESID_EXECUTION
 export MMESID_EXECUTION := make-$(shell date -u +%Y%m%dT%H%M%SZ)-$(shell echo $$PPID)
 endif
 
+comma := ,
 BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages serving  # modules of benchmarks/
 
 .DEFAULT_GOAL := help
@@ -30,10 +31,10 @@ BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory s
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
-repro: .venv/.stamp  ## run the pipeline; DATASETS="a b" runs only these (names listed under `datasets` in params.yaml)
+repro: .venv/.stamp  ## run the pipeline; DATASETS=a,b runs only these (names listed under `datasets` in params.yaml)
 	@mmesid mend
 ifdef DATASETS
-	dvc repro $(foreach name,$(DATASETS),evaluate@$(name))
+	dvc repro $(foreach name,$(subst $(comma), ,$(DATASETS)),evaluate@$(name))
 	dvc repro --single-item report
 else
 	dvc repro

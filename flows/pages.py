@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -13,10 +13,9 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 
 from mmesid import tracking
 from mmesid.errors import without_secret
+from mmesid.models import BRIEF_METRICS, MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, MODELS, metric_label, model_label
 
 PROGRESS = re.compile(r"^(\w+): (\d+)%, (.*)$")  # finetune: 37%, loss 5.1, 1,830 targets/s, 2:05 left
-MODELS = {"mme_sid": "MME-SID", "sasrec": "SASRec", "popularity": "Popularity", "oracle": "Oracle"}
-COLUMNS = ("ndcg_at_5", "ndcg_at_10", "hr_at_10", "mrr")
 
 
 class Progress:
@@ -41,11 +40,16 @@ class Progress:
         try:
             if self._artifact is None:
                 key, about = slug(f"progress-{self._stage}"), f"{self._stage}: {text}"
-                self._artifact = create_progress_artifact(percent, key=key, description=about)
+                self._artifact = progress_bar(percent, key, about)
             else:
                 update_progress_artifact(self._artifact, percent, description=f"{self._stage}: {text}")
         except Exception as error:  # a server that is down must not end a training
             self._log(f"the progress cannot be shown ({type(error).__name__})")
+
+
+def progress_bar(percent: float, key: str, description: str) -> UUID:
+    """Show a progress artifact. Returns its id."""
+    return cast(UUID, create_progress_artifact(percent, key=key, description=description))  # a coroutine in async code
 
 
 def slug(name: str) -> str:
@@ -59,24 +63,25 @@ def show_metrics(dataset: str, root: Path) -> str:
     if not path.exists():
         return ""
     test = json.loads(path.read_text(encoding="utf-8"))["test"]
-    rows = [
-        {
-            "model": title,
-            **{name: round(test[model][name], 4) for name in COLUMNS},
-            "ndcg_at_10, 95 %": _interval(test[model]),
-        }
-        for model, title in MODELS.items()
-        if model in test
-    ]
-    against = test["mme_sid"].get("vs", {}).get("sasrec")
+    rows = [_row(name, test[name]) for name in MODELS if name in test]
     about = f"{dataset}: full ranking of the test users"
     create_table_artifact(rows, key=slug(f"metrics-{dataset}"), description=about)
     lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
     lines += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows]
-    if against:
-        low, high = against["low"], against["high"]
-        lines += ["", f"nDCG@10 against SASRec: {against['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"]
+    if difference := test[MAIN_MODEL].get("vs", {}).get(MAIN_BASELINE):
+        low, high = difference["low"], difference["high"]
+        against = f"{metric_label(MAIN_METRIC)} against {model_label(MAIN_BASELINE)}"
+        lines += ["", f"{against}: {difference['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"]
     return "\n".join(lines)
+
+
+def _row(model: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    low, high = metrics.get("ci95", {}).get(MAIN_METRIC, (None, None))
+    return {
+        "model": model_label(model),
+        **{metric_label(name): round(metrics[name], 4) for name in BRIEF_METRICS},
+        f"{metric_label(MAIN_METRIC)}, 95 %": "" if low is None else f"[{low:.4f}, {high:.4f}]",
+    }
 
 
 def links(datasets: Sequence[str], root: Path, flow_run: str) -> str:
@@ -112,8 +117,3 @@ def flow_run_url(flow_run: str) -> str:
     """Where Prefect's pages show a flow run; empty without a server."""
     api = os.environ.get("PREFECT_API_URL", "")
     return f"{without_secret(api).removesuffix('/api')}/runs/flow-run/{flow_run}" if api else ""
-
-
-def _interval(metrics: dict[str, Any]) -> str:
-    low, high = metrics.get("ci95", {}).get("ndcg_at_10", (None, None))
-    return "" if low is None else f"[{low:.4f}, {high:.4f}]"

@@ -1,7 +1,8 @@
 """Score every user in one go: the champion's best items for each, as Parquet.
 
-`python -m flows.recommend --dataset sample -k 20`. A user's history is all that `prepare` knows of it, the last item
-included. The file is written whole or not at all, and says which version made it.
+`mmesid recommend sample --all -k 20`, or `python -m flows.recommend sample -k 20`. A user's history is all that
+`prepare` knows of it, the last item included. The file is written whole or not at all, and names the version that made
+it.
 """
 
 import argparse
@@ -11,22 +12,25 @@ from typing import Annotated
 
 import pandas as pd
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_markdown_artifact, update_progress_artifact
 from pydantic import Field
 
-from flows.pages import slug
-from mmesid import registry, tracking
+from flows.pages import progress_bar, slug
+from mmesid import registry
 from mmesid.artifacts.files import save_frame
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import Sequences
 from mmesid.errors import MmesidError
-from mmesid.serving import Answer
+from mmesid.servers.serve import champion_of
+from mmesid.serving import Answer, Service
 
 USERS = 1024  # scored between two steps of the progress
+K = 20
 
 
 @flow(name="recommend", log_prints=False)
-def recommend(dataset: str, k: Annotated[int, Field(ge=1)] = 20, root: Path | None = None) -> Path:
+def recommend(dataset: str, k: Annotated[int, Field(ge=1)] = K, root: Path | None = None) -> Path:
     """Write `recommendations/<dataset>.parquet`: user_id, rank, item_id, title, score, model.
 
     Args:
@@ -38,26 +42,38 @@ def recommend(dataset: str, k: Annotated[int, Field(ge=1)] = 20, root: Path | No
         The file.
     """
     root = (root or Path()).absolute()
-    champion = registry.version_of(tracking.client(root), dataset, "champion")
-    service = registry.load_champion(dataset, root)
-    assert champion is not None  # else load_champion has raised
-    prepared = load_prepared(Store(dataset, root))
-    item_ids = ["", *prepared.items["item_id"].astype(str)]
-    sequences = prepared.sequences
-    histories = [[item_ids[item] for item in items] for items in sequences.items]
-    bar = create_progress_artifact(0.0, key=slug(f"recommend-{dataset}"), description=f"{len(histories):,} users")
+    champion = champion_of(dataset, root)  # asked for once: a promotion during the flow changes nothing
+    service = registry.load_version(champion)
+    store = Store(dataset, root)
+    sequences, item_ids = load_sequences(store), load_items(store)["item_id"].astype(str).to_list()
+    model = f"{champion.name}/{champion.version}"
+    path = root / "recommendations" / f"{dataset}.parquet"
+    scored = score(service, sequences, item_ids, k, slug(f"recommend-{dataset}"))
+    save_frame(path, scored.assign(model=model))
+    text = f"{len(sequences.user_ids):,} users, up to {k} items each, by {model}: `{path}`"
+    create_markdown_artifact(text, key=slug(f"recommendations-{dataset}"), description="Batch scoring")
+    get_run_logger().info(text)
+    return path
+
+
+def score(service: Service, sequences: Sequences, item_ids: list[str], k: int, key: str) -> pd.DataFrame:
+    """The best items of every user, under a progress artifact with this key.
+
+    Args:
+        service: of the champion.
+        sequences: each user's items, 1..N.
+        item_ids: of the items 1..N, in that order.
+        k: items per user, at most.
+        key: of the artifact.
+    """
+    histories = [[item_ids[item - 1] for item in items] for items in sequences.items]
+    bar = progress_bar(0.0, key, f"{len(histories):,} users")
     frames = []
     for start in range(0, len(histories), USERS):
         users = slice(start, start + USERS)
         frames.append(table(sequences.user_ids[users], service.recommend(histories[users], k)))
         update_progress_artifact(bar, 100 * min(1.0, (start + USERS) / len(histories)))
-    model = f"{champion.name}/{champion.version}"
-    path = root / "recommendations" / f"{dataset}.parquet"
-    save_frame(path, pd.concat(frames, ignore_index=True).assign(model=model))
-    text = f"{len(histories):,} users, up to {k} items each, by {model}: `{path}`"
-    create_markdown_artifact(text, key=slug(f"recommendations-{dataset}"), description="Batch scoring")
-    get_run_logger().info(text)
-    return path
+    return pd.concat(frames, ignore_index=True)
 
 
 def table(user_ids: list[str], answers: list[Answer]) -> pd.DataFrame:
@@ -72,14 +88,14 @@ def table(user_ids: list[str], answers: list[Answer]) -> pd.DataFrame:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m flows.recommend", description=recommend.description)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("-k", type=int, default=20, help="items per user")
-    given = parser.parse_args()
+    parser = argparse.ArgumentParser(prog="python -m flows.recommend", description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("dataset", help="it has a champion")
+    parser.add_argument("-k", type=int, default=K, help=f"items per user, {K} by default")
+    options = parser.parse_args()
     try:
-        recommend(given.dataset, given.k)
+        recommend(options.dataset, options.k)
     except MmesidError as error:
-        sys.exit(str(error))
+        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":

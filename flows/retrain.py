@@ -1,32 +1,32 @@
 """Retrain: bring DVC's pipeline up to date, register what it made, and promote it if the gate holds.
 
-`python -m flows.retrain --datasets sample` runs it here; with `PREFECT_API_URL` set, a running server shows it.
+`mmesid retrain --datasets sample` runs it here; with `PREFECT_API_URL` set, a running server shows it.
 `mmesid up` runs it as `prefect.yaml` says.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import deployment, flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.tasks import exponential_backoff
+from prefect.tasks import Task, exponential_backoff
 from pydantic import Field
 
 from flows import pages
 from mmesid import tracking
-from mmesid.errors import ConfigError, MmesidError
+from mmesid.config import check_datasets, split_names
+from mmesid.errors import MmesidError
 from mmesid.host import HeldError, hold
-from mmesid.pipeline import mend as mending
 from mmesid.pipeline.graph import Graph, due, known_datasets, read_graph, select
+from mmesid.pipeline.mend import mend
 from mmesid.pipeline.overrides import Value, apply
 from mmesid.pipeline.stage import StageError, run_dvc_stage
 from mmesid.servers import presence
@@ -37,6 +37,8 @@ RETRIES, FIRST_DELAY = 4, 5.0  # of what waits for a server: after 5, 10, 20 and
 
 Parallel = Annotated[int, Field(ge=1, le=64)]
 Overrides = dict[str, Value]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BusyError(MmesidError):
@@ -52,13 +54,15 @@ def may_pass(task: Any, task_run: Any, state: Any) -> bool:
     return False
 
 
-waits_for_servers = partial(
-    task,
-    cache_policy=NO_CACHE,
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
-    retry_condition_fn=may_pass,
-)
+def waits_for_servers(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A task of this name that is tried again while a server is down."""
+    return task(
+        task_run_name=name,
+        cache_policy=NO_CACHE,
+        retries=RETRIES,
+        retry_delay_seconds=exponential_backoff(FIRST_DELAY),
+        retry_condition_fn=may_pass,
+    )
 
 
 @task(cache_policy=NO_CACHE)
@@ -69,7 +73,7 @@ def run_stage(stage: str, root: Path, environment: dict[str, str], force: bool) 
     progress.done()
 
 
-@waits_for_servers(task_run_name="register@{dataset}")
+@waits_for_servers("register@{dataset}")
 def register(dataset: str, root: Path) -> str:
     """The trained model becomes the challenger; the same model is not registered twice."""
     from mmesid import registry
@@ -79,7 +83,7 @@ def register(dataset: str, root: Path) -> str:
     return version
 
 
-@waits_for_servers(task_run_name="promote@{dataset}")
+@waits_for_servers("promote@{dataset}")
 def promote(dataset: str, root: Path) -> tuple[bool, str]:
     """The challenger becomes champion if the gate holds; either way the decision is shown, and returned as text."""
     from mmesid import registry
@@ -117,9 +121,9 @@ def retrain(
     root, identity = (root or Path()).absolute(), str(flow_run.id)
     log = get_run_logger().info
     with presence.present(root, identity), only_one(root, wait=deployment.id is not None):
-        mending.mend(root)
+        mend(root)
         chosen, stages, notes = plan(datasets, force, overrides or {}, root)
-        for line in reap(root, chosen, but=identity):
+        for line in reap(root, chosen, exclude_run=identity):
             log(line)
         log(f"stages to run: {', '.join(stages) or 'none, everything is up to date'}")
         try:
@@ -142,7 +146,8 @@ def plan(
         ConfigError: a dataset is unknown or an override does not fit; nothing has been changed then.
     """
     graph, changed = read_graph(root)
-    chosen = check_datasets(list(names or known_datasets(graph)), graph)
+    chosen = list(names or known_datasets(graph))
+    check_datasets(chosen, known_datasets(graph))
     if notes := apply(changes, chosen, root):
         get_run_logger().info("\n".join(notes))
         graph, changed = read_graph(root)
@@ -170,7 +175,7 @@ def summarize(chosen: list[str], stages: list[str], notes: list[str], decisions:
 
 
 def run_stages(stages: Graph, root: Path, force: bool, parallel: int) -> None:
-    """Run the stages as tasks named after them, each after those it waits for, `parallel` at a time.
+    """Run the stages as tasks named after them, each after its upstream stages, `parallel` at a time.
 
     Raises:
         StageError: of the first stage that failed; those that wait for it do not run.
@@ -178,8 +183,9 @@ def run_stages(stages: Graph, root: Path, force: bool, parallel: int) -> None:
     identity = str(flow_run.id or "")
     environment = {"MMESID_EXECUTION": f"retrain-{identity[:8]}", "MMESID_FLOW_RUN_ID": identity}
     os.environ.update(environment)  # registration belongs to the same execution
-    with ThreadPoolTaskRunner(max_workers=parallel) as runner:
-        futures: dict[str, Any] = {}
+    futures: dict[str, Any] = {}
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=parallel)
+    with runner:
         for stage, upstream in stages.items():
             named = run_stage.with_options(name=stage, task_run_name=stage)
             parameters = {"stage": stage, "root": root, "environment": environment, "force": force}
@@ -192,28 +198,20 @@ def run_stages(stages: Graph, root: Path, force: bool, parallel: int) -> None:
             future.state.result(raise_on_failure=True)
 
 
-def check_datasets(names: list[str], graph: Graph) -> list[str]:
-    """Only datasets that `dvc.yaml` runs can be retrained."""
-    known = known_datasets(graph)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigError(
-            f"{', '.join(unknown)}: no such dataset among {', '.join(known)}; `datasets` in params.yaml lists them"
-        )
-    return list(names)
-
-
 @contextmanager
 def only_one(root: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the checkout's lock. What was scheduled waits for it; who starts a second one by hand is told at once.
+    """Hold the checkout's lock. A scheduled run waits for it; a second one started by hand is refused at once.
 
     Raises:
         BusyError: another retrain runs here.
     """
     path = root / "mlruns" / ".retrain.lock"
-    told = (lambda holder: get_run_logger().info(f"waits for another retrain in {root} ({holder})")) if wait else None
+
+    def log_wait(holder: str) -> None:
+        get_run_logger().info(f"waits for another retrain in {root} ({holder})")
+
     try:
-        with hold(path, told):
+        with hold(path, log_wait if wait else None):
             yield
     except HeldError as holder:
         raise BusyError(f"another retrain runs in {root} ({holder}); wait for it or end it") from None
@@ -231,8 +229,8 @@ def setting(text: str) -> tuple[str, Any]:
 
 def main() -> None:
     """The command line: a failure is the stage's own message and exit status 1."""
-    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=retrain.description)
-    parser.add_argument("--datasets", type=lambda text: text.split(","), help="a,b; those of params.yaml by default")
+    parser = argparse.ArgumentParser(prog="mmesid retrain", description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--datasets", type=split_names, help="a,b; those of params.yaml by default")
     parser.add_argument("--promote", action=argparse.BooleanOptionalAction, default=True, help="ask the gate")
     parser.add_argument("--force", action="store_true", help="run every stage, changed or not")
     parser.add_argument("--parallel", type=int, default=PARALLEL, help="stages at a time")
@@ -244,11 +242,11 @@ def main() -> None:
         metavar="SECTION.KEY=VALUE",
         help="change a parameter in conf/<dataset>.yaml first, for good",
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
-        retrain(given.datasets, given.promote, given.force, given.parallel, dict(given.set))
+        retrain(options.datasets, options.promote, options.force, options.parallel, dict(options.set))
     except (StageError, MmesidError) as error:
-        sys.exit(str(error))
+        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":

@@ -4,25 +4,20 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from mmesid.tracking.journal import locked
+from mmesid import host
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
 QUIET = {
-    "DO_NOT_TRACK": "true",
-    "DVC_NO_ANALYTICS": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
+    **host.QUIET,
     "HF_HUB_OFFLINE": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MPLBACKEND": "agg",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "TOKENIZERS_PARALLELISM": "false",
 }
 OUTSIDE = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MMESID_EXECUTION", "MMESID_DEVICE", "PREFECT_API_URL")
@@ -59,11 +54,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Pa
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     seconds = shared / "trained.json"
-    with locked(shared / "trained.lock"):
+    with host.locked(shared / "trained.lock"):
         if not seconds.exists():
             took = tiny.repro(tiny.make(project_copy(shared / "trained")))
             seconds.write_text(json.dumps(took), encoding="utf-8")
     return tiny.Trained(shared / "trained", json.loads(seconds.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[None]:
+    """One Prefect server for all tests that need it: starting it takes longer than they do."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    import flows  # noqa: F401  its settings must stand before prefect is imported
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
 
 
 @pytest.fixture(scope="session")

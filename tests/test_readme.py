@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-NEED_A_MODEL = ("mmesid recommend", "mmesid register", "mmesid promote", "mmesid rollback", "python -m flows.retrain")
+NEED_A_MODEL = ("mmesid recommend", "mmesid register", "mmesid promote", "mmesid rollback", "mmesid retrain")
 
 
 def blocks(language: str) -> list[str]:
@@ -103,11 +103,10 @@ TRIALS: dict[str, Callable[[str, Path], None]] = {
     "mmesid history": try_for_real,
     "mmesid plan": try_for_real,
     "mmesid remote": try_for_real,
-    "mmesid up": try_help,  # for real in tests/flows/test_services.py
-    "mmesid serve": try_help,  # for real in tests/flows/test_serve.py
-    "mmesid compare": try_help,  # for real in tests/test_compare.py
-    "python -m flows.recommend": try_help,  # for real in tests/flows/test_serve.py
-    "dvc push": try_help,  # for real in tests/test_remote.py
+    "mmesid up": try_help,  # for real in tests/servers/test_services.py
+    "mmesid serve": try_help,  # for real in tests/servers/test_serve.py
+    "mmesid compare": try_help,  # for real in tests/commands/test_compare.py
+    "dvc push": try_help,  # for real in tests/commands/test_remote.py
     "MMESID_PROCESSES=8": try_several,
     "hf auth login": try_help,
     **dict.fromkeys(NEED_A_MODEL, try_help),

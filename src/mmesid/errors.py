@@ -6,6 +6,8 @@ without a traceback and exit with status 1.
 
 import re
 
+LINE_LENGTH = 300  # characters of another package's error that ours repeat
+
 
 class MmesidError(Exception):
     """Base of all errors that a person can mend."""
@@ -53,6 +55,17 @@ class RemoteError(MmesidError):
 
 class ServiceError(MmesidError):
     """A server cannot be started, or has ended: a port is taken, a database is out of reach, access is not guarded."""
+
+
+def first_line(problem: object) -> str:
+    """The first line of an error or a text, for people: not too long, and without secrets.
+
+    An error that says nothing is named by its type.
+    """
+    line = str(problem).strip().partition("\n")[0].rstrip()
+    if not line and isinstance(problem, BaseException):
+        return type(problem).__name__
+    return without_secret(line)[:LINE_LENGTH]
 
 
 def without_secret(text: str) -> str:

@@ -14,7 +14,7 @@ from types import TracebackType
 import psycopg2
 import pytest
 
-from mmesid.servers.processes import die_with_parent
+from mmesid.host import die_with_parent
 
 PASSWORD = "hush-hush-hush"
 NOBODY = "postgres"  # the user that Debian's package makes; Postgres refuses to run as root

@@ -1,6 +1,5 @@
 """`mmesid up` in a checkout of the tiny world: started, asked over HTTP as a person's browser would, stopped."""
 
-import os
 import signal
 import subprocess
 import time
@@ -13,6 +12,7 @@ import httpx
 import yaml
 from mlflow.tracking import MlflowClient
 
+from mmesid.host import die_with_parent
 from mmesid.servers import processes
 from tests import ports, tiny
 
@@ -48,7 +48,7 @@ class Stack:
                 env={**tiny.environment(self.root), **self._variables},
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                preexec_fn=partial(processes.die_with_parent, signal.SIGTERM),
+                preexec_fn=partial(die_with_parent, signal.SIGTERM),
             )
         self.until(lambda: READY in self.said() or not self.is_up(), 400)
         assert self.is_up(), self.said()
@@ -76,8 +76,8 @@ class Stack:
         """SIGKILL to all processes of one service."""
         victims = processes.marked(self.mark(MMESID_SERVICE=service))
         assert victims
-        for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+        for process in victims:
+            process.kill()
 
     def said(self) -> str:
         """What `mmesid up` has printed since it was started last."""

@@ -4,14 +4,14 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
-from flows.retrain import BusyError, check_datasets, only_one
-from mmesid.errors import ConfigError
+from flows.retrain import BusyError, only_one
 from mmesid.pipeline.stage import StageError
 
+PROJECT = Path(__file__).parents[2]
 DVC_YAML = """
 stages:
   make:
@@ -23,15 +23,6 @@ stages:
     cmd: test "$(cat made-a.txt)" != bad || { echo "made-a.txt is bad" >&2; exit 3; }; cat made-*.txt > joined.txt
     deps: [made-a.txt, made-b.txt]
     outs: [joined.txt]
-"""
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from mmesid.host import hold
-with hold(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(1)
 """
 
 
@@ -214,19 +205,6 @@ def test_a_value_of_the_command_line_is_yaml() -> None:
         setting("finetune.epochs")
 
 
-def test_what_was_scheduled_waits_for_the_checkout(tmp_path: Path) -> None:
-    from mmesid.host import hold
-
-    lock = tmp_path / "lock"
-    told: list[str] = []
-    holding = [sys.executable, "-c", HOLD, str(lock)]
-    with subprocess.Popen(holding, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        with hold(lock, told.append):
-            assert told == [f"process {other.pid}"]
-
-
 def test_a_second_retrain_is_refused_at_once(tmp_path: Path) -> None:
     with only_one(tmp_path), pytest.raises(BusyError, match="another retrain runs in"), only_one(tmp_path):
         pass
@@ -237,10 +215,13 @@ def test_a_second_retrain_is_refused_at_once(tmp_path: Path) -> None:
 @pytest.mark.pipeline
 def test_a_night_without_work_does_not_pay_for_torch() -> None:
     code = "import sys, flows.retrain, mmesid.serving, mmesid.registry; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
 
 
-def test_an_unknown_dataset_is_named() -> None:
-    graph: Any = {"ingest@sample": []}
-    with pytest.raises(ConfigError, match="beuaty: no such dataset among sample"):
-        check_datasets(["beuaty"], graph)
+@pytest.mark.pipeline
+def test_prefect_loads_the_flow_that_its_file_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    monkeypatch.chdir(PROJECT)
+    entrypoint = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"][0]["entrypoint"]
+    assert load_flow_from_entrypoint(entrypoint).name == "retrain"

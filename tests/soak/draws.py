@@ -3,8 +3,11 @@
 import random
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from mmesid.servers.processes import marked
 
@@ -16,7 +19,7 @@ VICTIMS = {  # in whose command line it stands
     "worker": re.compile(r" prefect worker start "),
     "prefect": re.compile(r" prefect server start | prefect\.server\."),
     "mlflow": re.compile(r" mlflow server | mlflow\.server"),
-    "up": re.compile(r"flows\.up "),
+    "up": re.compile(r"mmesid up "),
 }
 WEIGHTS = {
     "stage": 6.0,
@@ -72,14 +75,11 @@ def rounds(seed: int) -> Iterator[Round]:
 
 def processes(root: Path) -> dict[int, str]:
     """Those that `mmesid up` of a checkout has started, with their command lines."""
-    found = {}
-    for pid in marked({"MMESID_SERVICES": str(root)}):
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        found[pid] = " ".join(words)
-    return found
+    commands = {}
+    for process in marked({"MMESID_SERVICES": str(root)}):
+        with suppress(psutil.Error):  # it has just ended
+            commands[process.pid] = " ".join([*process.cmdline(), ""])
+    return commands
 
 
 def alive(root: Path, victim: str) -> list[int]:

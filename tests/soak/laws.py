@@ -6,8 +6,11 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from mmesid import config as configuration
 from mmesid import registry, serving, tracking
@@ -169,15 +172,13 @@ def nobody_is_left(root: Path, own: int, seconds: float = 20.0) -> list[str]:
 
 def workers(root: Path, own: int) -> list[str]:
     """Commands of the processes that work in a checkout, or that its `mmesid up` has started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            mine = f"MMESID_SERVICES={root}".encode() in (folder / "environ").read_bytes().split(b"\0")
-            if int(folder.name) != own and (mine or (folder / "cwd").readlink() == root):
-                found.append((folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip())
-        except OSError:
-            continue
-    return [command for command in found if command]
+    commands = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has just ended, or is another user's
+            is_ours = process.environ().get("MMESID_SERVICES") == str(root) or process.cwd() == str(root)
+            if is_ours and process.pid != own:
+                commands.append(" ".join(process.cmdline()))
+    return [command for command in commands if command]
 
 
 def all_of_them(root: Path, reference: Path, placed: Placed, own: int) -> Mapping[str, list[str]]:

@@ -6,13 +6,14 @@ Heavy packages are imported by the command that needs them, so that `mmesid --he
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from mmesid import __version__
-from mmesid.commands import screen
+from mmesid import __version__, host
+from mmesid.commands.screen import plain, say, show, table, tables
 from mmesid.errors import ConfigError, MmesidError
+from mmesid.servers.options import Options
 
 app = typer.Typer(
     help="Train, judge, promote and serve a multimodal LLM recommender with semantic IDs. `dvc repro` trains it.",
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset: a file in conf/, without the ending.")]
-Datasets = Annotated[str, typer.Option(help="Datasets, separated by commas; those of params.yaml by default.")]
+Datasets = Annotated[str, typer.Option(help="Datasets, like a,b; those of params.yaml by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; null stands for what has no record.")]
 Runs = Annotated[str, typer.Option(help="champion, challenger, latest, v1, run ids or executions, by commas.")]
 Against = Annotated[str, typer.Option(help="The run to compare with; by default the champion, else the oldest.")]
@@ -32,34 +33,25 @@ Artifacts = Annotated[
 ]
 EndpointUrl = Annotated[str, typer.Option(help="Of an S3 service that is not Amazon's.")]
 
-_plain, _say, _show, _table, _tables = screen.plain, screen.say, screen.show, screen.table, screen.tables
+DEFAULTS = Options()
 MARKS = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
-QUIET = {
-    "DO_NOT_TRACK": "true",
-    "DVC_NO_ANALYTICS": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}  # --help too
 
 
 def main() -> None:
     """Run the command line. An error that a person can mend is one red message and exit status 1."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    host.set_defaults({**host.QUIET, "HF_HUB_DISABLE_PROGRESS_BARS": "1"})
     try:
         app()
     except MmesidError as error:
-        _say(f"[bold red]Error:[/] {_plain(str(error))}", error=True)
+        say(f"[bold red]Error:[/] {plain(str(error))}", error=True)
         sys.exit(1)
 
 
 @app.callback(invoke_without_command=True)
 def common(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
     if version:
-        _say(f"mmesid {__version__}")
+        say(f"mmesid {__version__}")
         raise typer.Exit
 
 
@@ -72,30 +64,35 @@ def add(
     enable: Annotated[bool, typer.Option(help="List the dataset in params.yaml, so that `dvc repro` runs it.")] = True,
 ) -> None:
     """Make a folder a dataset: inspect it, link it, write conf/NAME.yaml."""
-    from mmesid.commands import add as adding
+    from mmesid.commands import add
 
     root = _root()
-    added = adding.add(name, files, root, copy=copy, force=force, enable=enable)
-    _table(["found", ""], [[_plain(subject), _plain(detail)] for subject, detail in added.inspection.rows()])
-    _say(f"wrote {added.conf.relative_to(root)}; the files are at {added.source.relative_to(root)}")
+    added = add.add(name, files, root, copy=copy, force=force, enable=enable)
+    table(["found", ""], [[plain(subject), plain(detail)] for subject, detail in added.inspection.rows()])
+    say(f"wrote {added.conf.relative_to(root)}; the files are at {added.source.relative_to(root)}")
     run = f'make repro DATASETS="{name}"'
-    _say(f"run it: [bold]{run}[/]" if enable else f"add {name} to `datasets` in params.yaml, then: [bold]{run}[/]")
+    say(f"run it: [bold]{run}[/]" if enable else f"add {name} to `datasets` in params.yaml, then: [bold]{run}[/]")
 
 
 @app.command()
 def recommend(
     dataset: Dataset,
-    history: Annotated[str, typer.Option(help="Item ids, oldest first, separated by commas.")],
-    k: Annotated[int, typer.Option("-k", help="Number of items.")] = 10,
+    history: Annotated[str, typer.Option(help="Item ids, oldest first, separated by commas.")] = "",
+    k: Annotated[int | None, typer.Option("-k", help="Number of items; 10, or 20 with --all.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Every user, into recommendations/DATASET.parquet.")] = False,
 ) -> None:
-    """Ask the champion what a user with this history takes next."""
+    """Ask the champion what a user with this history, or every user, takes next."""
+    if everyone == bool(history):
+        raise typer.BadParameter("give either --history ITEMS or --all")
+    if everyone:
+        _become("flows.recommend", dataset, *(["-k", str(k)] if k is not None else []))
     from mmesid import registry
 
-    (answer,) = registry.load_champion(dataset, _root()).recommend([_names(history)], k)
+    (answer,) = registry.load_champion(dataset, _root()).recommend([_between_commas(history)], 10 if k is None else k)
     rows = [[str(rank), item.item_id, item.title, f"{item.score:.3f}"] for rank, item in enumerate(answer.items, 1)]
-    _tables([("", ["", "item", "title", "score"], rows)])
+    tables([("", ["", "item", "title", "score"], rows)])
     if answer.note:
-        _say(f"note: {_plain(answer.note)}")
+        say(f"note: {plain(answer.note)}")
 
 
 @app.command()
@@ -106,18 +103,20 @@ def serve(
     host: Annotated[str, typer.Option(help="Loopback address to listen at.")] = "127.0.0.1",
 ) -> None:
     """Serve the champion over HTTP, by MLflow's scoring server, until Ctrl-C."""
-    _become("mmesid.servers.serve", dataset, "--host", host, "--port", str(port), "--workers", str(workers))
+    from mmesid.servers import serve
+
+    serve.serve(dataset, _root(), host, port, workers)
 
 
 @app.command()
 def doctor() -> None:
     """Tell what is missing or wrong on this machine, and what to do about it."""
-    from mmesid.commands.doctor import examine
+    from mmesid.commands import doctor
 
-    findings = examine(_root())
-    remedies = [f"\n→ {_plain(found.remedy)}" * bool(found.remedy) for found in findings]
+    findings = doctor.examine(_root())
+    remedies = [f"\n→ {plain(found.remedy)}" * bool(found.remedy) for found in findings]
     pairs = zip(findings, remedies, strict=True)
-    _table([""] * 3, [[MARKS[f.level], _plain(f.subject), _plain(f.detail) + remedy] for f, remedy in pairs])
+    table([""] * 3, [[MARKS[f.level], plain(f.subject), plain(f.detail) + remedy] for f, remedy in pairs])
     if any(found.level == "wrong" for found in findings):
         raise typer.Exit(1)
 
@@ -130,69 +129,86 @@ def log() -> None:
 
     root = _root()
     sent, waiting = tracking.send_pending(root), len(journal.pending(root))
-    _say(f"{sent} stage runs sent to MLflow, {waiting} still waiting or running")
+    say(f"{sent} stage runs sent to MLflow, {waiting} still waiting or running")
 
 
 @app.command()
 def up(
-    host: Annotated[str, typer.Option(help="Address; other than loopback demands passwords.")] = "127.0.0.1",
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.", min=1, max=65535)] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.", min=1, max=65535)] = 5000,
+    host: Annotated[str, typer.Option(help="Address; other than loopback demands passwords.")] = DEFAULTS.host,
+    prefect_port: Annotated[
+        int, typer.Option(help="Port of Prefect's pages.", min=1, max=65535)
+    ] = DEFAULTS.prefect_port,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.", min=1, max=65535)] = DEFAULTS.mlflow_port,
     postgres: Annotated[str, typer.Option(envvar="MMESID_POSTGRES", help="postgresql://USER:PASSWORD@HOST:PORT")] = "",
     artifacts_destination: Artifacts = "",
 ) -> None:
     """Start Prefect, its worker and MLflow, with a scheduled retrain of each dataset, until Ctrl-C."""
-    ports = ["--prefect-port", str(prefect_port), "--mlflow-port", str(mlflow_port)]
-    given = {"MMESID_POSTGRES": postgres, "MLFLOW_ARTIFACTS_DESTINATION": artifacts_destination}
-    _become("mmesid.servers.up", "--host", host, *ports, **given)
+    from mmesid.servers import up
+
+    up.run(Options(host, prefect_port, mlflow_port, postgres or None, artifacts_destination or None), _root())
+
+
+@app.command(context_settings=PASSED_ON)
+def retrain(context: typer.Context) -> None:
+    """Run what is out of date, register the model, promote it if the gate holds. All options: retrain --help."""
+    _become("flows.retrain", *context.args)
 
 
 @app.command()
-def reap() -> None:
+def reap(
+    alone: Annotated[bool, typer.Option("--alone", help="No worker of this checkout is running.")] = False,
+) -> None:
     """Close runs in MLflow and Prefect that a kill has left running; `up` and each retrain do it first."""
-    _become("mmesid.servers.reap")
+    from mmesid import config
+    from mmesid.servers import reap
+
+    root = _root()
+    lines = reap.reap(root, config.datasets(root), no_worker=alone)
+    say(plain("\n".join(lines or ["no run was left behind"])))
 
 
 @app.command()
 def plan(datasets: Datasets = "", as_json: AsJson = False) -> None:
     """Tell what `dvc repro` would run, why, and about how long and how large. Runs and changes nothing."""
-    from mmesid.commands import plan as planning
+    from mmesid.commands import plan
+    from mmesid.config import split_names
 
-    found = planning.plan(_names(datasets), _root())
+    planned = plan.plan(split_names(datasets), _root())
     if as_json:
-        print(planning.to_json(found))
+        print(plan.to_json(planned))
         return
-    _tables([planning.table(found)])
-    _say(_plain(planning.summary(found)))
+    tables([plan.table(planned)])
+    say(plain(plan.summary(planned)))
 
 
 @app.command()
 def compare(datasets: Datasets = "", runs: Runs = "", against: Against = "") -> None:
     """Put recorded runs beside each other, and write it to reports/compare.html and reports/compare.csv."""
-    from mmesid.commands import compare as comparing
+    from mmesid.commands import compare
+    from mmesid.config import split_names
 
     root = _root()
-    found = comparing.compare(_names(datasets), _names(runs), against.strip() or None, root)
-    _tables(comparing.printed(found))
-    _say(f"wrote {' and '.join(comparing.save(found, __version__, root))}")
+    comparison = compare.compare(split_names(datasets), _between_commas(runs), against.strip() or None, root)
+    tables(compare.printed(comparison))
+    say(f"wrote {' and '.join(compare.save(comparison, __version__, root))}")
 
 
 @app.command()
 def remote(place: Place, endpoint_url: EndpointUrl = "") -> None:
     """Make a folder or an S3 prefix the place to which `dvc push` takes results and from which `dvc pull` fetches."""
-    from mmesid.commands import remote as remotes
+    from mmesid.commands import remote
 
-    _say(_plain(remotes.describe(remotes.use(place, _root(), endpoint_url or None))))
+    say(plain(remote.describe(remote.use(place, _root(), endpoint_url or None))))
 
 
 @app.command()
 def mend() -> None:
     """Put aside a dvc.lock that a kill left half-written; `make repro` does it first."""
-    from mmesid.pipeline import mend as mending
+    from mmesid.pipeline import mend
 
-    done = mending.mend(_root())
+    done = mend.mend(_root())
     if done:
-        _say(done)
+        say(done)
 
 
 @app.command()
@@ -201,7 +217,7 @@ def register(dataset: Dataset) -> None:
     from mmesid import registry
 
     version = registry.register(dataset, _root())
-    _say(f"{registry.model_name(dataset)}: version {version} is the challenger; `mmesid promote {dataset}` judges it")
+    say(f"{registry.model_name(dataset)}: version {version} is the challenger; `mmesid promote {dataset}` judges it")
 
 
 @app.command()
@@ -211,7 +227,7 @@ def promote(dataset: Dataset) -> None:
 
     asked = registry.moment()
     record = registry.promote(dataset, _root())
-    _show(registry.describe(record, asked))
+    show(registry.describe(record, asked))
     if not record.passed:
         raise typer.Exit(1)
 
@@ -221,7 +237,7 @@ def rollback(dataset: Dataset) -> None:
     """Make the previous champion the champion again."""
     from mmesid import registry
 
-    _show(registry.describe(registry.rollback(dataset, _root())))
+    show(registry.describe(registry.rollback(dataset, _root())))
 
 
 @app.command()
@@ -230,7 +246,7 @@ def history(dataset: Dataset) -> None:
     from mmesid import registry
 
     records = registry.decisions(dataset, _root())
-    _show("\n\n".join(registry.describe(record) for record in records) or f"no decision on {dataset} yet")
+    show("\n\n".join(registry.describe(record) for record in records) or f"no decision on {dataset} yet")
 
 
 def _root() -> Path:
@@ -242,14 +258,17 @@ def _root() -> Path:
     raise ConfigError(f"no params.yaml and dvc.yaml in {here} or above; run this in the project's folder")
 
 
-def _names(text: str) -> list[str]:
-    """What stands between commas."""
+def _between_commas(text: str) -> list[str]:
+    """Item ids or runs, which may contain spaces."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _become(module: str, *arguments: str, **variables: str) -> None:
-    """Turn into a program of `flows/`, which alone speaks to Prefect. What is secret goes into its environment."""
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Turn into one of the flows, which alone import Prefect; their options are defined there."""
     os.chdir(_root())
-    os.environ.update({name: value for name, value in variables.items() if value})
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+if __name__ == "__main__":
+    main()

@@ -15,9 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mmesid import config as configuration
-from mmesid.errors import MmesidError, without_secret
-from mmesid.pipeline import mend as mending
+from mmesid import config
+from mmesid.errors import MmesidError, first_line, without_secret
+from mmesid.pipeline.mend import lock_fault
 from mmesid.tracking import tracking_uri
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves
@@ -48,14 +48,16 @@ def examine(root: Path = Path()) -> list[Finding]:
 def check_python(root: Path) -> list[Finding]:
     """The interpreter's version, and whether it is the project's own."""
     version, oldest, newest = sys.version_info[:3], PYTHONS[0], PYTHONS[1]
-    said = f"{'.'.join(map(str, version))} in {sys.prefix}"
+    interpreter = f"{'.'.join(map(str, version))} in {sys.prefix}"
     if not oldest <= version[:2] <= newest:
-        return [Finding("wrong", "python", said, "use Python 3.11, 3.12 or 3.13: make clean repro PYTHON=python3.12")]
+        return [
+            Finding("wrong", "python", interpreter, "use Python 3.11, 3.12 or 3.13: make clean repro PYTHON=python3.12")
+        ]
     own, on_path = Path(sys.prefix) / "bin" / "python", shutil.which("python")
     if on_path is None or not own.exists() or Path(on_path).absolute() != own.absolute():
         remedy = f"`dvc repro` alone would run {on_path or 'no Python'}: use `make repro`, or activate .venv first"
-        return [Finding("warning", "python", said, remedy)]
-    return [Finding("fine", "python", said)]
+        return [Finding("warning", "python", interpreter, remedy)]
+    return [Finding("fine", "python", interpreter)]
 
 
 def check_environment(root: Path) -> list[Finding]:
@@ -74,13 +76,13 @@ def check_environment(root: Path) -> list[Finding]:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         detail = ", ".join(differing[:3]) + more
         return [Finding("wrong", "packages", detail, "`make repro` rebuilds .venv from requirements.lock")]
-    found = Finding("fine", "packages", f"{len(pinned)} as in requirements.lock")
+    as_locked = Finding("fine", "packages", f"{len(pinned)} as in requirements.lock")
     if Path(sys.prefix).resolve() == (root / ".venv").resolve() and not _fresh(stamp, root):
         return [
-            found,
+            as_locked,
             Finding("warning", ".venv", "older than the lock, or built elsewhere", "the next `make repro` renews it"),
         ]
-    return [found]
+    return [as_locked]
 
 
 def read_lock(path: Path) -> dict[str, str]:
@@ -88,8 +90,8 @@ def read_lock(path: Path) -> dict[str, str]:
     from packaging.markers import Marker
 
     matches = (PINNED.match(line) for line in path.read_text(encoding="utf-8").splitlines())
-    found = [match.groups() for match in matches if match]
-    return {name: version for name, version, marker in found if not marker or Marker(marker).evaluate()}
+    pins = [match.groups() for match in matches if match]
+    return {name: version for name, version, marker in pins if not marker or Marker(marker).evaluate()}
 
 
 def check_machine(root: Path) -> list[Finding]:
@@ -123,8 +125,8 @@ def check_gpu(root: Path) -> list[Finding]:
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode:
-        said = (done.stdout + done.stderr).strip().partition("\n")[0]
-        return [Finding("wrong", "gpu", said, "the driver does not answer; MMESID_DEVICE=cpu trains without it")]
+        problem = first_line(done.stdout + done.stderr)
+        return [Finding("wrong", "gpu", problem, "the driver does not answer; MMESID_DEVICE=cpu trains without it")]
     return [Finding("fine", "gpu", line.strip()) for line in done.stdout.splitlines()]
 
 
@@ -135,8 +137,8 @@ def check_git(root: Path) -> list[Finding]:
     command = ["git", "-C", str(root.absolute()), "describe", "--always", "--dirty"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode:
-        said = done.stderr.strip().partition("\n")[0]
-        return [Finding("wrong", "git", said, "clone the project, or run `git init` and commit: DVC needs it")]
+        problem = first_line(done.stderr)
+        return [Finding("wrong", "git", problem, "clone the project, or run `git init` and commit: DVC needs it")]
     return [Finding("fine", "git", f"commit {done.stdout.strip()}")]
 
 
@@ -146,7 +148,7 @@ def check_dvc(root: Path) -> list[Finding]:
     settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"])
     if not (root / ".dvc" / "config").exists():
         return [Finding("wrong", "dvc", "no .dvc/config", "restore it from git: `git checkout .dvc`")]
-    fault = mending.lock_fault(root)
+    fault = lock_fault(root)
     if fault:
         return [Finding("wrong", "dvc", f"dvc.lock {fault}", "`mmesid mend`, then `dvc repro` restores what was done")]
     name = settings.get("core", "remote", fallback="")
@@ -166,11 +168,11 @@ def check_tracking(root: Path) -> list[Finding]:
 
     uri = tracking_uri(root)
     waiting = len(journal.pending(root))
-    found = _reach(uri)
+    findings = _reach(uri)
     if waiting:
         remedy = "`mmesid log` sends them"
-        found.append(Finding("warning", "tracking", f"{waiting} journals of stages are not sent yet", remedy))
-    return found
+        findings.append(Finding("warning", "tracking", f"{waiting} journals of stages are not sent yet", remedy))
+    return findings
 
 
 def _reach(uri: str) -> list[Finding]:
@@ -190,10 +192,10 @@ def _reach(uri: str) -> list[Finding]:
 def check_datasets(root: Path) -> list[Finding]:
     """Parameters, source and result of each dataset that `dvc repro` runs."""
     findings = []
-    for name in configuration.datasets(root):
+    for name in config.datasets(root):
         subject = f"dataset {name}"
         try:
-            config = configuration.load(name, root)
+            parameters = config.load(name, root)
         except MmesidError as error:
             findings.append(Finding("wrong", subject, str(error), "correct the key that it names"))
             continue
@@ -203,7 +205,7 @@ def check_datasets(root: Path) -> list[Finding]:
             findings.append(Finding("wrong", subject, gone, f"mmesid add {name} --force --files PATH"))
             continue
         done = (root / "reports" / name / "metrics.json").exists()
-        detail = f"source {config.ingest.source}, backbone {config.init_codes.backbone}"
+        detail = f"source {parameters.ingest.source}, backbone {parameters.init_codes.backbone}"
         remedy = "" if done else f'no result yet: make repro DATASETS="{name}"'
         findings.append(Finding("fine" if done else "warning", subject, detail, remedy))
     return findings

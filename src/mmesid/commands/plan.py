@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from mmesid import config as configuration
 from mmesid import tracking
-from mmesid.errors import ConfigError, TrackingError
+from mmesid.config import check_datasets
+from mmesid.errors import TrackingError
 from mmesid.pipeline import graph as pipeline
 from mmesid.pipeline.graph import Change, Stage
 
@@ -63,11 +64,7 @@ def plan(datasets: Sequence[str] | None = None, root: Path = Path()) -> Plan:
     graph = {name: stage.upstream for name, stage in stages.items()}
     known = pipeline.known_datasets(graph)
     chosen = list(datasets) if datasets else known
-    if unknown := [name for name in chosen if name not in known]:
-        raise ConfigError(
-            f"{', '.join(unknown)}: no such dataset among {', '.join(known) or 'none'}; `datasets` in params.yaml "
-            "lists them, and `mmesid add NAME --files PATH` makes a new one"
-        )
+    check_datasets(chosen, known)
     seconds, note = durations(chosen, root)
     for name in chosen:
         if f"configure@{name}" in stages:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from mmesid.errors import ConfigError, RemoteError
+from mmesid.errors import ConfigError, RemoteError, first_line
 
 NAME = "results"  # of a remote that this command makes
 SECONDS = 10  # that a store has for an answer
@@ -76,7 +76,7 @@ def describe(remote: Remote) -> str:
 
 
 def _settings(place: str, root: Path, endpoint_url: str | None) -> dict[str, str]:
-    """What `.dvc/config` shall hold about the remote."""
+    """The remote's section of `.dvc/config`."""
     for address in filter(None, (place, endpoint_url)):
         if "://" in address and urlsplit(address).username:
             raise ConfigError(
@@ -91,7 +91,7 @@ def _settings(place: str, root: Path, endpoint_url: str | None) -> dict[str, str
         raise ConfigError(f"--endpoint-url belongs to s3://bucket/prefix; {place} is a folder")
     folder = Path(place).expanduser().absolute().resolve()
     if not place.strip() or folder.is_relative_to(root.absolute().resolve()):
-        raise ConfigError(f"'{place}' lies inside this project: name a folder outside, which outlives the checkout")
+        raise ConfigError(f"'{place}' must be outside the project, so that it outlives the checkout")
     return {"url": str(folder)}
 
 
@@ -137,9 +137,8 @@ def _try_store(root: Path, name: str, settings: dict[str, str]) -> None:
             remote.fs.remove(probe)
         except Exception as error:  # of botocore, aiohttp, s3fs or DVC: no common base
             at = f" at {settings['endpointurl']}" if "endpointurl" in settings else ""
-            text = str(error).strip().partition("\n")[0] or type(error).__name__
             raise RemoteError(
-                f"{settings['url']}{at} cannot be written ({type(error).__name__}: {text[:300]}); check bucket, "
+                f"{settings['url']}{at} cannot be written ({type(error).__name__}: {first_line(error)}); check bucket, "
                 "--endpoint-url and credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
             ) from error
 
@@ -152,9 +151,9 @@ def _default(config: Any) -> tuple[str, str]:
 
 def _name(config: Any, url: str) -> tuple[str, dict[str, str]]:
     """The remote that has this url already, else ours; with what is known about it."""
-    for name, found in config["remote"].items():
-        if found.get("url") == url:
-            return name, {key: str(found[key]) for key in ("url", "endpointurl") if key in found}
+    for name, section in config["remote"].items():
+        if section.get("url") == url:
+            return name, {key: str(section[key]) for key in ("url", "endpointurl") if key in section}
     return NAME, {}
 
 
@@ -165,9 +164,9 @@ def _write(repo: Any, name: str, settings: dict[str, str]) -> None:
         old = shared.setdefault("remote", {}).get(name, {})
         kept = {} if name == NAME else {key: value for key, value in old.items() if key != "endpointurl"}
         shared["remote"][name] = {**kept, **settings}
-    found = _default(repo.config)
-    if found != (name, settings["url"]):
+    default = _default(repo.config)
+    if default != (name, settings["url"]):
         raise ConfigError(
-            f".dvc/config.local makes {found[0]} ({found[1]}) the default on this machine and overrules .dvc/config, "
-            f"where {name} stands now; `dvc remote default --local --unset` or delete that file"
+            f".dvc/config.local makes {default[0]} ({default[1]}) the default on this machine and overrules "
+            f".dvc/config, where {name} stands now; `dvc remote default --local --unset` or delete that file"
         )

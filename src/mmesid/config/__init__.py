@@ -4,7 +4,7 @@ Every default stands once, in `params.yaml`; a section or key that a dataset's f
 `configure` writes the outcome to `data/<dataset>/configure/params.yaml`, from which DVC and every other stage read.
 """
 
-from mmesid.config.loading import datasets, load
+from mmesid.config.loading import check_datasets, datasets, load, split_names
 from mmesid.config.resolved import load_resolved, resolved_path, resolved_text
 from mmesid.config.sections import (
     SECTIONS,
@@ -42,9 +42,11 @@ __all__ = [
     "Report",
     "Tokenize",
     "Validate",
+    "check_datasets",
     "datasets",
     "load",
     "load_resolved",
     "resolved_path",
     "resolved_text",
+    "split_names",
 ]

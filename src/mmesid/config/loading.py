@@ -1,6 +1,7 @@
 """The parameters of a dataset from its files, and what is said where they are wrong."""
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,18 @@ def _suggest(location: tuple[int | str, ...]) -> str:
     names = [field.alias or name for name, field in section.model_fields.items()]
     near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
     return f" Did you mean `{near[0]}`?" if near else f" Known keys: {', '.join(names)}."
+
+
+def split_names(text: str) -> list[str]:
+    """Names of datasets between commas or spaces, as every command line takes them."""
+    return text.replace(",", " ").split()
+
+
+def check_datasets(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ConfigError where a name is not among the known ones."""
+    known = sorted(known)
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(
+            f"{', '.join(unknown)}: no such dataset among {', '.join(known) or 'none'}; `datasets` in params.yaml "
+            "lists them, and `mmesid add NAME --files PATH` makes a new one"
+        )

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mmesid import config as configuration
+from mmesid import config
 from mmesid.artifacts.files import write_atomically
 from mmesid.config import SECTIONS
 from mmesid.errors import ConfigError
@@ -40,7 +40,7 @@ def apply(overrides: Mapping[str, Value], datasets: Sequence[str], root: Path) -
     texts = {dataset: edited(overrides, dataset, root) for dataset in datasets}
     lines = []
     for dataset, text in texts.items():
-        before = configuration.load(dataset, root).model_dump(by_alias=True)
+        before = config.load(dataset, root).model_dump(by_alias=True)
         path = root / "conf" / f"{dataset}.yaml"
         changed = {key: value for key, value in overrides.items() if _at(before, key) != value}
         if changed:
@@ -56,7 +56,7 @@ def edited(overrides: Mapping[str, Value], dataset: str, root: Path) -> str:
     from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
     path = root / "conf" / f"{dataset}.yaml"
-    configuration.load(dataset, root)  # a file that is wrong already is not ours to change
+    config.load(dataset, root)  # a file that is wrong already is not ours to change
     before = path.read_text(encoding="utf-8")
     remarks = before if yaml.safe_load(before) is None else ""  # the parser keeps those of a file with values only
     content = parse_yaml_for_update(before, str(path))
@@ -69,7 +69,7 @@ def edited(overrides: Mapping[str, Value], dataset: str, root: Path) -> str:
         shutil.copyfile(root / "params.yaml", trial / "params.yaml")
         (trial / "conf" / path.name).write_text(text, encoding="utf-8")
         try:
-            configuration.load(dataset, trial)
+            config.load(dataset, trial)
         except ConfigError as error:
             problems = str(error).partition("\n")[2] or str(error)
             raise ConfigError(f"overrides do not fit {dataset}:\n{problems}") from None

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mmesid.servers.processes import die_with_parent
+from mmesid.host import die_with_parent
 
 TAIL = 40  # lines of a failed stage that the error repeats
 

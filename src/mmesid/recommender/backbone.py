@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmesid.config import EmbeddedBackbone, InitCodes
-from mmesid.errors import WeightsError
+from mmesid.errors import WeightsError, first_line
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -89,7 +89,7 @@ def load(settings: InitCodes) -> Backbone:
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(
             f"init_codes.backbone: expected `embedded`, a Hugging Face id or a folder with config.json, weights and "
-            f"tokenizer; {settings.backbone!r} does not load ({_first_line(error)})"
+            f"tokenizer; {settings.backbone!r} does not load ({first_line(error)})"
         ) from None
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
@@ -164,7 +164,3 @@ def _pretrain(model: Any, tokens: Tensor, settings: EmbeddedBackbone, seed: int,
         optimizer.zero_grad(set_to_none=True)
         if step % 10 == 0 or step == settings.pretrain_steps:
             log({"language_model_loss": loss.item(), "progress": step / settings.pretrain_steps}, step)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -15,10 +15,10 @@ from mmesid.artifacts.evaluate import load_metrics
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.errors import ArtifactError, RegistryError
+from mmesid.host import locked
 from mmesid.models import MAIN_MODEL, TESTED_METRICS
 from mmesid.registry.card import write_card
 from mmesid.serving.bundle import CODE, PYFUNC, Contents
-from mmesid.tracking.journal import locked
 from mmesid.tracking.run import flatten
 
 if TYPE_CHECKING:

@@ -7,9 +7,12 @@ speaks to MLflow needs no keys.
 import importlib.util
 import os
 import uuid
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from mmesid.errors import ServiceError, without_secret
+from mmesid.errors import ServiceError, first_line, without_secret
+from mmesid.servers.access import mlflow_login
+from mmesid.servers.options import Options
 
 FORM = "--artifacts-destination must be s3://BUCKET/PREFIX"
 INSTALL = "uv pip install 'boto3>=1.40' (or pip install 'mme-sid[s3]')"
@@ -48,8 +51,39 @@ def probe(place: str) -> None:
         store.delete_object(Bucket=parts.netloc, Key=key)
     except Exception as error:  # of boto3, botocore or urllib3: no common base
         at = f" at {without_secret(endpoint)}" if endpoint else ""
-        text = without_secret(str(error).strip().partition("\n")[0]) or type(error).__name__
         raise ServiceError(
-            f"--artifacts-destination {place}{at} cannot be written ({type(error).__name__}: {text[:300]}); check "
-            "bucket, MLFLOW_S3_ENDPOINT_URL and keys (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+            f"--artifacts-destination {place}{at} cannot be written ({type(error).__name__}: {first_line(error)}); "
+            "check bucket, MLFLOW_S3_ENDPOINT_URL and keys (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "AWS_PROFILE)"
         ) from None
+
+
+def artifacts_elsewhere(options: Options, names: Sequence[str]) -> list[str]:
+    """A line for each experiment that keeps its artifacts outside of --artifacts-destination: MLflow moves none.
+
+    Args:
+        options: of servers that answer.
+        names: of experiments; one that does not exist yet will be where the options say.
+
+    Raises:
+        ServiceError: artifacts lie in a store that --artifacts-destination named before, and nothing names it now.
+    """
+    places = _artifact_locations(options)
+    in_store = [name for name in names if places.get(name, "").startswith("mlflow-artifacts:")]
+    if not options.artifacts:
+        if in_store:
+            lost = ", ".join(in_store)
+            raise ServiceError(f"artifacts of {lost} lie where --artifacts-destination said before: name it again")
+        return []
+    why = "keeps its artifacts there, since MLflow moves none; an experiment renamed in MLflow makes room for a new one"
+    return [f"{name} {why}: {places[name]}" for name in names if name in places and name not in in_store]
+
+
+def _artifact_locations(options: Options) -> dict[str, str]:
+    """Experiment -> where its artifacts lie."""
+    import httpx
+
+    url = f"{options.mlflow}/api/2.0/mlflow/experiments/search"
+    answer = httpx.post(url, json={"max_results": 1000}, auth=mlflow_login(), timeout=30, trust_env=False)
+    experiments = answer.raise_for_status().json().get("experiments", [])
+    return {experiment["name"]: experiment["artifact_location"] for experiment in experiments}

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mmesid import config as configuration
+from mmesid import config
 from mmesid.artifacts.files import write_atomically
 from mmesid.errors import ConfigError
 from mmesid.tracking import checkout
@@ -17,7 +17,7 @@ FLOW = "retrain"
 
 
 def complete(root: Path) -> dict[str, Any]:
-    """What `prefect.yaml` says, for the datasets of `params.yaml`.
+    """The content of `prefect.yaml`, completed for the datasets of `params.yaml`.
 
     A dataset without a deployment of its own gets the first one's, under its own name. All carry the checkout's tag.
 
@@ -32,7 +32,7 @@ def complete(root: Path) -> dict[str, Any]:
     except (OSError, LookupError, TypeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} must list `deployments`, each with a name ({error!r})") from None
     deployments = []
-    for dataset in configuration.datasets(root):
+    for dataset in config.datasets(root):
         deployment = copy.deepcopy(written.get(dataset, pattern))
         deployment["name"] = dataset
         deployment["parameters"] = {**deployment.get("parameters", {}), "datasets": [dataset]}
@@ -47,19 +47,19 @@ def tag(root: Path) -> str:
     return f"checkout-{checkout(root)}"
 
 
-def outlived(found: Sequence[Mapping[str, Any]], root: Path) -> dict[str, str]:
+def outlived(listed: Sequence[Mapping[str, Any]], root: Path) -> dict[str, str]:
     """Deployments that a dataset has left behind: name -> id.
 
     Args:
-        found: deployments on the server.
+        listed: deployments on the server.
         root: the project's folder; another checkout's, and what a person has made beside ours, are left alone.
     """
-    known = configuration.datasets(root)
+    datasets = config.datasets(root)
     return {
         deployment["name"]: deployment["id"]
-        for deployment in found
+        for deployment in listed
         if tag(root) in deployment["tags"]
-        and deployment["name"] not in known
+        and deployment["name"] not in datasets
         and deployment["parameters"].get("datasets") == [deployment["name"]]
     }
 

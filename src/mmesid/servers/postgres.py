@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
-from mmesid.errors import ServiceError, without_secret
+from mmesid.errors import ServiceError, first_line, without_secret
 
 NAMES = {"prefect": "mmesid_prefect", "mlflow": "mmesid_mlflow"}
 FORM = "--postgres must be postgresql://USER:PASSWORD@HOST:PORT"
@@ -23,7 +23,7 @@ def prepare(url: str) -> Databases:
         url: `postgresql://user:password@host:port`, and the database to connect to first (`postgres` by default).
 
     Raises:
-        ServiceError: the URL is none, the server is out of reach, or the user may not create the databases.
+        ServiceError: the URL is malformed, the server is out of reach, or the user may not create the databases.
     """
     check(url)
     import psycopg2
@@ -32,7 +32,7 @@ def prepare(url: str) -> Databases:
     try:
         connection = psycopg2.connect(_address(url, urlsplit(url).path.strip("/") or "postgres"), connect_timeout=10)
     except psycopg2.Error as error:
-        raise ServiceError(f"--postgres {without_secret(url)}: {_first_line(error, url)}") from None
+        raise ServiceError(f"--postgres {without_secret(url)}: {_explain(error, url)}") from None
     connection.autocommit = True  # CREATE DATABASE allows no transaction
     try:
         with connection.cursor() as cursor:
@@ -42,8 +42,8 @@ def prepare(url: str) -> Databases:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except psycopg2.Error as error:
         by_hand = "; ".join(f"CREATE DATABASE {name} OWNER {urlsplit(url).username}" for name in NAMES.values())
-        said = f"--postgres {without_secret(url)}: {_first_line(error, url)}"
-        raise ServiceError(f"{said}; let a superuser run: {by_hand}") from None
+        problem = f"--postgres {without_secret(url)}: {_explain(error, url)}"
+        raise ServiceError(f"{problem}; let a superuser run: {by_hand}") from None
     finally:
         connection.close()
     return addresses(url)
@@ -61,7 +61,7 @@ def check(url: str) -> None:
 
 
 def addresses(url: str) -> Databases:
-    """What each server is told: Prefect speaks through asyncpg, MLflow through psycopg2."""
+    """Addresses for each server: Prefect speaks through asyncpg, MLflow through psycopg2."""
     prefect = _address(url, NAMES["prefect"], "postgresql+asyncpg", {"sslmode": "ssl"})
     return Databases(prefect, _address(url, NAMES["mlflow"], "postgresql+psycopg2"))
 
@@ -72,8 +72,8 @@ def _address(url: str, database: str, scheme: str = "postgresql", rename: dict[s
     return urlunsplit((scheme, parts.netloc, f"/{database}", query, ""))
 
 
-def _first_line(error: Exception, url: str) -> str:
-    """What the driver says, without the password, should it ever be in there."""
-    text = without_secret(next(iter(str(error).strip().splitlines()), type(error).__name__))
+def _explain(error: Exception, url: str) -> str:
+    """The driver's first line, without the password, should it ever be in there."""
+    text = first_line(error)
     password = urlsplit(url).password
     return text.replace(unquote(password), "***").replace(password, "***") if password else text

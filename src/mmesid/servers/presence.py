@@ -17,31 +17,35 @@ def folder(root: Path) -> Path:
 
 @contextmanager
 def present(root: Path, flow_run: str) -> Iterator[None]:
-    """Be alive, as this flow run."""
-    lock = folder(root) / f"{flow_run}.lock"
+    """Hold this flow run's lock; its file stays only where the flow run does not end by itself."""
+    lock = _lock(root, flow_run)
     with hold(lock):
-        where = {"api": os.environ.get("PREFECT_API_URL", "")}
-        lock.with_suffix(".json").write_text(json.dumps(where), encoding="utf-8")
+        server = {"api": os.environ.get("PREFECT_API_URL", "")}
+        lock.with_suffix(".json").write_text(json.dumps(server), encoding="utf-8")
         yield
         forget(root, flow_run)
 
 
 def forget(root: Path, flow_run: str) -> None:
-    """Its end is known to the server."""
+    """Delete a flow run's files: the server knows how it ended."""
     for suffix in (".json", ".lock"):
-        (folder(root) / f"{flow_run}{suffix}").unlink(missing_ok=True)
+        _lock(root, flow_run).with_suffix(suffix).unlink(missing_ok=True)
 
 
-def known(root: Path) -> list[UUID]:
-    """Flow runs that have said that they are alive, and not that they end; a killed one is among them for good."""
+def registered(root: Path) -> list[UUID]:
+    """Flow runs that have begun and whose end the server may not know: those at work, and those that were killed."""
     return [UUID(path.stem) for path in sorted(folder(root).glob("*.lock"))]
 
 
-def is_known(root: Path, flow_run: str) -> bool:
-    """Whether it has ever said that it is alive, and has not ended since."""
-    return (folder(root) / f"{flow_run}.lock").exists()
+def is_registered(root: Path, flow_run: str) -> bool:
+    """Whether a flow run has begun here, and its end is not known yet."""
+    return _lock(root, flow_run).exists()
 
 
 def is_alive(root: Path, flow_run: str) -> bool:
-    """Whether its process lives; of one that is not known, no."""
-    return not is_free(folder(root) / f"{flow_run}.lock")
+    """Whether a flow run's process lives; False for one that is not registered."""
+    return not is_free(_lock(root, flow_run))
+
+
+def _lock(root: Path, flow_run: str) -> Path:
+    return folder(root) / f"{flow_run}.lock"

@@ -1,42 +1,34 @@
-"""Processes of this machine: found by what stands in their environment, ended together, and tied to their parent."""
+"""Processes of this machine: found by what stands in their environment, and ended together."""
 
-import ctypes
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+import psutil
+
 PAUSE = 0.2  # seconds between two looks
+KILL_SECONDS = 10.0  # within which the kernel has ended what was killed
 
 
-def die_with_parent(with_signal: int = signal.SIGKILL) -> None:
-    """For `preexec_fn`, on Linux: the kernel signals the child when the thread that started it ends."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, with_signal)
-
-
-def marked(variables: dict[str, str]) -> list[int]:
+def marked(variables: Mapping[str, str]) -> list[psutil.Process]:
     """Live processes of this user that were started with all of these variables, this process left out.
 
-    Children inherit them, so that even a process whose parents are all dead is found. Needs /proc; without it, none.
+    Children inherit them, so that even a process whose parents are all dead is found.
     """
-    wanted = {f"{name}={value}".encode() for name, value in variables.items()}
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    processes = []
+    for process in psutil.process_iter():
         try:
-            environment = (folder / "environ").read_bytes().split(b"\0")  # empty for one that is dead
-        except OSError:
+            environment = process.environ()  # empty for one that is dead
+        except psutil.Error:
             continue
-        if wanted <= set(environment) and int(folder.name) != os.getpid():
-            found.append(int(folder.name))
-    return found
+        if variables.items() <= environment.items() and process.pid != os.getpid():
+            processes.append(process)
+    return processes
 
 
-def end(variables: dict[str, str], grace: float, reap: Callable[[], object] = lambda: None) -> int:
+def end(variables: Mapping[str, str], grace: float, reap: Callable[[], object] = lambda: None) -> int:
     """Ask the marked processes to end, and after `grace` seconds make them.
 
     Args:
@@ -48,20 +40,25 @@ def end(variables: dict[str, str], grace: float, reap: Callable[[], object] = la
         How many there were.
     """
     first = marked(variables)
-    for name, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
-        _send(name, marked(variables))
-        until = time.monotonic() + seconds
-        while (left := marked(variables)) and time.monotonic() < until:
-            if name == signal.SIGKILL:
-                _send(name, left)  # those started in the meantime too
-            time.sleep(PAUSE)
-            reap()
-        if not left:
-            break
+    _send(signal.SIGTERM, first)
+    if left := _wait(variables, grace, reap):
+        _send(signal.SIGKILL, left)
+        until = time.monotonic() + KILL_SECONDS
+        while (left := _wait(variables, PAUSE, reap)) and time.monotonic() < until:
+            _send(signal.SIGKILL, left)  # those started in the meantime too
     return len(first)
 
 
-def watch_over(variables: dict[str, str], grace: float) -> int:
+def _wait(variables: Mapping[str, str], seconds: float, reap: Callable[[], object]) -> list[psutil.Process]:
+    """Wait until the marked processes are gone, at most some seconds. Returns those that are left."""
+    until = time.monotonic() + seconds
+    while (left := marked(variables)) and time.monotonic() < until:
+        time.sleep(PAUSE)
+        reap()
+    return left
+
+
+def watch_over(variables: Mapping[str, str], grace: float) -> int:
     """Fork a process that ends the marked ones as soon as this one is gone, however it went.
 
     Returns:
@@ -73,8 +70,8 @@ def watch_over(variables: dict[str, str], grace: float) -> int:
         return write_end
     try:
         os.setsid()
-        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(name, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         os.close(write_end)
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
@@ -85,9 +82,7 @@ def watch_over(variables: dict[str, str], grace: float) -> int:
         os._exit(0)
 
 
-def _send(name: signal.Signals, pids: list[int]) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, name)
-        except OSError:
-            continue  # it has just ended
+def _send(number: signal.Signals, processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.Error):  # it has just ended
+            process.send_signal(number)

@@ -3,17 +3,13 @@
 `mmesid reap` does it, and so does every retrain and `mmesid up` at its start.
 """
 
-import argparse
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmesid import config as configuration
-from mmesid import registry, tracking
-from mmesid.errors import MmesidError, ServiceError
+from mmesid import host, registry, tracking
+from mmesid.errors import ServiceError
 from mmesid.servers import deployments, presence, processes
 
 if TYPE_CHECKING:
@@ -23,19 +19,19 @@ REASON = "the process of this run is gone (killed, or the machine went down); mm
 SETTLED = 120.0  # seconds after which a run that a worker has taken must have a process
 
 
-def reap(root: Path, datasets: Sequence[str], alone: bool = False, but: str = "") -> list[str]:
-    """Close what is dead in both.
+def reap(root: Path, datasets: Sequence[str], no_worker: bool = False, exclude_run: str = "") -> list[str]:
+    """Close what is dead in MLflow and in Prefect.
 
     Args:
         root: the project's folder.
-        datasets: whose registrations are looked at.
-        alone: no worker of this checkout is running, so that a run without a process has none to come.
-        but: a flow run that is left as it is.
+        datasets: whose registrations are examined.
+        no_worker: no worker of this checkout is running, so that a run without a process will not get one.
+        exclude_run: id of a flow run that is left as it is: the caller's own.
 
     Returns:
         A line for each run that was closed.
     """
-    return [*reap_flows(root, alone, but), *reap_tracking(root, datasets)]
+    return [*reap_flows(root, no_worker, exclude_run), *reap_tracking(root, datasets)]
 
 
 def reap_tracking(root: Path, datasets: Sequence[str]) -> list[str]:
@@ -51,14 +47,15 @@ def reap_tracking(root: Path, datasets: Sequence[str]) -> list[str]:
     return lines
 
 
-def reap_flows(root: Path, alone: bool = False, but: str = "") -> list[str]:
+def reap_flows(root: Path, no_worker: bool = False, exclude_run: str = "") -> list[str]:
     """Prefect's part: flow runs that are not over, and whose process is gone, become `Crashed`, their tasks too.
 
-    A worker that sees its flow die closes the run itself, and leaves the tasks of it running.
+    A worker that sees its flow die closes the run itself, and leaves the run's tasks running.
 
     Raises:
         ServiceError: Prefect's server does not answer.
     """
+    host.set_defaults({**host.prefect_settings(root), "PREFECT_LOGGING_LEVEL": "WARNING"})
     from prefect.client.orchestration import get_client
     from prefect.states import Crashed
 
@@ -66,8 +63,8 @@ def reap_flows(root: Path, alone: bool = False, but: str = "") -> list[str]:
     with get_client(sync_client=True) as client:
         if problem := client.api_healthcheck():
             raise ServiceError(f"Prefect's server at {client.api_url} does not answer ({type(problem).__name__})")
-        for run in _open(client, root):
-            if str(run.id) == but or not is_dead(run, root, alone):
+        for run in _open_runs(client, root):
+            if str(run.id) == exclude_run or not is_dead(run, root, no_worker):
                 continue
             if not run.state.is_final():
                 client.set_flow_run_state(run.id, Crashed(message=REASON), force=True)
@@ -79,53 +76,35 @@ def reap_flows(root: Path, alone: bool = False, but: str = "") -> list[str]:
     return lines
 
 
-def is_dead(run: Any, root: Path, alone: bool) -> bool:
+def is_dead(run: Any, root: Path, no_worker: bool) -> bool:
     """Whether an unfinished flow run is this checkout's, and its process is gone.
 
-    One that has begun holds a lock. One that has not was given out by a worker, carries the checkout's tag, and has a
-    process with its id in the environment, or will have within SETTLED seconds.
+    A run that has begun holds a lock. One that has not begun was taken by a worker, carries the checkout's tag, and has
+    a process with its id in the environment, or will have one within SETTLED seconds.
     """
     identity = str(run.id)
-    if presence.is_known(root, identity):
+    if presence.is_registered(root, identity):
         return not presence.is_alive(root, identity)
     if deployments.tag(root) not in run.tags or processes.marked({"PREFECT__FLOW_RUN_ID": identity}):
         return False
-    return alone or (datetime.now(UTC) - run.state.timestamp).total_seconds() > SETTLED
+    return no_worker or (datetime.now(UTC) - run.state.timestamp).total_seconds() > SETTLED
 
 
-def _open(client: "SyncPrefectClient", root: Path) -> list[Any]:
-    """Flow runs that are not over, and those of this checkout that have not said goodbye, whatever their state."""
+def _open_runs(client: "SyncPrefectClient", root: Path) -> list[Any]:
+    """Flow runs that are not over, and those of this checkout that are still registered, whatever their state."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState
     from prefect.client.schemas.filters import FlowRunFilterStateType as StateTypes
     from prefect.client.schemas.objects import StateType
 
-    kinds = StateTypes(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
-    wanted = [FlowRunFilter(state=FlowRunFilterState(type=kinds))]
-    if known := presence.known(root):
-        wanted.append(FlowRunFilter(id=FlowRunFilterId(any_=known)))
-    return list({run.id: run for each in wanted for run in client.read_flow_runs(flow_run_filter=each)}.values())
+    states = StateTypes(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=states)))
+    if registered := presence.registered(root):
+        runs += client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=registered)))
+    return list({run.id: run for run in runs}.values())  # one may be in both lists
 
 
-def _unfinished_tasks(client: "SyncPrefectClient", flow_run: Any) -> Iterator[Any]:
+def _unfinished_tasks(client: "SyncPrefectClient", flow_run: Any) -> list[Any]:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
-    return (task for task in tasks if task.state is None or not task.state.is_final())
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="mmesid reap", description=__doc__)
-    parser.add_argument("--alone", action="store_true", help="no worker of this checkout is running")
-    given = parser.parse_args()
-    root = Path().absolute()
-    try:
-        lines = reap(root, configuration.datasets(root), given.alone)
-    except MmesidError as error:
-        sys.exit(f"Error: {error}")
-    sys.stdout.write("\n".join(lines or ["no run was left behind"]) + "\n")
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    main()
+    return [task for task in tasks if task.state is None or not task.state.is_final()]

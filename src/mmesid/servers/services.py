@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from mmesid.errors import ServiceError, without_secret
+from mmesid.host import die_with_parent
 from mmesid.servers import processes
 
 GRACE = 15.0  # seconds that a service has to end by itself
@@ -34,7 +35,7 @@ class Service(NamedTuple):
 
 
 class Services:
-    """The running ones. As a context it stops them all, however it is left."""
+    """The running services. As a context it stops them all, however it is left."""
 
     def __init__(self, root: Path, say: Callable[[str], object]) -> None:
         self._root, self._say = root.absolute(), say
@@ -75,7 +76,7 @@ class Services:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches this process alone
-                preexec_fn=partial(processes.die_with_parent, signal.SIGTERM),
+                preexec_fn=partial(die_with_parent, signal.SIGTERM),
             )
 
     def wait(self, service: Service) -> None:
@@ -122,15 +123,15 @@ class Services:
 
     def stop(self) -> None:
         """End all, those that need the others first: the worker and the flows that it has started."""
-        before = {name: signal.signal(name, signal.SIG_IGN) for name in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         try:  # a second Ctrl-C must not leave orphans
             for name in reversed(self._running):
                 processes.end(self.mark(MMESID_SERVICE=name), GRACE, self._collect)
             processes.end(self.mark(), GRACE, self._collect)
             os.close(self._watcher)
         finally:
-            for name, handler in before.items():
-                signal.signal(name, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def _collect(self) -> None:
         for process in self._running.values():

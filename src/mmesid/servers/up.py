@@ -1,19 +1,31 @@
-"""`mmesid up`: Prefect's server, its worker and MLflow's server, until Ctrl-C.."""
+"""`mmesid up`: Prefect's server, its worker and MLflow's server, until Ctrl-C."""
 
-import argparse
 import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
 
-from mmesid import config as configuration
-from mmesid.errors import MmesidError, ServiceError
+from mmesid import config
+from mmesid.errors import ServiceError
 from mmesid.host import HeldError, hold
-from mmesid.servers import buckets, deployments, postgres
-from mmesid.servers import stack as servers
+from mmesid.servers import buckets, deployments, postgres, prefect_api, stack
+from mmesid.servers.access import check_access
+from mmesid.servers.options import Options
 from mmesid.servers.services import Services, check_ports
-from mmesid.servers.stack import Options
+
+REAP = [sys.executable, "-m", "mmesid.commands.cli", "reap", "--alone"]
+
+
+def run(options: Options, root: Path) -> None:
+    """`up` for a person at a terminal: a signal that asks this process to end stops everything."""
+    os.chdir(root)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, interrupt)
+    try:
+        up(options, root)
+    except KeyboardInterrupt:
+        say("stopped")
 
 
 def up(options: Options, root: Path) -> None:
@@ -40,7 +52,7 @@ def up(options: Options, root: Path) -> None:
 
 def check(options: Options, root: Path) -> postgres.Databases | None:
     """Whatever can be known to fail, before anything starts. Returns the databases on Postgres, if asked for."""
-    servers.check_access(options.host)
+    check_access(options.host)
     if options.postgres:
         postgres.check(options.postgres)
     if options.artifacts:
@@ -49,27 +61,27 @@ def check(options: Options, root: Path) -> postgres.Databases | None:
     deployments.complete(root)
     if options.artifacts:
         buckets.probe(options.artifacts)
-    if not options.postgres:
-        servers.store(root)
-        return None
-    return postgres.prepare(options.postgres)
+    if options.postgres:
+        return postgres.prepare(options.postgres)
+    stack.local_store(root)
+    return None
 
 
 def start(services: Services, options: Options, root: Path, databases: postgres.Databases | None) -> None:
-    """The servers, then what a kill left behind, then the worker, then the deployments."""
-    environment = servers.common(options, root)
-    both = (servers.prefect(options, root, databases), servers.mlflow(options, root, databases))
-    for service in both:
-        services.start(service)
-    for service in both:
-        services.wait(service)
-    for line in servers.elsewhere(options, configuration.datasets(root)):
+    """The servers, then the end of what a kill left behind, then the worker, then the deployments."""
+    environment = stack.common(options, root)
+    servers = (stack.prefect(options, root, databases), stack.mlflow(options, root, databases))
+    for server in servers:
+        services.start(server)
+    for server in servers:
+        services.wait(server)
+    for line in buckets.artifacts_elsewhere(options, config.datasets(root)):
         say(line)
-    services.run("reap", [sys.executable, "-m", "mmesid.servers.reap", "--alone"], environment)
+    services.run("reap", REAP, environment)
     say(services.log("reap").read_text(encoding="utf-8").strip())
-    for name in servers.take_down_outlived(f"{options.prefect}/api", root):
+    for name in prefect_api.take_down_outlived(options.prefect_api, root):
         say(f"{name} is no longer among the datasets of params.yaml: its schedule is taken down")
-    worker = servers.worker(options, root)
+    worker = stack.worker(options, root)
     services.start(worker)
     services.wait(worker)
     services.run("deploy", deployments.command(root), environment)
@@ -77,14 +89,14 @@ def start(services: Services, options: Options, root: Path, databases: postgres.
 
 def welcome(options: Options, root: Path, services: Services) -> str:
     """Where everything is."""
-    names = ", ".join(configuration.datasets(root))
+    names = ", ".join(config.datasets(root))
     logs = services.log("*").relative_to(root)
     rows = [
         f"Prefect  {options.prefect}  (deployments of retrain: {names}; prefect.yaml says when)",
         f"MLflow   {options.mlflow}" + (f"  (artifacts in {options.artifacts})" if options.artifacts else ""),
         f"logs     {logs}",
         "Commands in another terminal use both with:",
-        f"  export PREFECT_API_URL={options.prefect}/api MLFLOW_TRACKING_URI={options.mlflow}",
+        f"  export PREFECT_API_URL={options.prefect_api} MLFLOW_TRACKING_URI={options.mlflow}",
         "Ctrl-C stops everything.",
     ]
     return "\n".join(rows)
@@ -96,29 +108,6 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A signal handler: every signal ends things as Ctrl-C does."""
     raise KeyboardInterrupt
-
-
-def main() -> None:
-    """The command line. MMESID_POSTGRES holds the URL where it shall not stand in the process list."""
-    parser = argparse.ArgumentParser(prog="mmesid up", description=__doc__)
-    parser.add_argument("--host", default=Options().host)
-    parser.add_argument("--prefect-port", type=int, default=Options().prefect_port)
-    parser.add_argument("--mlflow-port", type=int, default=Options().mlflow_port)
-    parser.add_argument("--artifacts-destination", default=os.environ.get("MLFLOW_ARTIFACTS_DESTINATION"))
-    given = parser.parse_args()
-    postgres_url = os.environ.pop("MMESID_POSTGRES", None)
-    options = Options(given.host, given.prefect_port, given.mlflow_port, postgres_url, given.artifacts_destination)
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _interrupt)
-    try:
-        up(options, Path())
-    except KeyboardInterrupt:
-        say("stopped")
-    except MmesidError as error:
-        sys.exit(f"Error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,26 +1,18 @@
 """One thin entry per DVC stage: read parameters, load, call one room, save, log.
 
-What must happen before a stage imports anything heavy stands here, and happens only in a process that runs a stage.
+`python -m mmesid.stages.<stage>` runs this file before the stage's own imports, which take up to ten seconds. What must
+come before them is done here, and only in a process that runs a stage: an orphan must not even finish importing, OpenMP
+reads its policy when torch is loaded, and telemetry is switched off before a package looks.
 """
 
-import ctypes
-import os
-import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+from mmesid import host
 
-
-def _become_stage() -> None:
-    """Die with dvc, so that no orphan goes on writing (Linux); let waiting threads sleep.
-
-    Threads that spin would double the time of two processes on the same cores: another stage, or the one that sends
-    what is logged. OpenMP reads its policy when torch is loaded.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
+# Threads that wait by spinning would double the time of two processes on the same cores: another stage, or the process
+# that sends what is logged.
+SLEEPING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 if any(argument.startswith(f"{__name__}.") for argument in sys.orig_argv):
-    _become_stage()
+    host.die_with_parent()
+    host.set_defaults({**host.QUIET, **SLEEPING_THREADS})

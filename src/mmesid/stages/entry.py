@@ -25,7 +25,6 @@ _CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQ
 
 def main(run: Run) -> None:
     """Run a stage for the dataset named on the command line and leave with its exit status."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     stage, dataset = _named()
     with _explained(f"{stage}@{dataset}"):
         config, store = configuration.load_resolved(dataset), Store(dataset)

@@ -1,13 +1,13 @@
 """Fine-tune the recommender on every training target; a killed run continues from its last checkpoint."""
 
 import hashlib
-from pathlib import Path
 
 from mmesid.artifacts.curves import save_curves
 from mmesid.artifacts.finetune import drop_trainer, load_trainer, save_trainer
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
+from mmesid.pipeline import code
 from mmesid.recommender import adapter, loading, parallel, training
 from mmesid.stages.entry import device, main_spread
 from mmesid.tracking import StageRun
@@ -56,9 +56,10 @@ def _resume(trainer: training.Trainer, store: Store, fingerprint: str) -> None:
 
 
 def _fingerprint(config: Config, store: Store) -> str:
-    digest = hashlib.sha256(repr((config.seed, config.protocol, config.finetune)).encode())
+    """Of all that decides the result; a comment in the code does not."""
+    digest = hashlib.sha256(repr((config.seed, config.protocol, config.finetune, code.digest("finetune"))).encode())
     inputs = [store.folder("prepare") / "sequences.parquet", *sorted(store.folder("init_codes").glob("*.safetensors"))]
-    for path in [*inputs, *sorted(Path(training.__file__).parent.glob("*.py"))]:
+    for path in inputs:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -1,6 +1,5 @@
 """Stage `validate`: the data gate. A failing expectation stops the pipeline before any training."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     Raises:
         ValidationFailed: at least one expectation does not hold.
     """
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # before the package is imported
     catalogue = load_catalogue(store)
     verdict = judge(catalogue, config.validate_)
     result = verdict.to_dict()

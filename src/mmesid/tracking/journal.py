@@ -5,7 +5,6 @@ A journal is `mlruns/journal/<execution>/<dataset>.<stage>.jsonl`, one JSON obje
 drops that lock at its death: a journal that can be locked and has no `end` belongs to a killed process.
 """
 
-import fcntl
 import itertools
 import json
 import shutil
@@ -15,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mmesid.host import locked, take_lock
 
 Entry = dict[str, Any]
 SENT = ".sent"
@@ -39,7 +40,7 @@ class Journal:
         hidden = folder(root) / execution / f".{identity}"
         hidden.parent.mkdir(parents=True, exist_ok=True)
         self._file = hidden.open("ab")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        take_lock(self._file)
         self.append({"header": {"id": identity, "execution": execution, "started": now(), **header}})
         with locked(folder(root) / ".lock"):
             self.path = _free_name(hidden.parent, name)
@@ -79,8 +80,8 @@ def read(path: Path, offset: int = 0) -> tuple[list[Entry], int]:
 
 def pending(root: Path = Path()) -> list[Path]:
     """Journals that are not sent yet, oldest first, those of running stages included."""
-    found = [(path.stat().st_mtime, path) for path in folder(root).glob("*/*.jsonl")]
-    return [path for _, path in sorted(found)]
+    journals = [(path.stat().st_mtime, path) for path in folder(root).glob("*/*.jsonl")]
+    return [path for _, path in sorted(journals)]
 
 
 def mark_sent(path: Path) -> None:
@@ -98,21 +99,7 @@ def abandoned(path: Path) -> Iterator[bool]:
         yield False
         return
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield path.exists()
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait for, then hold, a lock file shared by the processes of one checkout."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield take_lock(file, wait=False) and path.exists()
 
 
 def _free_name(parent: Path, name: str) -> Path:

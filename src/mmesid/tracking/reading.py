@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmesid.errors import TrackingError, without_secret
+from mmesid.errors import TrackingError, first_line, without_secret
 from mmesid.tracking.sending import client, tracking_uri
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def reachable(root: Path = Path()) -> Iterator["MlflowClient"]:
 
 def explain(root: Path, problem: Exception) -> str:
     """One line without the password that an address may hold."""
-    first = next(iter(str(problem).strip().splitlines()), "")[:300]
-    text = without_secret(f"MLflow at {tracking_uri(root)} does not answer ({first})")
+    text = without_secret(f"MLflow at {tracking_uri(root)} does not answer ({first_line(problem)})")
     return f"{text}; start the server, or correct MLFLOW_TRACKING_URI (`mmesid doctor` checks it)"
 
 
@@ -83,8 +82,8 @@ def recorded(datasets: Iterable[str], root: Path = Path()) -> list[Recorded]:
     if not has_records(root):
         return []
     with reachable(root) as mlflow:
-        found = [mlflow.get_experiment_by_name(dataset) for dataset in datasets]
-        names = {experiment.experiment_id: experiment.name for experiment in found if experiment is not None}
+        experiments = [mlflow.get_experiment_by_name(dataset) for dataset in datasets]
+        names = {experiment.experiment_id: experiment.name for experiment in experiments if experiment is not None}
         runs = _search(mlflow, list(names)) if names else []
     return [_recorded(run, names[run.info.experiment_id]) for run in runs]
 
@@ -98,20 +97,14 @@ def versions(dataset: str, root: Path = Path()) -> list[Version]:
     if not has_records(root):
         return []
     with reachable(root) as mlflow:
-        found = list(mlflow.search_model_versions(f"tags.`mmesid.dataset` = '{dataset}'"))
-        names = {version.name for version in found}
-        aliases = {name: mlflow.get_registered_model(name).aliases for name in names}
-    found.sort(key=lambda version: int(version.version))
-    return [
-        Version(
-            str(version.version),
-            version.run_id,
-            tuple(
-                sorted(alias for alias, number in aliases[version.name].items() if str(number) == str(version.version))
-            ),
-        )
-        for version in found
-    ]
+        registered = list(mlflow.search_model_versions(f"tags.`mmesid.dataset` = '{dataset}'"))
+        numbers = {name: mlflow.get_registered_model(name).aliases for name in {each.name for each in registered}}
+    answer = []
+    for version in sorted(registered, key=lambda version: int(version.version)):
+        number, aliases = str(version.version), numbers[version.name]
+        borne = sorted(alias for alias in aliases if str(aliases[alias]) == number)
+        answer.append(Version(number, version.run_id, tuple(borne)))
+    return answer
 
 
 def artifact(run_id: str, name: str, folder: Path, root: Path = Path()) -> Path | None:

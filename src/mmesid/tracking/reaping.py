@@ -71,7 +71,7 @@ def is_unreachable(error: BaseException | None) -> bool:
             return True
         if isinstance(error, ConnectionError | TimeoutError) or kind.endswith(".OperationalError"):
             return True
-        if kind.startswith("mlflow.") and any(said in str(error) for said in _DOWN):
+        if kind.startswith("mlflow.") and any(phrase in str(error) for phrase in _DOWN):
             return True
         error = error.__cause__ or error.__context__
     return False

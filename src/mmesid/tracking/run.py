@@ -100,17 +100,13 @@ def stage_run(stage: str, config: "Config", root: Path = Path()) -> Iterator[Sta
 
 @contextlib.contextmanager
 def silent_run(stage: str) -> Iterator[StageRun]:
-    """A run that nobody sees: of a process whose results another one reports."""
+    """A run that logs nothing: of a process whose results another one reports."""
     yield StageRun(stage, None, shown=False)
 
 
 def execution() -> str:
     """Name of this pipeline execution: `MMESID_EXECUTION`, else the dvc process above this one, else this process."""
-    return (
-        os.environ.get("MMESID_EXECUTION")
-        or _dvc_above(os.getpid())
-        or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    )
+    return os.environ.get("MMESID_EXECUTION") or _dvc_above() or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def provenance(root: Path = Path()) -> dict[str, str]:
@@ -205,17 +201,15 @@ def _catalogue_digest(dataset: str, root: Path) -> str | None:
         return None
 
 
-def _dvc_above(pid: int) -> str | None:
-    """Start time and id of the nearest dvc process above `pid`; None where there is none, or no /proc to look in."""
+def _dvc_above() -> str | None:
+    """Start time and id of the nearest dvc process above this one; None where there is none."""
+    import psutil
+
     try:
-        while pid > 1:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-            if any(Path(word).name == "dvc" for word in words[:3]):
-                boot = next(int(s.split()[1]) for s in Path("/proc/stat").read_text().splitlines() if s[:5] == "btime")
-                started = boot + int(fields[19]) // os.sysconf("SC_CLK_TCK")
-                return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(started))}-{pid}"
-            pid = int(fields[1])
-    except (OSError, ValueError, IndexError, StopIteration):
+        for process in psutil.Process().parents():
+            if any(Path(word).name == "dvc" for word in process.cmdline()[:3]):
+                started = time.localtime(process.create_time())
+                return f"{time.strftime('%Y%m%d-%H%M%S', started)}-{process.pid}"
+    except psutil.Error:
         return None
     return None

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmesid.errors import without_secret
+from mmesid import host
+from mmesid.errors import first_line, without_secret
 from mmesid.tracking import journal, parent
 from mmesid.tracking.journal import Entry
 from mmesid.tracking.run import warn
@@ -25,6 +26,12 @@ DEFER_SECONDS = 60.0
 BATCH_METRICS = 1000  # that MLflow takes at a time, likewise 100 params
 BATCH_PARAMS = 100
 TEXT_LIMIT = 5000  # characters of a tag or a param
+IMPATIENT = {  # a server that is down costs seconds, not minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 
 
 def tracking_uri(root: Path = Path()) -> str:
@@ -34,17 +41,7 @@ def tracking_uri(root: Path = Path()) -> str:
 
 def client(root: Path = Path()) -> "MlflowClient":
     """An MLflow client of this checkout's tracking store and registry. A dead server costs seconds, not minutes."""
-    quiet = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
-        "MLFLOW_LOGGING_LEVEL": "WARNING",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
+    host.set_defaults({**host.QUIET, **IMPATIENT})  # before the import
     import mlflow
     from mlflow.tracking import MlflowClient
 
@@ -58,14 +55,14 @@ def client(root: Path = Path()) -> "MlflowClient":
 def experiment_id(mlflow: "MlflowClient", dataset: str, root: Path = Path()) -> str:
     """The dataset's experiment, created or restored if need be. Local stores keep artifacts under `mlruns/`."""
     with _lock(root):
-        found = mlflow.get_experiment_by_name(dataset)
-        if found is None:
+        experiment = mlflow.get_experiment_by_name(dataset)
+        if experiment is None:
             remote = tracking_uri(root).startswith("http")
             location = None if remote else (root.absolute() / "mlruns" / "artifacts" / dataset).as_uri()
             return str(mlflow.create_experiment(dataset, artifact_location=location))
-        if found.lifecycle_stage == "deleted":
-            mlflow.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            mlflow.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
 
 def runs_for(dataset: str, root: Path = Path(), **tags: str) -> list[Any]:
@@ -96,8 +93,7 @@ def send_pending(root: Path = Path()) -> int:
 
 def warn_unsent(root: Path, problem: Exception) -> None:
     """One line, without the password that an address may hold."""
-    first = next(iter(str(problem).strip().splitlines()), "")
-    text = f"{tracking_uri(root)} does not take the log ({type(problem).__name__}: {first[:300]})"
+    text = f"{tracking_uri(root)} does not take the log ({type(problem).__name__}: {first_line(problem)})"
     warn(f"{without_secret(text)}; it is kept, and `mmesid log` sends it later")
 
 
@@ -161,9 +157,9 @@ class Sender:
     def _find_or_create(
         self, mlflow: "MlflowClient", key: dict[str, str], tags: dict[str, str], name: str, started: int
     ) -> str:
-        found = _find(mlflow, self._experiment, key)
-        if found:
-            return str(found[0].info.run_id)
+        runs = _find(mlflow, self._experiment, key)
+        if runs:
+            return str(runs[0].info.run_id)
         return str(mlflow.create_run(self._experiment, start_time=started, tags=tags, run_name=name).info.run_id)
 
     def _log_dataset(self, mlflow: "MlflowClient", header: Entry) -> None:
@@ -222,7 +218,7 @@ def _find(mlflow: "MlflowClient", experiment: str, tags: dict[str, str]) -> list
 
 
 def _lock(root: Path) -> Any:
-    return journal.locked(root / "mlruns" / ".lock")
+    return host.locked(root / "mlruns" / ".lock")
 
 
 def follow(path: Path, root: Path) -> None:

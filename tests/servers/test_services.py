@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from mmesid import config as configuration
-from mmesid.errors import ServiceError, without_secret
-from mmesid.host import HeldError, hold, is_free
-from mmesid.servers import deployments, postgres, processes
-from mmesid.servers import stack as servers
+from mmesid import config
+from mmesid.errors import ServiceError
+from mmesid.host import hold
+from mmesid.servers import access, deployments, postgres, prefect_api, processes, stack
+from mmesid.servers.options import Options
 from mmesid.servers.services import Service, Services, check_ports
-from mmesid.servers.stack import Options
 from tests import ports
 
 PROJECT = Path(__file__).parents[2]
@@ -59,7 +58,7 @@ def stand_in(name: str, code: str, *arguments: str, ready: Callable[[], bool] = 
 
 
 def answers(port: int) -> bool:
-    return servers.answers(f"http://127.0.0.1:{port}/")
+    return prefect_api.answers(f"http://127.0.0.1:{port}/")
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
@@ -118,10 +117,10 @@ SUPERVISED = f"""
 import os, sys
 from pathlib import Path
 from mmesid.servers.services import Service, Services
-from mmesid.servers.up import _interrupt
+from mmesid.servers.up import interrupt
 import signal
 for name in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs are born deaf to SIGINT
-    signal.signal(name, _interrupt)
+    signal.signal(name, interrupt)
 with Services(Path(sys.argv[1]), print) as services:
     services.start(Service("worker", [sys.executable, "-c", {ORPHAN!r}], dict(os.environ), lambda: True))
     print("started", flush=True)
@@ -163,22 +162,22 @@ def test_a_taken_port_is_named_before_anything_starts(listener: int, port: int) 
         check_ports("nowhere.invalid", {"--prefect-port": port})
 
 
-FULL = dict(zip(servers.ACCESS, ("me:a long password", "me", "another long one"), strict=True))
+FULL = dict(zip(access.ACCESS, ("me:a long password", "me", "another long one"), strict=True))
 
 
 def test_others_are_let_in_only_with_passwords() -> None:
     for host in ("127.0.0.1", "localhost", "::1", "127.0.0.2"):
-        servers.check_access(host, {})
+        access.check_access(host, {})
     with pytest.raises(ServiceError, match="must ask for a password: set PREFECT_SERVER_API_AUTH_STRING, MLFLOW_TRACK"):
-        servers.check_access("192.0.2.7", {})
-    servers.check_access("192.0.2.7", FULL)
-    for name in servers.ACCESS:
+        access.check_access("192.0.2.7", {})
+    access.check_access("192.0.2.7", FULL)
+    for name in access.ACCESS:
         with pytest.raises(ServiceError, match=name):
-            servers.check_access(
-                "192.0.2.7", {**FULL, name: "short"} if name != servers.ACCESS[1] else {**FULL, name: ""}
+            access.check_access(
+                "192.0.2.7", {**FULL, name: "short"} if name != access.ACCESS[1] else {**FULL, name: ""}
             )
     with pytest.raises(ServiceError, match="name the one address"):
-        servers.check_access("0.0.0.0", FULL)
+        access.check_access("0.0.0.0", FULL)
 
 
 def test_the_servers_keep_their_state_here_and_their_secrets_out_of_the_command(
@@ -188,8 +187,8 @@ def test_the_servers_keep_their_state_here_and_their_secrets_out_of_the_command(
         monkeypatch.setenv(name, value)
     options = Options(host="192.0.2.7", prefect_port=1, mlflow_port=2)
     databases = postgres.addresses("postgresql://me:hush@db:5432")
-    prefect, mlflow = (make(options, tmp_path, databases) for make in (servers.prefect, servers.mlflow))
-    worker = servers.worker(options, tmp_path)
+    prefect, mlflow = (make(options, tmp_path, databases) for make in (stack.prefect, stack.mlflow))
+    worker = stack.worker(options, tmp_path)
     for service in (prefect, mlflow, worker):
         assert not [word for word in service.command if any(s in word for s in ("hush", "password", "another long"))]
         assert service.environment["PREFECT_HOME"] == str(tmp_path / ".prefect")
@@ -198,7 +197,7 @@ def test_the_servers_keep_their_state_here_and_their_secrets_out_of_the_command(
     assert "basic-auth" in mlflow.command
     assert mlflow.environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql+psycopg2://me:hush@db:5432/mmesid_mlflow"
     assert worker.environment["MLFLOW_TRACKING_URI"] == "http://192.0.2.7:2"
-    assert worker.environment["PREFECT_API_AUTH_STRING"] == FULL[servers.ACCESS[0]]
+    assert worker.environment["PREFECT_API_AUTH_STRING"] == FULL[access.ACCESS[0]]
     assert "hush" not in str(worker.environment)
 
 
@@ -207,7 +206,7 @@ def test_a_tracking_server_that_runs_already_is_not_started_again(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
     with pytest.raises(ServiceError, match="names a server already"):
-        servers.store(tmp_path)
+        stack.local_store(tmp_path)
 
 
 @pytest.mark.parametrize("url", ["", "mysql://me:secret@db", "postgresql://db", "postgresql://me:secret@db:port"])
@@ -229,22 +228,16 @@ def test_postgres_addresses_suit_each_driver() -> None:
     assert made.mlflow == "postgresql+psycopg2://me:p%40ss@db:5432/mmesid_mlflow?sslmode=require"
 
 
-def test_secrets_leave_every_text() -> None:
-    assert (
-        without_secret("to http://a:b@c/ and postgresql+asyncpg://d:e@f") == "to http://c/ and postgresql+asyncpg://f"
-    )
-
-
 def test_every_dataset_has_a_deployment_on_a_schedule(tmp_path: Path) -> None:
     listed = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    assert [deployment["name"] for deployment in listed] == configuration.datasets(PROJECT)
+    assert [deployment["name"] for deployment in listed] == config.datasets(PROJECT)
     (tmp_path / "prefect.yaml").write_text((PROJECT / "prefect.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "params.yaml").write_text("datasets: [toys, sample]\n", encoding="utf-8")
     made = yaml.safe_load(deployments.write(tmp_path).read_text(encoding="utf-8"))
     for deployment, name in zip(made["deployments"], ["toys", "sample"], strict=True):
         assert (deployment["name"], deployment["parameters"]) == (name, {"datasets": [name]})
         assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
-        assert deployment["work_pool"] == {"name": servers.POOL}
+        assert deployment["work_pool"] == {"name": prefect_api.POOL}
         assert deployment["schedules"][0]["cron"]
         assert deployments.tag(tmp_path) in deployment["tags"]
 
@@ -291,19 +284,9 @@ def test_a_removed_dataset_is_not_retrained_any_more(server: None, tmp_path: Pat
             return {dataset for run in runs for dataset in run["parameters"]["datasets"]}
 
         assert scheduled() == {"toys", "gone"}
-        assert servers.take_down_outlived(api, tmp_path) == ["gone"]
+        assert prefect_api.take_down_outlived(api, tmp_path) == ["gone"]
         assert scheduled() == {"toys"}
-        assert servers.take_down_outlived(api, tmp_path) == []
-
-
-def test_a_lock_is_free_once_its_holder_is_gone(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    assert is_free(path)
-    with hold(path):
-        assert not is_free(path)
-        with pytest.raises(HeldError, match=f"process {os.getpid()}"), hold(path):
-            pass
-    assert is_free(path)
+        assert prefect_api.take_down_outlived(api, tmp_path) == []
 
 
 @pytest.fixture

@@ -14,14 +14,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from mmesid import __version__, registry
-from mmesid import config as configuration
-from mmesid.commands import add as adding
-from mmesid.commands import cli, doctor
+from mmesid import __version__, config, registry
+from mmesid.commands import add, cli, doctor
 from mmesid.errors import ConfigError, DataError, MmesidError, RegistryError
 from mmesid.serving import Answer, Recommended
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -99,7 +97,7 @@ def test_add_links_the_folder_writes_a_valid_conf_and_lists_the_dataset(checkout
     assert "30" in said
     assert 'make repro DATASETS="toys"' in said
     assert (checkout / "sources" / "toys").readlink() == catalogue.resolve()
-    assert configuration.load("toys", checkout).ingest.source == "files"
+    assert config.load("toys", checkout).ingest.source == "files"
     after = (checkout / "params.yaml").read_text(encoding="utf-8")
     assert after == before.replace("datasets: [sample]", "datasets: [sample, toys]")
 
@@ -116,7 +114,7 @@ def test_add_can_copy_and_leave_the_list_alone(checkout: Path, catalogue: Path) 
     copied = checkout / "sources" / "toys"
     assert not copied.is_symlink()
     assert sorted(path.name for path in copied.iterdir()) == ["interactions.csv", "items.csv"]
-    assert configuration.datasets(checkout) == ["sample"]
+    assert config.datasets(checkout) == ["sample"]
 
 
 def test_add_takes_a_folder_that_lies_in_sources_already(checkout: Path, catalogue: Path) -> None:
@@ -133,7 +131,7 @@ def test_add_refuses_a_taken_name_and_force_replaces_it(checkout: Path, catalogu
         run("add", "toys", "--files", str(other))
     assert run("add", "toys", "--files", str(other), "--force")[0] == 0
     assert (checkout / "sources" / "toys").readlink() == other.resolve()
-    assert configuration.datasets(checkout) == ["sample", "toys"]
+    assert config.datasets(checkout) == ["sample", "toys"]
 
 
 def test_add_never_deletes_a_folder_of_data(checkout: Path, catalogue: Path) -> None:
@@ -148,7 +146,7 @@ def test_add_never_deletes_a_folder_of_data(checkout: Path, catalogue: Path) -> 
 @pytest.mark.parametrize("name", ["Toys", "a b", "../up", "", "a.b", "-x", "x" * 41, "ä"])
 def test_add_refuses_a_name_that_folders_and_stages_cannot_bear(checkout: Path, catalogue: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a dataset"):
-        adding.add(name, catalogue, checkout)
+        add.add(name, catalogue, checkout)
 
 
 def test_add_writes_nothing_when_the_folder_is_no_catalogue(checkout: Path, tmp_path: Path) -> None:
@@ -159,7 +157,7 @@ def test_add_writes_nothing_when_the_folder_is_no_catalogue(checkout: Path, tmp_
             run("add", "toys", "--files", str(folder))
     assert not (checkout / "sources" / "toys").is_symlink()
     assert not (checkout / "conf" / "toys.yaml").exists()
-    assert configuration.datasets(checkout) == ["sample"]
+    assert config.datasets(checkout) == ["sample"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,7 @@ def test_add_writes_nothing_when_the_folder_is_no_catalogue(checkout: Path, tmp_
 )
 def test_listing_a_dataset_changes_nothing_else(tmp_path: Path, before: str, after: str) -> None:
     (tmp_path / "params.yaml").write_text(before, encoding="utf-8")
-    adding.enable_dataset("new", tmp_path)
+    add.enable_dataset("new", tmp_path)
     assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == after
 
 
@@ -183,7 +181,7 @@ def test_listing_a_dataset_changes_nothing_else(tmp_path: Path, before: str, aft
 def test_a_list_in_another_form_is_left_to_the_person(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="add `new` to the list by hand"):
-        adding.enable_dataset("new", tmp_path)
+        add.enable_dataset("new", tmp_path)
     assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == text
 
 
@@ -206,7 +204,7 @@ def test_recommend_shows_items_titles_scores_and_the_note(checkout: Path, monkey
 
 @pytest.mark.pipeline
 def test_recommend_without_a_champion_says_how_to_get_one(checkout: Path) -> None:
-    with pytest.raises(RegistryError, match=r"no champion.*flows\.retrain"):
+    with pytest.raises(RegistryError, match=r"no champion.*retrain"):
         run("recommend", "sample", "--history", "a")
 
 
@@ -287,3 +285,38 @@ def test_the_doctor_sees_a_folder_that_cannot_be_written(checkout: Path, monkeyp
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "data")  # root may write everywhere
     wrong = [found for found in doctor.check_machine(checkout) if found.level == "wrong"]
     assert [found.detail for found in wrong] == [f"{checkout / 'data'} is not writable"]
+
+
+def test_datasets_have_one_spelling_and_one_message() -> None:
+    for text in ("a,b", "a b", " a, b ,"):
+        assert config.split_names(text) == ["a", "b"]
+    assert config.split_names("") == []
+    config.check_datasets(["a"], ["b", "a"])
+    with pytest.raises(ConfigError, match=r"beuaty, x: no such dataset among a, b; .* `mmesid add NAME"):
+        config.check_datasets(["beuaty", "a", "x"], ["b", "a"])
+
+
+def test_what_the_flows_take_is_passed_on(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs: list[list[str]] = []
+
+    def become(program: str, words: list[str]) -> None:
+        programs.append([program, *words])
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execv", become)
+    monkeypatch.chdir(checkout / "conf")
+    run("retrain", "--help", "--datasets", "a,b", "--set", "finetune.epochs=2")
+    run("recommend", "sample", "--all", "-k", "3")
+    assert Path.cwd() == checkout
+    python = [sys.executable, sys.executable, "-m"]
+    assert programs == [
+        [*python, "flows.retrain", "--help", "--datasets", "a,b", "--set", "finetune.epochs=2"],
+        [*python, "flows.recommend", "sample", "-k", "3"],
+    ]
+
+
+@pytest.mark.parametrize("options", [[], ["--all", "--history", "a"]])
+def test_recommend_wants_a_history_or_everyone(checkout: Path, options: list[str]) -> None:
+    status, said = run("recommend", "sample", *options)
+    assert status == 2
+    assert "either --history ITEMS or --all" in said

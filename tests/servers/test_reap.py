@@ -13,8 +13,7 @@ import pytest
 
 from mmesid import registry, tracking
 from mmesid.registry.versions import drop_gathered, registry_lock
-from mmesid.servers import deployments, presence
-from mmesid.servers import reap as reaping
+from mmesid.servers import deployments, presence, reap
 from mmesid.tracking.journal import Journal
 from mmesid.tracking.reaping import REASON, is_unreachable
 
@@ -30,9 +29,9 @@ def run_of(age: float = 0, tags: list[str] | None = None) -> Any:
 def test_a_flow_run_that_holds_its_lock_is_alive(tmp_path: Path) -> None:
     run = run_of(age=1e6, tags=[deployments.tag(tmp_path)])
     with presence.present(tmp_path, str(run.id)):
-        assert not reaping.is_dead(run, tmp_path, alone=True)
-        assert presence.is_known(tmp_path, str(run.id))
-    assert not presence.is_known(tmp_path, str(run.id))
+        assert not reap.is_dead(run, tmp_path, no_worker=True)
+        assert presence.is_registered(tmp_path, str(run.id))
+    assert not presence.is_registered(tmp_path, str(run.id))
 
 
 KILLED = """
@@ -47,17 +46,17 @@ with presence.present(Path(sys.argv[1]), sys.argv[2]):
 def test_a_flow_run_whose_process_was_killed_is_dead(tmp_path: Path) -> None:
     run = run_of()
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(run.id)], check=False, cwd=PROJECT)
-    assert reaping.is_dead(run, tmp_path, alone=False)
-    assert not reaping.is_dead(run, tmp_path / "another checkout", alone=True)
+    assert reap.is_dead(run, tmp_path, no_worker=False)
+    assert not reap.is_dead(run, tmp_path / "another checkout", no_worker=True)
 
 
 def test_a_flow_run_that_never_began_is_dead_once_no_process_can_come(tmp_path: Path) -> None:
     own = [deployments.tag(tmp_path)]
-    assert reaping.is_dead(run_of(tags=own), tmp_path, alone=True)
-    assert not reaping.is_dead(run_of(tags=own), tmp_path, alone=False)
-    assert reaping.is_dead(run_of(age=reaping.SETTLED + 1, tags=own), tmp_path, alone=False)
-    assert not reaping.is_dead(run_of(age=1e6), tmp_path, alone=True)  # started elsewhere, by hand
-    assert not reaping.is_dead(run_of(age=1e6, tags=["checkout-0123"]), tmp_path, alone=True)
+    assert reap.is_dead(run_of(tags=own), tmp_path, no_worker=True)
+    assert not reap.is_dead(run_of(tags=own), tmp_path, no_worker=False)
+    assert reap.is_dead(run_of(age=reap.SETTLED + 1, tags=own), tmp_path, no_worker=False)
+    assert not reap.is_dead(run_of(age=1e6), tmp_path, no_worker=True)  # started elsewhere, by hand
+    assert not reap.is_dead(run_of(age=1e6, tags=["checkout-0123"]), tmp_path, no_worker=True)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
@@ -65,10 +64,10 @@ def test_a_flow_run_that_is_still_importing_is_alive(tmp_path: Path) -> None:
     run = run_of(age=1e6, tags=[deployments.tag(tmp_path)])
     environment = {"PREFECT__FLOW_RUN_ID": str(run.id)}
     with subprocess.Popen([sys.executable, "-c", "input()"], env=environment, stdin=subprocess.PIPE) as process:
-        assert not reaping.is_dead(run, tmp_path, alone=True)
+        assert not reap.is_dead(run, tmp_path, no_worker=True)
         assert process.stdin is not None
         process.stdin.close()
-    assert reaping.is_dead(run, tmp_path, alone=True)
+    assert reap.is_dead(run, tmp_path, no_worker=True)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +151,7 @@ def test_a_tracking_server_that_is_down_is_looked_at_next_time(root: Path, monke
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"):
         monkeypatch.setenv(name, "0")
-    assert reaping.reap_tracking(root, [DATASET]) == ["MLflow does not answer: its runs are looked at next time"]
+    assert reap.reap_tracking(root, [DATASET]) == ["MLflow does not answer: its runs are looked at next time"]
 
 
 def test_only_what_may_pass_is_worth_a_retry() -> None:
@@ -179,13 +178,13 @@ def test_prefects_runs_become_crashed_with_our_reason(server: None, tmp_path: Pa
             client.create_flow_run(idle, tags=tags, state=Running()).id
             for tags in ([deployments.tag(tmp_path)], ["checkout-another"])
         )
-        lines = reaping.reap_flows(tmp_path, alone=True)
+        lines = reap.reap_flows(tmp_path, no_worker=True)
         assert len(lines) == 1
         found = client.read_flow_run(dead)
         assert found.state is not None
-        assert (found.state.name, found.state.message) == ("Crashed", reaping.REASON)
+        assert (found.state.name, found.state.message) == ("Crashed", reap.REASON)
         assert client.read_flow_run(other).state.is_running()
-        assert reaping.reap_flows(tmp_path, alone=True) == []
+        assert reap.reap_flows(tmp_path, no_worker=True) == []
 
 
 @pytest.mark.pipeline
@@ -206,7 +205,7 @@ def test_tasks_of_a_run_that_the_worker_has_closed_are_closed_too(server: None, 
         run = client.create_flow_run(idle, state=Crashed()).id
         left = client.create_task_run(step, run, dynamic_key="0", state=Running()).id
         subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(run)], check=False, cwd=PROJECT)
-        assert len(reaping.reap_flows(tmp_path)) == 1
+        assert len(reap.reap_flows(tmp_path)) == 1
         assert client.read_task_run(left).state.is_crashed()
-        assert not presence.is_known(tmp_path, str(run))
-        assert reaping.reap_flows(tmp_path) == []
+        assert not presence.is_registered(tmp_path, str(run))
+        assert reap.reap_flows(tmp_path) == []

@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 
 from mmesid import tracking
 from mmesid.artifacts.files import save_frame, save_json
-from mmesid.commands import cli
-from mmesid.commands import compare as comparing
+from mmesid.commands import cli, compare
 from mmesid.commands.compare import results
 from mmesid.errors import ConfigError, MmesidError, TrackingError
 from mmesid.evaluation.metrics import summarize
@@ -124,7 +123,7 @@ def by_run(found: Comparison, dataset: str = "a") -> dict[str, Result]:
 
 
 def test_the_champion_is_the_reference_and_the_others_are_tested_user_by_user(root: Path) -> None:
-    found = comparing.compare(["a"], root=root)
+    found = compare.compare(["a"], root=root)
     runs = by_run(found)
     assert found.results["a"][0].run == "first"
     assert runs["first"].is_reference
@@ -144,7 +143,7 @@ def test_the_champion_is_the_reference_and_the_others_are_tested_user_by_user(ro
     ids=["other users", "no ranks"],
 )
 def test_what_cannot_be_paired_has_a_difference_and_a_reason(root: Path, run: str, why: str) -> None:
-    found = by_run(comparing.compare(["a"], ["champion", run], root=root))[run]
+    found = by_run(compare.compare(["a"], ["champion", run], root=root))[run]
     assert found.differences["ndcg_at_10"].verdict == "not paired"
     assert found.differences["ndcg_at_10"].value > 0
     assert found.remark == why
@@ -158,23 +157,23 @@ def test_a_run_has_many_names(root: Path, name: str) -> None:
         "id of another stage": next(r.run_id for r in runs if (r.execution, r.stage) == ("second", "finetune"))[:8],
         "id of the registration": tracking.versions("a", root)[1].run_id[:12],
     }
-    found = comparing.compare(["a"], [ids.get(name, name)], root=root)
+    found = compare.compare(["a"], [ids.get(name, name)], root=root)
     assert [result.run for result in found.results["a"]] == ["second"]
 
 
 def test_latest_is_the_newest_on_each_dataset(root: Path) -> None:
-    found = comparing.compare(["a", "b"], ["latest"], root=root)
+    found = compare.compare(["a", "b"], ["latest"], root=root)
     assert {dataset: run.run for dataset, run in found.rows["latest"].items()} == {"a": "no-ranks", "b": "second"}
 
 
 def test_the_reference_can_be_chosen_and_joins_the_runs(root: Path) -> None:
-    found = comparing.compare(["a"], ["first"], against="challenger", root=root)
+    found = compare.compare(["a"], ["first"], against="challenger", root=root)
     assert [result.run for result in found.results["a"]] == ["second", "first"]
     assert found.results["a"][1].differences["ndcg_at_10"].verdict == "below"
 
 
 def test_parameters_and_cost_come_from_the_whole_execution(root: Path) -> None:
-    found = comparing.compare(["a"], ["first", "second"], root=root).results["a"]
+    found = compare.compare(["a"], ["first", "second"], root=root).results["a"]
     assert comparison.differing(found) == [("finetune.epochs", ["12", "14"])]
     assert comparison.stages(found) == ["finetune", "evaluate"]
     assert all(seconds > 0.01 for result in found for seconds in result.seconds.values())
@@ -199,14 +198,14 @@ def test_the_run_of_an_execution_bears_what_mlflows_own_page_compares(root: Path
 )
 def test_what_does_not_exist_is_said(root: Path, datasets: list[str], runs: list[str], message: str) -> None:
     with pytest.raises((ConfigError, TrackingError), match=message):
-        comparing.compare(datasets, runs, root=root)
+        compare.compare(datasets, runs, root=root)
 
 
 def test_no_runs_at_all_make_no_database(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "a.yaml").touch()
     with pytest.raises(TrackingError, match="no judged run of a in MLflow yet"):
-        comparing.compare(["a"], root=tmp_path)
+        compare.compare(["a"], root=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["conf"]
 
 
@@ -219,7 +218,7 @@ def test_an_mlflow_out_of_reach_is_one_message_without_its_password(
         uri = f"sqlite:///{tmp_path / 'x.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(TrackingError) as error:
-        comparing.compare(["a"], root=root)
+        compare.compare(["a"], root=root)
     assert "secret" not in str(error.value)
     assert re.search("MLFLOW_TRACKING_URI|no judged run", str(error.value))
 

@@ -58,7 +58,7 @@ def address(root: Path) -> Iterator[str]:
     """The champion behind HTTP, as the command line starts it."""
     (port,) = ports.free(1)
     code = os.pathsep.join([str(tiny_world.PROJECT / "src"), str(tiny_world.PROJECT)])
-    command = [sys.executable, "-m", "mmesid.servers.serve", DATASET, "--port", str(port)]
+    command = [sys.executable, "-m", "mmesid.commands.cli", "serve", DATASET, "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": code}
     with subprocess.Popen(command, cwd=root, env=environment, start_new_session=True) as server:
         try:
@@ -81,7 +81,7 @@ def ask(address: str, history: object, **params: object) -> httpx.Response:
 
 @pytest.mark.pipeline
 def test_without_a_champion_the_way_to_one_is_named(port: int, tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match=r"no champion; `python -m flows\.retrain --datasets sample`"):
+    with pytest.raises(RegistryError, match=r"no champion; `mmesid retrain --datasets sample`"):
         serve.check(DATASET, "127.0.0.1", port, tmp_path)
 
 

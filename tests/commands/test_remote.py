@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mmesid.commands import cli, doctor
-from mmesid.commands import plan as planning
-from mmesid.commands import remote as remotes
+from mmesid.commands import cli, doctor, plan, remote
 from mmesid.errors import ConfigError, RemoteError
-from mmesid.pipeline import graph as pipeline
+from mmesid.pipeline import graph
 from tests import s3, tiny
 
 DVC_YAML = """
@@ -42,27 +40,27 @@ def config_of(root: Path) -> str:
 
 def test_a_missing_folder_is_made_and_written_down_for_every_clone(project: Path, tmp_path: Path) -> None:
     store = tmp_path / "far" / "store"
-    found = remotes.use(str(store), project)
+    found = remote.use(str(store), project)
     assert (found.changed, found.created, found.before) == (True, True, "")
     assert list(store.iterdir()) == []
     assert doctor.check_dvc(project) == [doctor.Finding("fine", "dvc remote", f"results ({store})")]
     assert "analytics = false" in config_of(project)
-    assert "dvc push" in remotes.describe(found)
-    assert "dvc pull" in remotes.describe(found)
+    assert "dvc push" in remote.describe(found)
+    assert "dvc pull" in remote.describe(found)
 
 
 def test_doing_it_twice_changes_nothing(project: Path, tmp_path: Path) -> None:
-    remotes.use(str(tmp_path / "store"), project)
+    remote.use(str(tmp_path / "store"), project)
     before = config_of(project)
-    again = remotes.use(f"{tmp_path}/./store/", project)
+    again = remote.use(f"{tmp_path}/./store/", project)
     assert (again.changed, again.created) == (False, False)
-    assert "already" in remotes.describe(again)
+    assert "already" in remote.describe(again)
     assert config_of(project) == before
 
 
 def test_another_place_takes_over_and_the_old_one_is_named(project: Path, tmp_path: Path) -> None:
-    remotes.use(str(tmp_path / "old"), project)
-    found = remotes.use(str(tmp_path / "new"), project)
+    remote.use(str(tmp_path / "old"), project)
+    found = remote.use(str(tmp_path / "new"), project)
     assert found.before == str(tmp_path / "old")
     assert doctor.check_dvc(project)[0].detail == f"results ({tmp_path / 'new'})"
 
@@ -72,7 +70,7 @@ def test_a_remote_of_another_name_is_used_under_that_name(project: Path, tmp_pat
         f"    remote = other\n['remote \"other\"']\n    url = /srv/x\n['remote \"mine\"']\n    url = {tmp_path}/store\n"
     )
     (project / ".dvc" / "config").write_text(config_of(project) + text, encoding="utf-8")
-    assert remotes.use(str(tmp_path / "store"), project).name == "mine"
+    assert remote.use(str(tmp_path / "store"), project).name == "mine"
     assert doctor.check_dvc(project)[0].detail == f"mine ({tmp_path / 'store'})"
     assert "url = /srv/x" in config_of(project)
 
@@ -81,14 +79,14 @@ def test_a_private_default_that_overrules_it_is_named(project: Path, tmp_path: P
     local = "[core]\n    remote = mine\n['remote \"mine\"']\n    url = /srv/mine\n"
     (project / ".dvc" / "config.local").write_text(local, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"config\.local makes mine .*overrules"):
-        remotes.use(str(tmp_path / "store"), project)
+        remote.use(str(tmp_path / "store"), project)
 
 
 @pytest.mark.parametrize(
     ("place", "endpoint", "message"),
     [
-        ("", None, "inside this project"),
-        ("data/store", None, "lies inside this project"),
+        ("", None, "must be outside the project"),
+        ("data/store", None, "'data/store' must be outside the project"),
         ("gs://bucket/x", None, "expected a folder or s3://bucket/prefix"),
         ("/srv/store", "http://127.0.0.1:9000", "--endpoint-url belongs to s3"),
         ("s3://", None, "expected s3://bucket/prefix"),
@@ -104,7 +102,7 @@ def test_what_is_no_place_is_refused_and_nothing_written(
     before = config_of(project)
     monkeypatch.chdir(project)
     with pytest.raises(ConfigError, match=message) as error:
-        remotes.use(place, project, endpoint)
+        remote.use(place, project, endpoint)
     assert "secret" not in str(error.value)
     assert config_of(project) == before
 
@@ -112,23 +110,23 @@ def test_what_is_no_place_is_refused_and_nothing_written(
 def test_a_file_is_no_folder(project: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="is a file: name a folder"):
-        remotes.use(str(tmp_path / "file"), project)
+        remote.use(str(tmp_path / "file"), project)
     with pytest.raises(RemoteError, match="cannot be written"):
-        remotes.use(str(tmp_path / "file" / "below"), project)
+        remote.use(str(tmp_path / "file" / "below"), project)
 
 
 @pytest.mark.skipif(not Path("/sys").is_dir(), reason="needs a folder that even root cannot write to")
 @pytest.mark.parametrize("place", ["/sys", "/sys/store"])
 def test_a_folder_that_cannot_be_written_is_one_message(project: Path, place: str) -> None:
     with pytest.raises(RemoteError, match=r"^/sys\S* cannot be written \(.+\): give yourself write access"):
-        remotes.use(place, project)
+        remote.use(place, project)
     assert "remote" not in config_of(project)
 
 
 def test_s3_without_its_package_says_what_to_install(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remotes.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(remote.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RemoteError, match=r"dvc-s3, which is not installed: .*'dvc-s3>=3'"):
-        remotes.use("s3://bucket/prefix", project)
+        remote.use("s3://bucket/prefix", project)
 
 
 def push_and_clone(project: Path, place: Path) -> Path:
@@ -149,7 +147,7 @@ def has_nothing_to_run(clone: Path) -> bool:
     assert (clone / "two" / "file").read_text(encoding="utf-8") == "content"
     done = tiny.run(clone, "dvc", "repro", "--dry")
     assert "Running stage" not in done.stdout
-    return all(not stage.changes for stage in pipeline.read(clone)) and not planning.plan(None, clone).work
+    return all(not stage.changes for stage in graph.read(clone)) and not plan.plan(None, clone).work
 
 
 @pytest.mark.pipeline
@@ -162,7 +160,7 @@ def test_another_clone_pulls_what_one_has_pushed_and_runs_nothing(
     assert said.exit_code == 0, said.output
     clone = push_and_clone(project, tmp_path / "clone")
     assert not (clone / "two").exists()
-    assert len(planning.plan(None, clone).work) == 2
+    assert len(plan.plan(None, clone).work) == 2
     assert has_nothing_to_run(clone)
 
 
@@ -180,8 +178,8 @@ def test_an_s3_prefix_carries_results_as_well(
     project: Path, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert remotes.use("s3://results/prefix/", project, store).changed
-    assert not remotes.use("s3://results/prefix", project, store).changed
+    assert remote.use("s3://results/prefix/", project, store).changed
+    assert not remote.use("s3://results/prefix", project, store).changed
     assert s3.KEYS["AWS_SECRET_ACCESS_KEY"] not in config_of(project)
     assert has_nothing_to_run(push_and_clone(project, tmp_path / "clone"))
 
@@ -191,5 +189,5 @@ def test_an_s3_prefix_carries_results_as_well(
 def test_an_s3_store_that_cannot_be_written_is_one_message(project: Path, store: str, bucket: str, port: str) -> None:
     address = f"http://127.0.0.1{port}" if port else store
     with pytest.raises(RemoteError, match=f"s3://{bucket}/x at {address} cannot be written"):
-        remotes.use(f"s3://{bucket}/x", project, address)
+        remote.use(f"s3://{bucket}/x", project, address)
     assert "s3://" not in config_of(project)

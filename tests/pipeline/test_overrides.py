@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mmesid import config as configuration
+from mmesid import config
 from mmesid.errors import ConfigError
 from mmesid.pipeline.overrides import apply
 
@@ -28,8 +28,8 @@ def test_an_override_stands_in_the_files_and_remarks_stay(root: Path) -> None:
     assert said[0] == "conf/a.yaml: finetune.epochs was 12, is 2"
     assert len(said) == 4  # tokenize.codes was 64 already
     for name in ("a", "b"):
-        config = configuration.load(name, root)
-        assert (config.finetune.epochs, config.tokenize.codes, config.init_codes.embedded.layers) == (2, 64, 1)
+        changed = config.load(name, root)
+        assert (changed.finetune.epochs, changed.tokenize.codes, changed.init_codes.embedded.layers) == (2, 64, 1)
         assert "# few items" in (root / "conf" / f"{name}.yaml").read_text(encoding="utf-8")
     assert apply(given, ["a", "b"], root) == []
 
@@ -38,8 +38,8 @@ def test_an_override_stands_in_the_files_and_remarks_stay(root: Path) -> None:
 def test_a_file_without_any_section_takes_an_override(root: Path, text: str) -> None:
     (root / "conf" / "a.yaml").write_text(text, encoding="utf-8")
     apply({"finetune.epochs": 2, "protocol.history_length": 9}, ["a"], root)
-    config = configuration.load("a", root)
-    assert (config.finetune.epochs, config.protocol.history_length) == (2, 9)
+    changed = config.load("a", root)
+    assert (changed.finetune.epochs, changed.protocol.history_length) == (2, 9)
     assert text.startswith("#") == (root / "conf" / "a.yaml").read_text(encoding="utf-8").startswith("# nothing")
 
 

@@ -10,9 +10,8 @@ import boto3
 import pytest
 
 from mmesid.errors import ServiceError
-from mmesid.servers import buckets
-from mmesid.servers import stack as servers
-from mmesid.servers.stack import Options
+from mmesid.servers import buckets, stack
+from mmesid.servers.options import Options
 from tests import ports, s3
 
 pytestmark = pytest.mark.pipeline
@@ -67,9 +66,9 @@ def test_a_bucket_that_cannot_be_written_is_one_message(store: str, port: int, m
 
 
 def test_artifacts_go_where_the_option_says_through_the_server(tmp_path: Path) -> None:
-    command = servers.mlflow(Options(artifacts="s3://bucket/prefix"), tmp_path, None).command
+    command = stack.mlflow(Options(artifacts="s3://bucket/prefix"), tmp_path, None).command
     assert command[-2:] == ["--artifacts-destination", "s3://bucket/prefix"]
-    command = servers.mlflow(Options(), tmp_path, None).command
+    command = stack.mlflow(Options(), tmp_path, None).command
     assert command[-2:] == ["--default-artifact-root", str(tmp_path / "mlruns" / "artifacts")]
 
 
@@ -97,10 +96,10 @@ def mlflow() -> Iterator[int]:
 
 def test_an_experiment_whose_artifacts_lie_elsewhere_is_named(mlflow: int) -> None:
     options = Options(mlflow_port=mlflow, artifacts="s3://bucket")
-    (line,) = servers.elsewhere(options, ["toys", "books", "new"])
+    (line,) = buckets.artifacts_elsewhere(options, ["toys", "books", "new"])
     assert line.startswith("toys keeps its artifacts there")
     assert line.endswith("file:///toys")
     options = options._replace(artifacts=None)
-    assert servers.elsewhere(options, ["toys", "new"]) == []
+    assert buckets.artifacts_elsewhere(options, ["toys", "new"]) == []
     with pytest.raises(ServiceError, match="artifacts of books lie where --artifacts-destination said before"):
-        servers.elsewhere(options, ["toys", "books"])
+        buckets.artifacts_elsewhere(options, ["toys", "books"])

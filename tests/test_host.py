@@ -1,0 +1,72 @@
+"""Locks that end with their holder, and an environment in which nothing calls home."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmesid import host
+from mmesid.host import HeldError, hold, is_free
+
+PROJECT = Path(__file__).parents[1]
+HOLD = """
+import sys, time
+from pathlib import Path
+from mmesid.host import hold
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(1)
+"""
+
+
+def test_a_lock_is_free_once_its_holder_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert is_free(path)
+    assert not path.exists()
+    with hold(path):
+        assert not is_free(path)
+        with pytest.raises(HeldError, match=f"process {os.getpid()}"), hold(path):
+            pass
+    assert is_free(path)
+
+
+def test_who_waits_for_a_lock_is_told_its_holder_once(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    holders: list[str] = []
+    holding = [sys.executable, "-c", HOLD, str(lock)]
+    with subprocess.Popen(holding, cwd=PROJECT, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with hold(lock, holders.append):
+            assert holders == [f"process {other.pid}"]
+
+
+def test_what_a_person_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DO_NOT_TRACK", "false")
+    monkeypatch.delenv("GX_ANALYTICS_ENABLED")
+    host.set_defaults(host.QUIET)
+    assert (os.environ["DO_NOT_TRACK"], os.environ["GX_ANALYTICS_ENABLED"]) == ("false", "false")
+
+
+def test_the_makefile_switches_off_what_the_code_does() -> None:
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    for name, value in host.QUIET.items():
+        if not name.endswith("PROGRESS_BAR"):
+            assert f"export {name} := {value}\n" in makefile
+
+
+def test_prefect_keeps_its_state_in_the_checkout() -> None:
+    code = "import os, flows; print(os.environ['PREFECT_HOME'])"
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_HOME"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(PROJECT / ".prefect")
+
+
+def test_the_floor_is_light() -> None:
+    heavy = ("torch", "prefect", "mlflow", "psutil", "pydantic")
+    code = f"import sys, mmesid.host; sys.exit(any(name in sys.modules for name in {heavy}))"
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
