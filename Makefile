@@ -26,7 +26,7 @@ comma := ,
 BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages serving  # modules of benchmarks/
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check e2e static deps bench soak ui lock clean moved
+.PHONY: help repro test check e2e static deps bench soak ui lock results clean moved
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -70,6 +70,9 @@ ui: .venv/.stamp  ## MLflow's pages on this machine only; PORT=5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --workers 1 \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}" \
 	  --default-artifact-root "$(CURDIR)/mlruns/artifacts"
+
+results: .venv/.stamp  ## the table of the README from reports/*/metrics.json
+	mmesid results --write README.md
 
 lock: .uv/.stamp  ## renew requirements.lock from pyproject.toml; UPGRADE=1 takes newer versions
 	.uv/bin/uv pip compile --quiet pyproject.toml --extra dev --extra s3 --universal --python-version 3.11 --generate-hashes \

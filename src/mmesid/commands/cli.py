@@ -194,6 +194,19 @@ def compare(datasets: Datasets = "", runs: Runs = "", against: Against = "") -> 
 
 
 @app.command()
+def results(
+    write: Annotated[Path | None, typer.Option(help="A document: the table goes between its two markers.")] = None,
+) -> None:
+    """Print the metrics in reports/ as a Markdown table, or write them into a document like README.md."""
+    from mmesid.commands import results
+
+    if write is None:
+        print(results.table(_root()), end="")
+    else:
+        results.write(write, _root())
+
+
+@app.command()
 def remote(place: Place, endpoint_url: EndpointUrl = "") -> None:
     """Make a folder or an S3 prefix the place to which `dvc push` takes results and from which `dvc pull` fetches."""
     from mmesid.commands import remote
