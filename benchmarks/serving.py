@@ -25,12 +25,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks import measure
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.store import Store
 
 NAME = "serving"
@@ -71,7 +71,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
 def result(loops: dict[str, Loop], dataset: str, workers: int) -> measure.Result:
     """Put both loops into one result."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"loop": name, "connections": CONNECTIONS[name], "requests": len(loop.latencies), **summary(loop)}
         for name, loop in loops.items()
     ]
@@ -100,9 +100,9 @@ def summary(loop: Loop) -> dict[str, float]:
 
 def requests(project: Path, dataset: str) -> list[bytes]:
     """The body of a request for each user of a dataset."""
-    prepared = load_prepared(Store(dataset, project))
-    item_ids = ["", *prepared.items["item_id"].astype(str)]
-    histories = [[item_ids[item] for item in items] for items in prepared.sequences.history("test")]
+    store = Store(dataset, project)
+    item_ids = ["", *load_items(store)["item_id"].astype(str)]
+    histories = [[item_ids[item] for item in items] for items in load_sequences(store).history("test")]
     bodies = [{"inputs": [{"history": history}], "params": {"k": K}} for history in histories]
     return [json.dumps(body).encode() for body in bodies]
 
