@@ -141,6 +141,32 @@ def test_the_best_epoch_is_kept(model, sequences, finetune_settings):
     assert ndcg(ranks, 10).mean() == pytest.approx(trainer.state.best)
 
 
+def test_epochs_are_judged_under_the_protocol(model, finetune_settings):
+    """Users take two items by turns: their next one is an earlier one, and the other a rival unless it is left out."""
+    pairs = np.random.default_rng(0).permuted(np.tile(np.arange(1, 41), (60, 1)), axis=1)[:, :2]
+    repeats = Sequences([f"u{user}" for user in range(60)], [np.tile(pair, 3) for pair in pairs], 40)
+    settings = finetune_settings.model_copy(update={"epochs": 1})
+    found = {}
+    for exclude_history in (True, False):
+        protocol = tiny.protocol().model_copy(update={"exclude_history": exclude_history})
+        other = copy.deepcopy(model)
+        trainer = _fresh(other, repeats, settings, protocol)
+        trainer.fit(lambda state: None)
+        judged = judge(Scorer(other), trainer.valid_histories, trainer.valid_targets, exclude_history)
+        assert ndcg(judged.ranks, 10).mean() == pytest.approx(trainer.state.best)
+        found[exclude_history] = trainer.state
+    losses = [[row["loss"] for row in state.curves if "loss" in row] for state in found.values()]
+    assert losses[0] == losses[1]
+    assert found[True].best > found[False].best
+
+
+def test_as_many_inputs_as_the_protocol_says_are_trained_on(model, sequences, finetune_settings, protocol):
+    shorter = protocol.model_copy(update={"history_length": 3})
+    for given in (protocol, shorter):
+        trainer = _fresh(copy.deepcopy(model), sequences, finetune_settings, given)
+        assert max(len(window.items) for window in trainer.windows) == given.history_length
+
+
 def test_steps_hold_a_fixed_number_of_targets(sequences, finetune_settings):
     windows = training_windows(sequences.train(), 8)
     plan = plan_epoch(windows, finetune_settings, 0, 0)

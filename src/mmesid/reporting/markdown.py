@@ -6,6 +6,7 @@ from mmesid.models import MAIN_METRIC, RANK_METRICS, metric_label
 from mmesid.reporting.tables import Cell, Metrics, differences, result_rows
 
 SHOWN = ("ndcg_at_5", MAIN_METRIC)
+VERDICTS = {"above": "above", "below": "below", "undecided": "undecided against"}
 
 
 def results(metrics_by_dataset: Mapping[str, Metrics], commands: Mapping[str, str]) -> str:
@@ -24,14 +25,17 @@ def results(metrics_by_dataset: Mapping[str, Metrics], commands: Mapping[str, st
             cells = " | ".join(_cell(row.cells[RANK_METRICS.index(name)]) for name in SHOWN)
             label = f"*{row.label}*" if row.is_bound else row.label
             lines.append(f"| {dataset} | {label} | {cells} | `{commands[dataset]}` |")
-    lines += ["", *(_differences(dataset, metrics) for dataset, metrics in metrics_by_dataset.items())]
+    compared = [
+        _differences(dataset, metrics) for dataset, metrics in metrics_by_dataset.items() if differences(metrics)
+    ]
+    lines += ["", *compared] if compared else []
     return "\n".join(lines) + "\n"
 
 
 def _differences(dataset: str, metrics: Metrics) -> str:
     """One line: how far MME-SID is from each baseline, over the same users."""
     parts = [
-        f"{row.verdict} {row.baseline} ({row.difference:+.4f}, 95 % {row.low:+.4f} to {row.high:+.4f})"
+        f"{VERDICTS[row.verdict]} {row.baseline} ({row.difference:+.4f}, 95 % {row.low:+.4f} to {row.high:+.4f})"
         for row in differences(metrics)
     ]
     return f"- `{dataset}`: in {metric_label(MAIN_METRIC)} MME-SID is {', '.join(parts)}."
