@@ -16,14 +16,14 @@ import torch
 
 from benchmarks import measure, steps, training
 from mmesid import config as configuration
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Sequences
-from mmesid.config import Finetune
+from mmesid.artifacts.windows import Window
+from mmesid.config import Finetune, Protocol
 from mmesid.recommender import loading
 from mmesid.recommender.optimizer import set_learning_rate
 from mmesid.recommender.training import Trainer
-from mmesid.recommender.windows import Window
 
 NAME = "equal_steps"
 SEEDS, EPOCHS = (0, 1, 2), 3
@@ -55,22 +55,26 @@ def main() -> None:
     if given.quick:
         settings = settings.model_copy(update={"max_targets_per_epoch": 600})
     seeds = SEEDS[:1] if given.quick else SEEDS
-    measure.finish(compare(store.folder("init_codes"), load_prepared(store).sequences, settings, seeds), given)
+    found = compare(store.folder("init_codes"), load_sequences(store), settings, config.protocol, seeds)
+    measure.finish(found, given)
 
 
-def compare(initial: Path, sequences: Sequences, settings: Finetune, seeds: Sequence[int]) -> measure.Result:
+def compare(
+    initial: Path, sequences: Sequences, settings: Finetune, protocol: Protocol, seeds: Sequence[int]
+) -> measure.Result:
     """Both ways with every seed.
 
     Args:
         initial: folder of `init_codes`.
         sequences: the users.
         settings: the `finetune` section.
+        protocol: how validation is judged.
         seeds: of windows, order and dropout.
     """
     found: dict[type[Trainer], list[float]] = {Trainer: [], PaddedTrainer: []}
     for seed in seeds:
         for kind, values in found.items():
-            values.append(validation(kind, initial, sequences, settings, seed))
+            values.append(validation(kind, initial, sequences, settings, protocol, seed))
     packed, padded = found[Trainer], found[PaddedTrainer]
     a, b = statistics.mean(packed), statistics.mean(padded)
     return {
@@ -89,11 +93,13 @@ def compare(initial: Path, sequences: Sequences, settings: Finetune, seeds: Sequ
     }
 
 
-def validation(kind: type[Trainer], initial: Path, sequences: Sequences, settings: Finetune, seed: int) -> float:
+def validation(
+    kind: type[Trainer], initial: Path, sequences: Sequences, settings: Finetune, protocol: Protocol, seed: int
+) -> float:
     """nDCG@10 of the users that select checkpoints, after the last epoch."""
     model = loading.load_initial(initial, "cpu")
-    history = kind(model, sequences, settings, seed, lambda metrics, step: None).fit(lambda state: None)
-    return float([row["valid_ndcg_at_10"] for row in history if "epoch" in row][-1])
+    curves = kind(model, sequences, settings, protocol, seed, lambda metrics, step: None).fit(lambda state: None)
+    return float([row["valid_ndcg_at_10"] for row in curves if "epoch" in row][-1])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import measure, steps, worlds
-from mmesid.evaluation.ranking import top_k
+from mmesid.evaluation.ranking import best, top_k, users_at_a_time
 from mmesid.recommender import adapter
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
@@ -48,12 +48,10 @@ def compare(size: worlds.Size, runs: int, users: int, single_users: int) -> meas
     product = merged(model)
     histories = world.sequences.history("test")[:users]
     single = histories[:single_users]
-    together = Scorer(product).recommend(histories, K).items[: len(single)]
-    demand_equal(together, one_at_a_time(model, single))
+    demand_equal(all_at_once(product, histories)[: len(single)], one_at_a_time(model, single))
 
     def at_once(turn: int) -> float:
-        # Fusing the catalogue and computing the prompt are part of it.
-        return float(len(Scorer(product).recommend(histories, K).items))
+        return float(len(all_at_once(product, histories)))
 
     def alone(turn: int) -> float:
         return float(len(one_at_a_time(model, single)))
@@ -77,6 +75,12 @@ def merged(model: Recommender) -> Recommender:
     twin = copy.deepcopy(model)
     twin.backbone = adapter.merge(twin.backbone)
     return twin
+
+
+def all_at_once(model: Recommender, histories: Histories) -> NDArray[np.int64]:
+    """The k best items of each user, (B, k); fusing the catalogue and computing the prompt are part of it."""
+    users = users_at_a_time(model.blueprint.n_items)
+    return best(Scorer(model), histories, K, exclude_history=True, batch_users=users).items
 
 
 @torch.inference_mode()

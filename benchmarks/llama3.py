@@ -25,13 +25,13 @@ import torch
 from benchmarks import steps, training, worlds
 from benchmarks.measure import RESULTS, machine
 from mmesid.artifacts.files import save_json
+from mmesid.artifacts.windows import Window
 from mmesid.config import Finetune
 from mmesid.recommender import parallel
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.batching import plan_epoch
 from mmesid.recommender.prompt import Prompt
 from mmesid.recommender.training import Trainer
-from mmesid.recommender.windows import Window
 
 WAYS = ("packed_flex", "packed_sdpa", "padded", "single")
 PROMPT = Prompt(list(range(1, 34)), [40, 41, 42, 43])  # as long as the paper's in Llama-3's chat template
@@ -168,8 +168,9 @@ def build(shape: Shape, chosen: Finetune) -> tuple[Trainer, int]:
     named = Backbone(backbone, _NoTokenizer(), "llama-3-8b-shape", None, "bfloat16")
     model = worlds.surround(named, init, size, sequences, worlds.WIDTHS[size.embeddings], draw)
     model.blueprint = replace(model.blueprint, prompt=PROMPT)
-    accelerator = parallel.make_accelerator(device, chosen)
-    return Trainer(model.to(device), sequences, chosen, 0, lambda metrics, step: None, accelerator), parameters
+    accelerator, protocol = parallel.make_accelerator(device, chosen), worlds.defaults().protocol
+    trainer = Trainer(model.to(device), sequences, chosen, protocol, 0, lambda metrics, step: None, accelerator)
+    return trainer, parameters
 
 
 def matmul_flops(quick: bool) -> float:

@@ -65,7 +65,7 @@ def test_values(dataset: str, seed: int) -> dict[str, NDArray[np.float64]]:
             )
         ranks = pd.read_parquet(root / "data" / dataset / "evaluate" / "ranks.parquet")
     test = ranks[ranks["split"] == "test"].sort_values("user")
-    return {str(model): per_user(rows["rank"].to_numpy())[METRIC] for model, rows in test.groupby("model")}
+    return {str(model): per_user(rows["rank"].to_numpy(), [METRIC])[METRIC] for model, rows in test.groupby("model")}
 
 
 def compare(values: list[dict[str, NDArray[np.float64]]]) -> dict[str, object]:

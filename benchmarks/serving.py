@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import measure
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.store import Store
 
 NAME = "serving"
@@ -102,9 +102,9 @@ def summary(loop: Loop) -> dict[str, float]:
 
 def requests(project: Path, dataset: str) -> list[bytes]:
     """The body of a request for each user of a dataset."""
-    prepared = load_prepared(Store(dataset, project))
-    item_ids = ["", *prepared.items["item_id"].astype(str)]
-    histories = [[item_ids[item] for item in items] for items in prepared.sequences.history("test")]
+    store = Store(dataset, project)
+    item_ids = ["", *load_items(store)["item_id"].astype(str)]
+    histories = [[item_ids[item] for item in items] for items in load_sequences(store).history("test")]
     bodies = [{"inputs": [{"history": history}], "params": {"k": K}} for history in histories]
     return [json.dumps(body).encode() for body in bodies]
 

@@ -9,6 +9,7 @@ import builtins
 import importlib
 import json
 import os
+import pkgutil
 import re
 import runpy
 import sys
@@ -60,10 +61,11 @@ def watch(ledger: Ledger) -> None:
     """Book imports, the loads and saves of `mmesid.artifacts`, and the stage's `run`."""
     builtins.__import__ = ledger.timed(IMPORT, builtins.__import__)
     importlib.import_module = ledger.timed(IMPORT, importlib.import_module)
-    artifacts = importlib.import_module("mmesid.artifacts")
-    for name in artifacts.__all__:
-        if name.startswith(("load_", "save_")):
-            setattr(artifacts, name, ledger.timed(ARTIFACTS, getattr(artifacts, name)))
+    for found in pkgutil.iter_modules(importlib.import_module("mmesid.artifacts").__path__, "mmesid.artifacts."):
+        module = importlib.import_module(found.name)
+        for name in vars(module).copy():
+            if name.startswith(("load_", "save_")):
+                setattr(module, name, ledger.timed(ARTIFACTS, getattr(module, name)))
     entry = importlib.import_module("mmesid.stages.entry")
     for name in ("main", "main_untracked", "main_all"):
         setattr(entry, name, _with_timed_run(ledger, getattr(entry, name)))

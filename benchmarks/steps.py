@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmesid.artifacts.windows import Window
 from mmesid.recommender.model import Recommender
 from mmesid.recommender.packing import pack
-from mmesid.recommender.windows import Window
 
 ROWS = 64  # of a padded batch
 

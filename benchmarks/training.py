@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from benchmarks import steps, worlds
 from benchmarks.measure import Side
+from mmesid.artifacts.windows import Window
 from mmesid.recommender.training import Trainer
-from mmesid.recommender.windows import Window
 
 Step = Callable[[Sequence[Window]], object]
 """One optimizer step on the given windows."""

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmesid.artifacts.values import Embedding, SemanticIds, Sequences
-from mmesid.config import Config, Finetune, InitCodes, load
+from mmesid.artifacts.windows import Window
+from mmesid.config import Config, Finetune, InitCodes, Protocol, load
 from mmesid.recommender.backbone import Backbone, embedded
 from mmesid.recommender.batching import plan_epoch
 from mmesid.recommender.building import build as build_recommender
 from mmesid.recommender.model import Recommender
 from mmesid.recommender.training import Trainer
-from mmesid.recommender.windows import Window
 
 ROOT = Path(__file__).parents[1]
 LENGTHS = ROOT / "benchmarks" / "data" / "beauty_lengths.json"
@@ -62,6 +62,7 @@ class World(NamedTuple):
     trainer: Trainer
     sequences: Sequences
     settings: Finetune
+    protocol: Protocol
     size: Size
 
     @property
@@ -89,7 +90,6 @@ def build(size: Size) -> World:
     model, sequences = fresh(size)
     settings = defaults().finetune.model_copy(
         update={
-            "history_length": size.history_length,
             "row_tokens": size.row_tokens,
             "targets_per_step": size.targets_per_step,
             "max_targets_per_epoch": None,
@@ -98,9 +98,12 @@ def build(size: Size) -> World:
             **({} if size.dropout else dict.fromkeys(("adapter_dropout", "input_dropout", "output_dropout"), 0.0)),
         }
     )
-    trainer = Trainer(model, sequences, settings, size.seed, lambda metrics, step: None)  # adds adapter and dropout
+    protocol = defaults().protocol.model_copy(update={"history_length": size.history_length})
+    trainer = Trainer(  # adds adapter and dropout
+        model, sequences, settings, protocol, size.seed, lambda metrics, step: None
+    )
     trainer.model.train()
-    return World(trainer, sequences, settings, size)
+    return World(trainer, sequences, settings, protocol, size)
 
 
 def fresh(size: Size) -> tuple[Recommender, Sequences]:
@@ -170,7 +173,8 @@ def surround(
         {name: draw.standard_normal((levels, codes, width), dtype=np.float32) for name in widths},
         dict.fromkeys(widths, present),
     )
-    return build_recommender(backbone, embeddings, ids, sequences.train_frequency(), settings, size.seed)
+    frequency, length = sequences.train_frequency(), size.history_length
+    return build_recommender(backbone, embeddings, ids, frequency, settings, length, size.seed)
 
 
 def draw_texts(count: int, draw: np.random.Generator) -> list[str]:

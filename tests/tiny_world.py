@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 
 from mmesid import config
-from mmesid.artifacts.evaluate import save_ranks
-from mmesid.artifacts.files import save_json
+from mmesid.artifacts.evaluate import save_metrics, save_ranks
 from mmesid.artifacts.prepare import save_prepared
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Embedding, Prepared, SemanticIds, Sequences
 from mmesid.evaluation.metrics import summarize
+from mmesid.models import RANK_METRICS
 from mmesid.recommender import adapter, loading
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.building import build
@@ -57,8 +57,8 @@ def catalogue() -> Prepared:
     sequences = Sequences([f"user-{user}" for user in range(USERS)], items, N_ITEMS)
     ids = [f"item-{number}" for number in range(1, N_ITEMS + 1)]
     titles = [None, *(f"Title of {number}" for number in range(2, N_ITEMS + 1))]
-    frame = pd.DataFrame({"item_id": ids, "title": titles, "image": None, "image_name": None, "file": "f", "row": 0})
-    return Prepared(sequences, frame)
+    frame = pd.DataFrame({"item_id": ids, "title": titles, "image_name": None})
+    return Prepared(sequences, frame, [None] * N_ITEMS)
 
 
 def train(store: Store, prepared: Prepared, seed: int) -> None:
@@ -89,14 +89,16 @@ def evaluate(store: Store, seed: int) -> None:
         for split in ("valid", "test")
         for model, found in ranks.items()
     )
-    save_ranks(store, "evaluate", frame)
+    save_ranks(store, frame)
+    scores = {model: summarize(found, RANK_METRICS) for model, found in ranks.items()}
     tokenizer = {"collision_rate": 0.1, "identical": 0.0, "code_use": 0.5, "perplexity": 3.0, "reconstruction": 0.2}
     metrics: dict[str, Any] = {
         "data": {"users": USERS, "items": N_ITEMS, "interactions": 1000, "sparsity": 0.8},
-        **{split: {model: summarize(found) for model, found in ranks.items()} for split in ("valid", "test")},
+        "valid": scores,
+        "test": scores,
         "tokenizer": {"collaborative": tokenizer, "text": tokenizer},
     }
-    save_json(store.folder("evaluate") / "metrics.json", metrics)
+    save_metrics(store, metrics)
 
 
 def recommender(prepared: Prepared, seed: int) -> tuple[Recommender, Backbone]:
@@ -114,6 +116,7 @@ def recommender(prepared: Prepared, seed: int) -> tuple[Recommender, Backbone]:
     torch.manual_seed(seed)
     sizes = {"vocab_size": 100, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
     backbone = Backbone(LlamaModel(LlamaConfig(**sizes, num_attention_heads=4)), WordTokenizer(), "tiny", None)
-    settings = config.load(DATASET, PROJECT).init_codes.model_copy(update={"input_hidden": 24, "item_table_std": 0.5})
-    frequency = prepared.sequences.train_frequency()
-    return build(backbone, embeddings, ids, frequency, settings, seed), backbone
+    parameters = config.load(DATASET, PROJECT)
+    settings = parameters.init_codes.model_copy(update={"input_hidden": 24, "item_table_std": 0.5})
+    frequency, length = prepared.sequences.train_frequency(), parameters.protocol.history_length
+    return build(backbone, embeddings, ids, frequency, settings, length, seed), backbone

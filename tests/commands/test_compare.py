@@ -18,8 +18,9 @@ from mmesid.commands import cli, compare
 from mmesid.commands.compare import results
 from mmesid.errors import ConfigError, MmesidError, TrackingError
 from mmesid.evaluation.metrics import summarize
+from mmesid.models import MAIN_MODEL, RANK_METRICS
 from mmesid.reporting import comparison
-from mmesid.reporting.comparison import MODEL, Comparison, Result
+from mmesid.reporting.comparison import Comparison, Result
 from mmesid.tracking.journal import Journal
 from mmesid.tracking.run import StageRun
 
@@ -31,13 +32,13 @@ def ranks_of(seed: int, best: int, popularity: int = 9) -> dict[str, Any]:
     """Ranks of test users: the lower `best`, the better the model; `popularity` stands for the data."""
     draw = np.random.default_rng(seed)
     popular = np.random.default_rng(popularity).integers(1, ITEMS, USERS)
-    return {MODEL: draw.integers(1, best, USERS), "popularity": popular}
+    return {MAIN_MODEL: draw.integers(1, best, USERS), "popularity": popular}
 
 
 def metrics_of(ranks: dict[str, Any]) -> dict[str, Any]:
-    scores: dict[str, Any] = {model: dict(summarize(found)) for model, found in ranks.items()}
-    low = scores[MODEL]["ndcg_at_10"]
-    scores[MODEL]["ci95"] = {"ndcg_at_5": [low - 0.02, low + 0.01], "ndcg_at_10": [low - 0.01, low + 0.02]}
+    scores: dict[str, Any] = {model: dict(summarize(found, RANK_METRICS)) for model, found in ranks.items()}
+    low = scores[MAIN_MODEL]["ndcg_at_10"]
+    scores[MAIN_MODEL]["ci95"] = {"ndcg_at_5": [low - 0.02, low + 0.01], "ndcg_at_10": [low - 0.01, low + 0.02]}
     return {"test": scores, "valid": scores}
 
 
@@ -79,9 +80,9 @@ def register(root: Path, dataset: str, ranks: dict[str, Any], **aliases: str) ->
     mlflow, name = tracking.client(root), f"mme-sid-{dataset}"
     tags = {"mmesid.dataset": dataset, "mmesid.stage": "register"}
     run = mlflow.create_run(tracking.experiment_id(mlflow, dataset, root), tags=tags, run_name="register")
-    for metric, value in metrics_of(ranks)["test"][MODEL].items():
+    for metric, value in metrics_of(ranks)["test"][MAIN_MODEL].items():
         if metric != "ci95":
-            mlflow.log_metric(run.info.run_id, f"test.{MODEL}.{metric}", value)
+            mlflow.log_metric(run.info.run_id, f"test.{MAIN_MODEL}.{metric}", value)
     mlflow.set_terminated(run.info.run_id)
     if not mlflow.search_registered_models(f"name = '{name}'"):
         mlflow.create_registered_model(name)
@@ -134,7 +135,7 @@ def test_the_champion_is_the_reference_and_the_others_are_tested_user_by_user(ro
     assert 0 < gain.low < gain.value
     assert gain.verdict == "above"
     assert runs["second"].differences["mrr"].verdict == "not paired", "only metrics with intervals are tested"
-    assert runs["second"].metrics["test"][MODEL]["ci95"]["ndcg_at_10"]
+    assert runs["second"].metrics["test"][MAIN_MODEL]["ci95"]["ndcg_at_10"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_parameters_and_cost_come_from_the_whole_execution(root: Path) -> None:
 def test_the_run_of_an_execution_bears_what_mlflows_own_page_compares(root: Path) -> None:
     run = next(run for run in tracking.recorded(["a"], root) if (run.execution, run.stage) == ("second", "pipeline"))
     assert run.params["finetune.epochs"] == "14"
-    assert run.metrics["test.mme_sid.ndcg_at_10"] == summarize(ranks_of(2, 10)[MODEL])["ndcg_at_10"]
+    assert run.metrics["test.mme_sid.ndcg_at_10"] == summarize(ranks_of(2, 10)[MAIN_MODEL], RANK_METRICS)["ndcg_at_10"]
     assert {"seconds.finetune", "seconds.evaluate"} <= set(run.metrics)
 
 

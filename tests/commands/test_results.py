@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 def test_the_readme_shows_what_the_committed_metrics_say(tmp_path: Path) -> None:
     document = Path(shutil.copy(ROOT / "README.md", tmp_path))
     results.write(document, ROOT)
-    assert document.read_text(encoding="utf-8") == (ROOT / "README.md").read_text(encoding="utf-8"), "run `make results`"
+    assert document.read_text(encoding="utf-8") == (ROOT / "README.md").read_text(encoding="utf-8"), (
+        "run `make results`"
+    )
 
 
 def test_every_row_carries_its_command() -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from mmesid import config
 from mmesid.artifacts.ingest import load_catalogue, load_oracle
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.data import ORACLES, SOURCES
 from mmesid.errors import DataError
@@ -48,10 +48,10 @@ def test_a_drawn_catalogue_is_saved_with_its_law(run: Callable[..., Any], tmp_pa
     (source / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"users": 40, "items": 30}), encoding="utf-8")
     logged = run(ingest={"source": "sample"}, prepare={"min_item_interactions": 1})
     store = Store("shop", tmp_path)
-    oracle, prepared = load_oracle(store), load_prepared(store)
+    oracle = load_oracle(store)
     assert oracle is not None
-    assert set(prepared.items["item_id"]) <= set(oracle.item_ids)
-    assert len(prepared.sequences.user_ids) == 40
+    assert set(load_items(store)["item_id"]) <= set(oracle.item_ids)
+    assert len(load_sequences(store).user_ids) == 40
     assert logged["interactions"] == len(load_catalogue(store).interactions)
     assert 0 < logged["sparsity"] < 1
 
@@ -64,7 +64,7 @@ def test_files_are_read_through_a_link_and_have_no_law(run: Callable[..., Any], 
     store = Store("shop", tmp_path)
     assert load_oracle(store) is None
     assert list(load_catalogue(store).embeddings) == ["text"]
-    assert load_prepared(store).items["image"][0].startswith(b"\xff\xd8")
+    assert all(str(picture).startswith(r"b'\xff\xd8") for picture in load_pictures(store))
     assert (logged["users"], logged["items"], logged["interactions"]) == (6, 8, 36)
 
 

@@ -35,7 +35,15 @@ def test_ids_are_contiguous_in_order_of_first_appearance() -> None:
     assert [items.tolist() for items in prepared.sequences.items] == [[1, 2, 3], [3, 1, 4]]
     assert prepared.sequences.n_items == 4
     assert prepared.items["title"].to_list() == ["title of c", "title of a", "title of b", "title of d"]
-    assert list(prepared.items.columns) == ["item_id", "title", "image", "image_name"]
+    assert list(prepared.items.columns) == ["item_id", "title", "image_name"]
+
+
+def test_pictures_follow_the_items_and_stand_apart() -> None:
+    pictured = catalogue(history("u", "cab"), list("abcd"))
+    pictured.items["image"] = pd.Series([b"of a", None, b"of c", b"of d"], dtype=object)
+    prepared = prepare(pictured, LOOSE)
+    assert prepared.items["item_id"].to_list() == ["c", "a", "b"]
+    assert prepared.pictures == [b"of c", b"of a", None]
 
 
 def test_time_orders_a_history_and_ties_keep_the_order_of_the_file() -> None:

@@ -29,10 +29,10 @@ def silent(metrics: dict[str, float], step: int) -> None:
     pass
 
 
-def encode(items: pd.DataFrame, text: str, image: str):
+def encode(items: pd.DataFrame, pictures: list[bytes | None], text: str, image: str):
     ids = items["item_id"].to_numpy(object)
     raw = {name: RawEmbedding(ids, np.ones((len(ids), 3), dtype=np.float32)) for name in ("text", "image")}
-    return content.encode(items, raw, settings(text, image), 0, "cpu", silent)
+    return content.encode(items, pictures, raw, settings(text, image), 0, "cpu", silent)
 
 
 @pytest.fixture
@@ -40,9 +40,14 @@ def items(toy) -> pd.DataFrame:
     return toy.items[:50]
 
 
+@pytest.fixture
+def pictures(toy) -> list[bytes | None]:
+    return toy.pictures[:50]
+
+
 @pytest.mark.parametrize("text", content.TEXT)
-def test_every_text_encoder(items, text):
-    found = encode(items, text, "none")
+def test_every_text_encoder(items, pictures, text):
+    found = encode(items, pictures, text, "none")
     assert set(found) == (set() if text == "none" else {"text"})
     for embedding in found.values():
         assert embedding.matrix.shape[0] == len(embedding.present) == 51
@@ -52,8 +57,8 @@ def test_every_text_encoder(items, text):
 
 
 @pytest.mark.parametrize("image", content.IMAGE)
-def test_every_image_encoder(items, image):
-    found = encode(items, "none", image)
+def test_every_image_encoder(items, pictures, image):
+    found = encode(items, pictures, "none", image)
     assert set(found) == (set() if image == "none" else {"image"})
     for embedding in found.values():
         assert embedding.matrix.shape[0] == len(embedding.present) == 51
@@ -66,7 +71,7 @@ def test_the_params_allow_exactly_the_encoders_that_exist():
     assert set(get_args(EncodeContent.model_fields["image"].annotation)) == set(content.IMAGE)
 
 
-def test_one_model_is_trained_for_both_modalities(items, monkeypatch):
+def test_one_model_is_trained_for_both_modalities(items, pictures, monkeypatch):
     trained = []
     train = open_clip_training.train_embedded
 
@@ -75,17 +80,16 @@ def test_one_model_is_trained_for_both_modalities(items, monkeypatch):
         return train(*args)
 
     monkeypatch.setattr(open_clip_training, "train_embedded", counted)
-    assert set(encode(items, "open_clip", "open_clip")) == {"text", "image"}
+    assert set(encode(items, pictures, "open_clip", "open_clip")) == {"text", "image"}
     assert len(trained) == 1
 
 
 def test_a_modality_that_no_item_has_is_left_out(items):
-    without_pictures = items.assign(image=None)
-    assert set(encode(without_pictures, "lsa", "open_clip")) == {"text"}
-    nothing = without_pictures.assign(title=None, description=None)
-    assert encode(nothing, "open_clip", "open_clip") == {}
+    assert set(encode(items, [None] * 50, "lsa", "open_clip")) == {"text"}
+    textless = items.assign(title=None, description=None)
+    assert encode(textless, [None] * 50, "open_clip", "open_clip") == {}
 
 
 def test_a_catalogue_without_pairs_cannot_train_the_embedded_model(items):
     with pytest.raises(DataError, match=r"set encode_content\.text to lsa"):
-        encode(items.assign(image=None), "open_clip", "open_clip")
+        encode(items, [None] * 50, "open_clip", "open_clip")

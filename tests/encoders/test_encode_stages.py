@@ -5,10 +5,8 @@ import pandas as pd
 import pytest
 
 from mmesid import config
-from mmesid.artifacts.curves import load_history
-from mmesid.artifacts.encode import load_embeddings
-from mmesid.artifacts.evaluate import load_ranks
-from mmesid.artifacts.files import load_tensors
+from mmesid.artifacts.curves import load_curves
+from mmesid.artifacts.encode import load_embeddings, load_sasrec
 from mmesid.artifacts.ingest import save_catalogue
 from mmesid.artifacts.prepare import save_prepared
 from mmesid.artifacts.store import Store
@@ -37,25 +35,24 @@ def store(tmp_path, toy) -> Store:
     rng = np.random.default_rng(0)
     users = [f"u{user}" for user in range(60)]
     items = [rng.permutation(200)[:6].astype(np.int64) + 1 for _ in users]
-    save_prepared(store, Prepared(Sequences(users, items, 200), toy.items))
+    save_prepared(store, Prepared(Sequences(users, items, 200), toy.items, toy.pictures))
     given = RawEmbedding(toy.items["item_id"].to_numpy(object)[:150], np.ones((150, 4), dtype=np.float32))
     embeddings = dict.fromkeys(MODALITIES, given)
-    save_catalogue(store, Catalogue(pd.DataFrame({"user_id": users}), toy.items, embeddings))
+    save_catalogue(store, Catalogue(pd.DataFrame({"user_id": users}), toy.items.assign(image=toy.pictures), embeddings))
     return store
 
 
 SMALL = {"dimension": 8, "blocks": 1, "epochs": 2}
 
 
-def test_sasrec_leaves_embedding_weights_ranks_and_history(store):
+def test_sasrec_leaves_embedding_weights_and_curves(store):
     encode_collaborative.run(settings("encode_collaborative", **SMALL), store, silent)
     embedding = load_embeddings(store)["collaborative"]
-    weights = load_tensors(store.folder("encode_collaborative") / "weights.safetensors")
+    weights = load_sasrec(store)
     np.testing.assert_array_equal(
         embedding.matrix[embedding.present], weights["items.weight"].numpy()[embedding.present]
     )
-    assert len(load_ranks(store, "encode_collaborative")) == 2 * 60
-    assert len(load_history(store, "encode_collaborative")) == 2
+    assert len(load_curves(store, "encode_collaborative")) == 2
 
 
 def test_a_precomputed_collaborative_embedding_still_trains_the_baseline(store):
@@ -63,7 +60,7 @@ def test_a_precomputed_collaborative_embedding_still_trains_the_baseline(store):
     embedding = load_embeddings(store)["collaborative"]
     assert embedding.matrix.shape == (201, 4)
     assert embedding.present.sum() == 150
-    assert set(load_ranks(store, "encode_collaborative")["model"]) == {"sasrec"}
+    assert load_sasrec(store)["items.weight"].shape == (201, 8)
 
 
 def test_a_missing_precomputed_embedding_stops_before_any_training(store):

@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmesid.config import OpenClip
-from mmesid.encoders import items as shown
 from mmesid.encoders import open_clip_encoder
 from mmesid.errors import WeightsError
 
@@ -69,7 +68,7 @@ def test_the_weights_of_a_folder_are_loaded(whole, towers):
 
 def test_absent_texts_and_pictures_are_masked_zeros(towers, toy):
     text = open_clip_encoder.encode_texts(towers, TEXTS, "cpu", silent)
-    image = open_clip_encoder.encode_pictures(towers, shown.pictures(toy.items[:5]), "cpu", silent)
+    image = open_clip_encoder.encode_pictures(towers, toy.pictures[:5], "cpu", silent)
     assert text.present.tolist() == [False, True, False, True, True, True]
     assert image.present.tolist() == [False, False, True, True, True, True]
     for embedding in (text, image):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmesid.artifacts.items import texts as texts_of
 from mmesid.config import OpenClip
-from mmesid.encoders import items as shown
 from mmesid.encoders import open_clip_encoder, open_clip_training
 from mmesid.errors import DataError
 
@@ -27,7 +27,7 @@ def silent(metrics: dict[str, float], step: int) -> None:
 
 @pytest.fixture(scope="module")
 def encoded(toy):
-    texts, pictures = shown.texts(toy.items), shown.pictures(toy.items)
+    texts, pictures = texts_of(toy.items), toy.pictures
     towers = open_clip_training.train_embedded(texts, pictures, SETTINGS, 0, "cpu", silent)
     text = open_clip_encoder.encode_texts(towers, texts, "cpu", silent)
     return text, open_clip_encoder.encode_pictures(towers, pictures, "cpu", silent)
@@ -68,11 +68,8 @@ def test_items_that_lack_a_modality_are_masked(encoded):
 
 def test_the_same_seed_gives_the_same_towers(toy):
     short = SETTINGS.model_copy(update={"epochs": 1})
-    items = toy.items[:60]
-    first, again = (
-        open_clip_training.train_embedded(shown.texts(items), shown.pictures(items), short, 7, "cpu", silent)
-        for _ in range(2)
-    )
+    texts, pictures = texts_of(toy.items[:60]), toy.pictures[:60]
+    first, again = (open_clip_training.train_embedded(texts, pictures, short, 7, "cpu", silent) for _ in range(2))
     for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name])
 
@@ -89,7 +86,7 @@ def test_the_narrowed_vocabulary_keeps_padding_lowest_and_the_end_token_highest(
 
 
 def test_too_few_pairs_are_a_clear_error(toy):
-    texts, pictures = shown.texts(toy.items), shown.pictures(toy.items)
+    texts, pictures = texts_of(toy.items), toy.pictures
     few = [*pictures[:30], *[None] * 170]
     with pytest.raises(DataError, match=r"needs 32, it found 28; set encode_content\.text to lsa"):
         open_clip_training.train_embedded(texts, few, SETTINGS, 0, "cpu", silent)

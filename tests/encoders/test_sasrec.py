@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
+from mmesid.encoders import sasrec
 from mmesid.encoders.sasrec import Sasrec
 
 
@@ -61,3 +63,19 @@ def test_a_reloaded_state_gives_identical_scores(model):
     assert not torch.equal(scores(other, HISTORIES, LAST), scores(model, HISTORIES, LAST))
     other.load_state_dict(model.state_dict())
     assert torch.equal(scores(other, HISTORIES, LAST), scores(model, HISTORIES, LAST))
+
+
+def test_the_scorer_gives_each_user_what_the_model_gives(model, monkeypatch):
+    histories = [row[row > 0].numpy() for row in HISTORIES]
+    expected = scores(model, HISTORIES, LAST)
+    torch.testing.assert_close(sasrec.scorer(model)(histories), expected)
+    monkeypatch.setattr(sasrec, "USERS", 2)  # users of alike length together, then in their own order again
+    torch.testing.assert_close(sasrec.scorer(model)(histories), expected)
+
+
+def test_scoring_draws_no_dropout_even_in_the_middle_of_training(model):
+    histories = [np.array([3, 1, 4])]
+    expected = sasrec.scorer(model)(histories)
+    score = sasrec.scorer(model)
+    model.train()
+    assert torch.equal(score(histories), expected)

@@ -52,3 +52,15 @@ def test_fewer_items_than_dimensions_leave_the_rest_empty(draw):
 def test_equal_items_are_fully_collapsed():
     for matrix in (np.full((9, 3), 0.1, np.float32), np.zeros((4, 3))):
         assert collapse(matrix)[1:] == (0.0, 0.0)
+
+
+def test_the_summary_and_the_shares_are_relative_to_the_largest(draw):
+    found = collapse(draw.standard_normal((30, 5)))
+    assert found.summary() == {"effective_rank": found.effective_rank, "kept_dimensions": found.kept_dimensions}
+    shares = found.shares()
+    assert shares[0] == 1
+    np.testing.assert_allclose(shares, found.singular_values / found.singular_values.max())
+
+
+def test_items_that_are_all_equal_have_no_share():
+    assert collapse(np.zeros((4, 3))).shares() == [0, 0, 0]

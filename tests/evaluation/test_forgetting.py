@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from mmesid.evaluation.forgetting import code_embeddings, kendall_tau, order_kept
+from mmesid.artifacts.values import Embedding, SemanticIds, Sequences
+from mmesid.evaluation.forgetting import code_embeddings, forgetting, kendall_tau, order_kept
 
 
 def angles(*degrees: float) -> np.ndarray:
@@ -95,3 +96,15 @@ def test_code_embeddings_are_sums_of_rows():
     tables = np.arange(12.0).reshape(2, 3, 2)  # (Q, K, d)
     coded = code_embeddings(np.array([[0, 0], [2, 1]]), tables)
     np.testing.assert_array_equal(coded, [tables[0, 0] + tables[1, 0], tables[0, 2] + tables[1, 1]])
+
+
+def test_forgetting_is_the_order_that_each_set_of_tables_keeps_by_modality(present):
+    embedding = Embedding(angles(10, 20, 30, 40, 0), present)
+    codes = np.arange(6)[:, None]  # every item has a code of its own
+    absent = Embedding(embedding.matrix, np.array([False, True, True, False, False, True]))  # two of three items needed
+    ids = SemanticIds({"text": codes, "image": codes}, {}, {"text": present, "image": absent.present})
+    coded = {"kept": angles(10, 20, 30, 40, 0)[None], "turned": angles(40, 30, 20, 10, 0)[None]}  # (1, K, d)
+    sets = {name: {"text": table, "image": table} for name, table in coded.items()}
+    sequences = Sequences(["u"], [np.array([1, 2, 3, 4, 5])], 5)
+    found = forgetting({"text": embedding, "image": absent}, ids, sets, sequences, 10, 0)
+    assert found == {"text": {"kept": pytest.approx(1), "turned": pytest.approx(-1)}, "image": dict.fromkeys(sets)}

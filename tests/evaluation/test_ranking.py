@@ -9,6 +9,11 @@ from mmesid.evaluation import ranking
 NONE = np.array([], dtype=np.int64)
 
 
+def offered(scores):
+    """The contract's scores of users whose history begins with their own number, counted from 1."""
+    return lambda histories: scores[torch.tensor([int(history[0]) - 1 for history in histories])]
+
+
 def items(*ids: int) -> np.ndarray:
     return np.array(ids, dtype=np.int64)
 
@@ -140,3 +145,68 @@ def test_checkpoint_users_are_about_half_and_depend_on_the_id_alone():
 def test_checkpoint_users_do_not_depend_on_the_process():
     # First bytes of the SHA-256 test vectors: "" e3 (odd), "abc" ba (even), "a" ca (even), "message digest" f7 (odd).
     assert ranking.checkpoint_users(["", "abc", "a", "message digest"]).tolist() == [False, True, True, False]
+
+
+@st.composite
+def judgings(draw):
+    """As `cases`, with as many items as users or more, so that a history can say whose it is."""
+    n_users = draw(st.integers(1, 7))
+    n_items = draw(st.integers(n_users, 9))
+    levels = st.lists(st.integers(-2, 2), min_size=n_items + 1, max_size=n_items + 1)
+    ids = st.integers(1, n_items)
+    scores = torch.tensor([draw(levels) for _ in range(n_users)], dtype=torch.float32)
+    targets = np.array([draw(ids) for _ in range(n_users)])
+    histories = [items(user + 1, *draw(st.lists(ids, max_size=5))) for user in range(n_users)]
+    return scores, targets, histories
+
+
+@given(judgings(), st.booleans(), st.integers(1, 9), st.data())
+@settings(max_examples=60, deadline=None)
+def test_judging_is_ranking_and_listing_one_user_at_a_time(case, exclude_history, batch_users, data):
+    scores, targets, histories = case
+    k = data.draw(st.integers(1, scores.shape[1] - 1))
+    found = ranking.judge(offered(scores), histories, targets, exclude_history, batch_users, k)
+    listed = ranking.best(offered(scores), histories, k, exclude_history, batch_users)
+    for user, history in enumerate(histories):
+        alone, target = scores[user : user + 1], torch.from_numpy(targets[user : user + 1])
+        assert found.ranks[user] == ranking.rank_targets(alone, target, [history], exclude_history).item()
+        best_items, best_scores = ranking.top_k(alone, [history], k, exclude_history)
+        assert found.lists[user].tolist() == listed.items[user].tolist() == best_items[0].tolist()
+        assert listed.scores[user].tolist() == best_scores[0].tolist()
+
+
+def test_whether_the_history_is_left_out_reaches_ranks_and_lists():
+    scores, histories, targets = torch.tensor([[0.0, 9.0, 8.0, 7.0]]), [items(1, 2)], items(3)
+    apart = ranking.judge(offered(scores), histories, targets, exclude_history=True, k=3)
+    assert (apart.ranks.tolist(), apart.lists.tolist()) == ([1], [[3, 0, 0]])
+    among = ranking.judge(offered(scores), histories, targets, exclude_history=False, k=3)
+    assert (among.ranks.tolist(), among.lists.tolist()) == ([3], [[1, 2, 3]])
+    assert ranking.best(offered(scores), histories, 3, exclude_history=True).scores.tolist() == [[7, -np.inf, -np.inf]]
+    assert ranking.best(offered(scores), histories, 3, exclude_history=False).items.tolist() == [[1, 2, 3]]
+
+
+def test_no_lists_are_made_unless_asked_for():
+    found = ranking.judge(offered(torch.zeros(2, 4)), [items(1), items(2)], items(3, 3), exclude_history=True)
+    assert found.lists.shape == (2, 0)
+    assert found.ranks.tolist() == [2, 2]
+
+
+def test_nobody_is_judged_without_asking_the_model():
+    found = ranking.judge(pytest.fail, [], items(), exclude_history=True, k=2)
+    assert (found.ranks.shape, found.lists.shape) == ((0,), (0, 2))
+    assert ranking.best(pytest.fail, [], 2, exclude_history=True).items.shape == (0, 2)
+
+
+def test_a_model_is_asked_for_as_many_users_as_fit():
+    asked = []
+
+    def score(histories):
+        asked.append(len(histories))
+        return torch.zeros(len(histories), 4)
+
+    ranking.judge(score, [items(1)] * 7, items(*[2] * 7), True, batch_users=3)
+    assert asked == [3, 3, 1]
+    assert ranking.users_at_a_time(100) == ranking.BATCH_USERS
+    assert ranking.users_at_a_time(100, at_most=5) == 5
+    assert ranking.users_at_a_time(1_000_000) == 33  # 2^25 scores over 1,000,001 columns
+    assert ranking.users_at_a_time(2**26) == 1

@@ -21,7 +21,7 @@ def test_one_bucket_is_the_whole_and_buckets_average_to_it():
     assert whole["bucket"] == "0+"
     table = slices(RANKS, VALUES, [0, 1, 5, 20])
     for model, ranks in RANKS.items():
-        assert whole[model] == pytest.approx(summarize(ranks)["ndcg_at_10"])
+        assert whole[model] == pytest.approx(summarize(ranks, ["ndcg_at_10"])["ndcg_at_10"])
         assert whole[model] == pytest.approx(sum(row["users"] * row[model] for row in table) / 5)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mmesid.artifacts.values import Embedding, SemanticIds, Sequences
-from mmesid.config import Finetune, InitCodes
+from mmesid.config import Finetune, InitCodes, Protocol
 from mmesid.recommender.model import Recommender
 
 from . import tiny_recommender as tiny
@@ -17,6 +17,11 @@ def init_settings() -> InitCodes:
 @pytest.fixture
 def finetune_settings() -> Finetune:
     return tiny.finetune_settings()
+
+
+@pytest.fixture
+def protocol() -> Protocol:
+    return tiny.protocol()
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from mmesid.artifacts.windows import Window
 from mmesid.recommender.model import Recommender
-from mmesid.recommender.windows import Window
 
 
 def represent(model: Recommender, windows: list[Window]) -> Tensor:

@@ -88,7 +88,7 @@ def test_a_recommender_on_a_local_folder_reloads_identically(
 ):
     settings = init_settings.model_copy(update={"backbone": str(folder), "dtype": dtype})
     loaded = backbone.load(settings)
-    model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 0)
+    model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 8, 0)
     loading.save_initial(tmp_path, model, loaded, own=False)
     again = loading.load_initial(tmp_path, "cpu")
     items = torch.arange(41)
@@ -111,7 +111,7 @@ def test_an_adapter_learns_beside_weights_in_four_bits(
     settings = init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"})
     loaded = backbone.load(settings)
     assert isinstance(loaded.model.layers[0].mlp.up_proj, bitsandbytes.nn.Linear4bit)
-    model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 0)
+    model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 8, 0)
     chosen = finetune_settings.model_copy(update={"precision": "bfloat16"})
     trainer = Trainer(model, sequences, chosen, 0, lambda metrics, step: None)
     before = {name: weight.clone() for name, weight in adapter_tensors(model.backbone).items()}

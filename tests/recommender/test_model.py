@@ -5,19 +5,21 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mmesid.artifacts.windows import training_windows
+from mmesid.evaluation.ranking import best
 from mmesid.recommender import building
 from mmesid.recommender.adapter import add_lora, merge
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.loss import scores
 from mmesid.recommender.model import Blueprint
 from mmesid.recommender.packing import pack
-from mmesid.recommender.windows import training_windows
 
 from . import reference
 
 
 def _scores(model, histories):
-    return torch.cat([scores for _, scores in Scorer(model).batches(histories, 7)])
+    score = Scorer(model)
+    return torch.cat([score(histories[start : start + 7]) for start in range(0, len(histories), 7)])
 
 
 def test_fusion_weights_sum_to_one_and_skip_absent_modalities(model, embeddings):
@@ -94,13 +96,13 @@ def test_batched_inference_equals_one_user_at_a_time(model, sequences):
     with torch.inference_mode():
         alone = torch.stack([reference.represent_prefix(model, history) for history in histories])
         wanted = reference.logits(model, alone)[:, 1:].topk(5).indices + 1
-    found = Scorer(model).recommend(histories, 5, exclude_history=False)
+    found = best(Scorer(model), histories, 5, exclude_history=False)
     assert np.array_equal(found.items, wanted.numpy())
 
 
 def test_recommendations_leave_out_the_history(model, sequences):
     histories = sequences.history("test")
-    found = Scorer(model).recommend(histories, 6)
+    found = best(Scorer(model), histories, 6, exclude_history=True)
     for history, items, values in zip(histories, found.items, found.scores, strict=True):
         assert not set(items[np.isfinite(values)]) & set(history)
         assert (np.diff(values[np.isfinite(values)]) <= 0).all()

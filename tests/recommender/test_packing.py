@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mmesid.artifacts.windows import training_windows
 from mmesid.recommender import packing
 from mmesid.recommender.adapter import add_lora, train_everything, trainable
 from mmesid.recommender.attention import additive_mask, block_mask
 from mmesid.recommender.packing import PADDING, first_fit, pack, window_tokens
-from mmesid.recommender.windows import training_windows
 
 from . import reference
 

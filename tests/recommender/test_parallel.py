@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mmesid.artifacts.windows import training_windows
 from mmesid.recommender.batching import deal
-from mmesid.recommender.windows import training_windows
 from tests import ports
 
 from . import worker
@@ -20,7 +20,7 @@ PROCESSES.set_forkserver_preload(["peft", "transformers", worker.__name__])
 
 
 def train(folder: Path, processes: int, sharding: str = "none", steps: int = 0) -> dict:
-    """Run the worker in a number of processes; its history and weights, where it finished."""
+    """Run the worker in a number of processes; its curves and weights, where it finished."""
     folder.mkdir(exist_ok=True)
     (port,) = ports.free(1)
     options = processes, port, folder, sharding, steps
@@ -32,15 +32,15 @@ def train(folder: Path, processes: int, sharding: str = "none", steps: int = 0) 
     assert [process.exitcode for process in workers] == [0] * processes
     if steps:
         return {}
-    result = json.loads((folder / "history.json").read_text())
+    result = json.loads((folder / "curves.json").read_text())
     assert result["processes"] == processes
-    return {"history": result["history"], "weights": load_file(folder / "weights.safetensors")}
+    return {"curves": result["curves"], "weights": load_file(folder / "weights.safetensors")}
 
 
 def assert_equal_runs(found: dict, wanted: dict) -> None:
     """The same losses, the same metrics of every user, the same weights, up to the order of sums."""
-    assert [row.keys() for row in found["history"]] == [row.keys() for row in wanted["history"]]
-    for row, other in zip(found["history"], wanted["history"], strict=True):
+    assert [row.keys() for row in found["curves"]] == [row.keys() for row in wanted["curves"]]
+    for row, other in zip(found["curves"], wanted["curves"], strict=True):
         assert row == pytest.approx(other, rel=1e-4)
     assert found["weights"].keys() == wanted["weights"].keys()
     for name, tensor in wanted["weights"].items():

@@ -10,13 +10,17 @@ import torch
 from accelerate.state import AcceleratorState
 
 from mmesid.artifacts.values import Sequences
+from mmesid.artifacts.windows import training_windows
+from mmesid.evaluation.metrics import ndcg
+from mmesid.evaluation.ranking import judge
 from mmesid.recommender import parallel
 from mmesid.recommender.adapter import ADAPTERS
 from mmesid.recommender.batching import plan_epoch
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.optimizer import learning_rate_factor
 from mmesid.recommender.training import Trainer
-from mmesid.recommender.windows import training_windows
+
+from . import tiny_recommender as tiny
 
 
 class KilledError(Exception):
@@ -27,8 +31,12 @@ def _silent(metrics, step):
     assert all(np.isfinite(value) for value in metrics.values()), step
 
 
-def _fresh(model, sequences, settings):
-    return Trainer(model, sequences, settings, 0, _silent)
+def _fresh(model, sequences, settings, protocol=None):
+    return Trainer(model, sequences, settings, protocol or tiny.protocol(), 0, _silent)
+
+
+def _ranks(model, histories, targets):
+    return judge(Scorer(model), histories, targets, exclude_history=True, batch_users=64).ranks
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +60,10 @@ def test_a_planted_pattern_is_found(adapter, model, ring, finetune_settings):
         update={"adapter": adapter, "epochs": 8, "learning_rate": 0.01, "table_learning_rate": 0.02}
     )
     trainer = _fresh(model, ring, settings)
-    history = trainer.fit(lambda state: None)
-    ranks = Scorer(model).rank(ring.history("test"), ring.target("test"), True, 64)
-    assert (1 / np.log2(1 + ranks) * (ranks <= 10)).mean() > 0.6
-    assert max(row["valid_ndcg_at_10"] for row in history if "epoch" in row) == trainer.state.best
+    curves = trainer.fit(lambda state: None)
+    ranks = _ranks(model, ring.history("test"), ring.target("test"))
+    assert ndcg(ranks, 10).mean() > 0.6
+    assert max(row["valid_ndcg_at_10"] for row in curves if "epoch" in row) == trainer.state.best
     assert model.blueprint.adapter == adapter
 
 
@@ -68,9 +76,7 @@ def test_a_killed_run_continues_exactly(save_number, model, sequences, finetune_
     states = []
 
     def save(state):
-        states.append(
-            state._replace(tensors={n: t.clone() for n, t in state.tensors.items()}, history=[*state.history])
-        )
+        states.append(state._replace(tensors={n: t.clone() for n, t in state.tensors.items()}, curves=[*state.curves]))
         if len(states) == save_number:
             raise KilledError
 
@@ -78,8 +84,8 @@ def test_a_killed_run_continues_exactly(save_number, model, sequences, finetune_
         _fresh(killed, sequences, settings).fit(save)
     trainer = _fresh(resumed, sequences, settings)
     trainer.resume(states[-1])
-    history = trainer.fit(lambda state: None)
-    assert history == wanted.state.history
+    curves = trainer.fit(lambda state: None)
+    assert curves == wanted.state.curves
     for (name, found), expected in zip(resumed.state_dict().items(), untouched.state_dict().values(), strict=True):
         assert torch.equal(found, expected), name
 
@@ -121,18 +127,44 @@ def test_cheaper_ways_learn_as_well(how, model, ring, finetune_settings):
         update={"epochs": 8, "learning_rate": 0.01, "table_learning_rate": 0.02, **how}
     )
     accelerator = parallel.make_accelerator("cpu", settings)
-    trainer = Trainer(model, ring, settings, 0, _silent, accelerator)
+    trainer = Trainer(model, ring, settings, tiny.protocol(), 0, _silent, accelerator)
     trainer.fit(lambda state: None)
-    ranks = Scorer(model).rank(ring.history("test"), ring.target("test"), True, 64)
-    assert (1 / np.log2(1 + ranks) * (ranks <= 10)).mean() > 0.6
+    ranks = _ranks(model, ring.history("test"), ring.target("test"))
+    assert ndcg(ranks, 10).mean() > 0.6
 
 
 def test_the_best_epoch_is_kept(model, sequences, finetune_settings):
     settings = finetune_settings.model_copy(update={"epochs": 4, "patience": 1, "learning_rate": 0.5})
     trainer = _fresh(model, sequences, settings)
     trainer.fit(lambda state: None)
-    ranks = Scorer(model).rank(trainer.valid_histories, trainer.valid_targets, True, 64)
-    assert (1 / np.log2(1 + ranks) * (ranks <= 10)).mean() == pytest.approx(trainer.state.best)
+    ranks = _ranks(model, trainer.valid_histories, trainer.valid_targets)
+    assert ndcg(ranks, 10).mean() == pytest.approx(trainer.state.best)
+
+
+def test_epochs_are_judged_under_the_protocol(model, finetune_settings):
+    """Users take two items by turns: their next one is an earlier one, and the other a rival unless it is left out."""
+    pairs = np.random.default_rng(0).permuted(np.tile(np.arange(1, 41), (60, 1)), axis=1)[:, :2]
+    repeats = Sequences([f"u{user}" for user in range(60)], [np.tile(pair, 3) for pair in pairs], 40)
+    settings = finetune_settings.model_copy(update={"epochs": 1})
+    found = {}
+    for exclude_history in (True, False):
+        protocol = tiny.protocol().model_copy(update={"exclude_history": exclude_history})
+        other = copy.deepcopy(model)
+        trainer = _fresh(other, repeats, settings, protocol)
+        trainer.fit(lambda state: None)
+        judged = judge(Scorer(other), trainer.valid_histories, trainer.valid_targets, exclude_history)
+        assert ndcg(judged.ranks, 10).mean() == pytest.approx(trainer.state.best)
+        found[exclude_history] = trainer.state
+    losses = [[row["loss"] for row in state.curves if "loss" in row] for state in found.values()]
+    assert losses[0] == losses[1]
+    assert found[True].best > found[False].best
+
+
+def test_as_many_inputs_as_the_protocol_says_are_trained_on(model, sequences, finetune_settings, protocol):
+    shorter = protocol.model_copy(update={"history_length": 3})
+    for given in (protocol, shorter):
+        trainer = _fresh(copy.deepcopy(model), sequences, finetune_settings, given)
+        assert max(len(window.items) for window in trainer.windows) == given.history_length
 
 
 def test_steps_hold_a_fixed_number_of_targets(sequences, finetune_settings):

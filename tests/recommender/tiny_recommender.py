@@ -4,13 +4,13 @@ import numpy as np
 import torch
 
 from mmesid.artifacts.values import Embedding, SemanticIds, Sequences
-from mmesid.config import Finetune, InitCodes, load
+from mmesid.config import Finetune, InitCodes, Protocol, load
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.building import build
 from mmesid.recommender.model import Recommender
 from tests.tiny_world import WordTokenizer
 
-N_ITEMS = 40
+N_ITEMS, HISTORY = 40, 8
 WIDTHS = {"collaborative": 6, "text": 10, "image": 8}
 
 
@@ -25,7 +25,6 @@ def finetune_settings() -> Finetune:
         update={
             "rank": 4,
             "alpha": 8,
-            "history_length": 8,
             "row_tokens": 48,
             "targets_per_step": 32,
             "epochs": 2,
@@ -35,6 +34,10 @@ def finetune_settings() -> Finetune:
             "output_dropout": 0.0,
         }
     )
+
+
+def protocol() -> Protocol:
+    return load("sample").protocol.model_copy(update={"history_length": HISTORY})
 
 
 def embeddings() -> dict[str, Embedding]:
@@ -79,7 +82,7 @@ def tiny_model(
         max_position_embeddings=256,
     )
     backbone = Backbone(LlamaModel(config), WordTokenizer(), "tiny", None)
-    return build(backbone, embeddings, ids, sequences.train_frequency(), settings, seed=4)
+    return build(backbone, embeddings, ids, sequences.train_frequency(), settings, HISTORY, seed=4)
 
 
 def usual_model() -> Recommender:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from mmesid.recommender import parallel
 from mmesid.recommender.training import Trainer, TrainerState, finetuned
 
-from .tiny_recommender import finetune_settings, sequences, usual_model
+from .tiny_recommender import finetune_settings, protocol, sequences, usual_model
 
 
 class EnoughError(Exception):
@@ -26,7 +26,7 @@ def work(rank: int, processes: int, port: int, folder: Path, sharding: str, step
         update={"sharding": sharding, "batch_tokens": 96, "targets_per_step": 24, "checkpoint_steps": 1, "epochs": 2}
     )
     accelerator = parallel.make_accelerator("cpu", settings)
-    trainer = Trainer(usual_model(), sequences(), settings, 0, lambda metrics, step: None, accelerator)
+    trainer = Trainer(usual_model(), sequences(), settings, protocol(), 0, lambda metrics, step: None, accelerator)
     resume(trainer, folder)
 
     def save(state: TrainerState) -> None:
@@ -38,7 +38,7 @@ def work(rank: int, processes: int, port: int, folder: Path, sharding: str, step
             raise EnoughError
 
     try:
-        history = trainer.fit(save)
+        curves = trainer.fit(save)
     except EnoughError:
         return
     finally:
@@ -48,7 +48,7 @@ def work(rank: int, processes: int, port: int, folder: Path, sharding: str, step
         model = finetuned(usual_model(), settings, trainer.state)
         weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
-        (folder / "history.json").write_text(json.dumps({"processes": processes, "history": history}))
+        (folder / "curves.json").write_text(json.dumps({"processes": processes, "curves": curves}))
 
 
 def resume(trainer: Trainer, folder: Path) -> None:

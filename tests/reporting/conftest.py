@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mmesid.models import RANK_METRICS
 from mmesid.reporting import examples, html
 from mmesid.reporting.html import DatasetReport
 
@@ -13,8 +14,8 @@ HOSTILE = '<script>alert("1")</script> & $x$ 日本語'
 
 
 def scores(value: float) -> dict[str, Any]:
-    names = ("ndcg_at_5", "ndcg_at_10", "ndcg_at_20", "hr_at_5", "hr_at_10", "hr_at_20", "mrr")
-    return dict.fromkeys(names, value) | {"ci95": {"ndcg_at_5": [value - 0.01, value + 0.01]}}
+    beyond = {"coverage_at_10": 2 * value, "novelty_at_10": 50 * value, "gini_at_10": 1 - value}
+    return dict.fromkeys(RANK_METRICS, value) | beyond | {"ci95": {"ndcg_at_5": [value - 0.01, value + 0.01]}}
 
 
 def make_metrics() -> dict[str, Any]:
@@ -46,18 +47,18 @@ def make_picture() -> bytes:
 
 
 def make_items() -> pd.DataFrame:
-    picture = make_picture()
     return pd.DataFrame(
         {
             "item_id": ["a", "b", "c", "d"],
             "title": ["First", HOSTILE, None, " "],
             "description": ["x", "y", "Text of c", None],
-            "image": [picture, None, b"no picture", picture],
             "image_name": ["a.png", None, "c.png", "d.png"],
-            "file": ["items.csv"] * 4,
-            "row": [1, 2, 3, 4],
         }
     )
+
+
+def make_pictures() -> list[bytes | None]:
+    return [make_picture(), None, b"no picture", make_picture()]
 
 
 def make_chosen() -> list[dict[str, Any]]:
@@ -73,10 +74,10 @@ def make_report() -> DatasetReport:
     return DatasetReport(
         name="sample",
         metrics=make_metrics(),
-        histories={"finetune": curve, "tokenize": [{"step": 1.0, "loss": 2.0, "reconstruction": 0.001}]},
+        curves={"finetune": curve, "tokenize": [{"step": 1.0, "loss": 2.0, "reconstruction": 0.001}]},
         spectra={"item input": [1.0, 0.5, 0.001, 0.0], "collaborative alone": [0.0, 0.0]},
         codes={"text": np.array([[3, 1, 0], [2, 2, 0]]), "image": np.zeros((2, 3), dtype=np.int64)},
-        examples=examples.build(make_chosen(), make_items(), 5, 5),
+        examples=examples.build(make_chosen(), make_items(), make_pictures(), 5, 5),
     )
 
 
@@ -93,6 +94,11 @@ def picture() -> bytes:
 @pytest.fixture
 def items() -> pd.DataFrame:
     return make_items()
+
+
+@pytest.fixture
+def pictures() -> list[bytes | None]:
+    return make_pictures()
 
 
 @pytest.fixture

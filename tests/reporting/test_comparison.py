@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from mmesid.models import MAIN_MODEL
 from mmesid.reporting import comparison
-from mmesid.reporting.comparison import MODEL, Comparison, Difference, Result
+from mmesid.reporting.comparison import Comparison, Difference, Result
 
 HOSTILE = "<b>[red]&"
 
@@ -16,7 +17,7 @@ def result(run: str, **changes: Any) -> Result:
 def test_a_page_of_bare_and_hostile_values_is_drawn() -> None:
     bare = [
         result(HOSTILE, is_reference=True, parameters={HOSTILE: HOSTILE}, remark=HOSTILE, roles=(HOSTILE,)),
-        result("b", metrics={"test": {MODEL: {"mrr": 0.1}}}, differences={"mrr": Difference(0.1)}),
+        result("b", metrics={"test": {MAIN_MODEL: {"mrr": 0.1}}}, differences={"mrr": Difference(0.1)}),
     ]
     found = Comparison({HOSTILE: bare, "a": bare}, {HOSTILE: {}, "x": {"a": bare[1]}})
     page = comparison.render(found, "1.0")
@@ -31,7 +32,7 @@ def test_only_parameters_that_differ_are_shown_and_missing_ones_count() -> None:
 
 
 def test_a_lone_run_has_no_best_value() -> None:
-    scores = {"test": {MODEL: {"ndcg_at_10": 0.3}}}
+    scores = {"test": {MAIN_MODEL: {"ndcg_at_10": 0.3}}}
     alone = comparison.cells([result("x", metrics=scores)])
     assert not any(cell.best for row in alone for cell in row if cell)
     both = comparison.cells([result("x", metrics=scores), result("y", metrics=scores)])

@@ -13,7 +13,7 @@ def draw(report: DatasetReport) -> dict[str, str | None]:
     (title, buckets), *_ = [*tables.slice_tables(report.metrics).items(), ("", [])]
     return {
         "overview": figures.overview("a", {report.name: rows}),
-        "training": figures.training("finetune", report.histories.get("finetune", [])),
+        "training": figures.training("finetune", report.curves.get("finetune", [])),
         "spectrum": figures.spectrum("a", report.spectra),
         "code use": figures.code_use("a", report.codes),
         "forgetting": figures.forgetting("a", tables.part(report.metrics, "forgetting")),
@@ -50,15 +50,15 @@ def test_text_is_never_read_as_mathematics() -> None:
 
 
 def test_a_long_curve_is_averaged_down() -> None:
-    history = [{"step": float(step), "loss": float(step % 2)} for step in range(10_000)]
-    (steps, values) = figures._curves(history, ["loss"])["loss"]
+    curves = [{"step": float(step), "loss": float(step % 2)} for step in range(10_000)]
+    (steps, values) = figures._series(curves, ["loss"])["loss"]
     assert len(steps) == figures.POINTS
     np.testing.assert_allclose(values, 0.5)
 
 
 def test_curves_skip_what_is_not_finite() -> None:
-    history = [{"step": 1.0, "loss": float("nan")}, {"step": 2.0, "loss": 1.0}]
-    (steps, _) = figures._curves(history, ["loss"])["loss"]
+    curves = [{"step": 1.0, "loss": float("nan")}, {"step": 2.0, "loss": 1.0}]
+    (steps, _) = figures._series(curves, ["loss"])["loss"]
     assert steps.tolist() == [2.0]
 
 

@@ -63,6 +63,12 @@ def test_best_numbers_are_bold_and_the_oracle_stands_apart(page: str) -> None:
     assert "50.0 %" in page
 
 
+def test_what_lies_beyond_accuracy_is_shown_of_every_model(page: str) -> None:
+    assert "<th>coverage@10</th><th>novelty@10</th><th>Gini@10</th>" in page
+    for cells in ("<td>0.240</td><td>6.000</td><td>0.880</td>", "<td>0.480</td><td>12.000</td><td>0.760</td>"):
+        assert page.count(cells) == 2  # a row in each of two datasets
+
+
 def test_a_dataset_of_which_nothing_is_known_is_only_named(bare: DatasetReport) -> None:
     text = html.render([bare], "1.0")
     assert "<h2>bare</h2>" in text

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from mmesid import config
-from mmesid.artifacts.curves import save_history
-from mmesid.artifacts.files import save_json
+from mmesid.artifacts.curves import save_curves
+from mmesid.artifacts.evaluate import save_examples, save_metrics, save_spectra
 from mmesid.artifacts.prepare import save_prepared
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import save_semantic_ids
@@ -19,13 +19,17 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture
 def workspace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metrics: dict[str, Any], items: pd.DataFrame
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    metrics: dict[str, Any],
+    items: pd.DataFrame,
+    pictures: list[bytes | None],
 ) -> config.Config:
     """A folder in which only what every dataset has was written."""
     monkeypatch.chdir(tmp_path)
     store = Store("sample")
-    save_json(store.folder("evaluate") / "metrics.json", metrics)
-    save_prepared(store, Prepared(Sequences(["u"], [np.array([1, 2, 3])], 4), items))
+    save_metrics(store, metrics)
+    save_prepared(store, Prepared(Sequences(["u"], [np.array([1, 2, 3])], 4), items, pictures))
     codes = {"text": np.zeros((5, 2), dtype=np.int64)}
     codebooks = {"text": np.zeros((2, 3, 4), dtype=np.float32)}
     save_semantic_ids(store, SemanticIds(codes, codebooks, {"text": np.array([False] + [True] * 4)}))
@@ -41,9 +45,9 @@ def test_what_a_stage_did_not_write_is_left_out(workspace: config.Config) -> Non
 
 def test_everything_a_stage_wrote_is_shown(workspace: config.Config, chosen: list[dict[str, Any]]) -> None:
     store = Store("sample")
-    save_history(store, "finetune", [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
-    save_json(store.folder("evaluate") / "examples.json", chosen)
-    save_json(store.folder("evaluate") / "spectrum.json", {"item input": [1.0, 0.2]})
+    save_curves(store, "finetune", [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
+    save_examples(store, chosen)
+    save_spectra(store, {"item input": [1.0, 0.2]})
     stage.run([workspace])
     text = Path("reports/report.html").read_text(encoding="utf-8")
     for part in ("<h3>Training</h3>", "<h3>Examples</h3>", "Singular spectrum", "data:image/jpeg", "found at 2"):

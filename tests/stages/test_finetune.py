@@ -16,7 +16,7 @@ from mmesid.stages import entry
 from tests import tiny_world
 from tests.tiny_world import DATASET, PROJECT
 
-QUICK = {"epochs": 2, "targets_per_step": 64, "history_length": 8, "row_tokens": 64}
+QUICK = {"epochs": 2, "targets_per_step": 64, "row_tokens": 64}
 NO_DROPOUT = dict.fromkeys(("adapter_dropout", "input_dropout", "output_dropout"), 0.0)
 
 
@@ -33,6 +33,7 @@ def test_two_processes_leave_what_one_does(tmp_path: Path) -> None:
     store = tiny_world.make(root)
     conf = yaml.safe_load((root / "conf" / f"{DATASET}.yaml").read_text())
     conf["finetune"] = {**QUICK, **NO_DROPOUT}
+    conf["protocol"] = {"history_length": 8}
     (root / "conf" / f"{DATASET}.yaml").write_text(yaml.safe_dump(conf))
     shutil.rmtree(store.folder("finetune"))
     shutil.copytree(root, tmp_path / "two")
@@ -47,9 +48,7 @@ def test_two_processes_leave_what_one_does(tmp_path: Path) -> None:
         found, wanted = load_file(two / name), load_file(one / name)
         assert found.keys() == wanted.keys()
         assert all(torch.allclose(found[key].float(), wanted[key].float(), atol=1e-3) for key in wanted)
-    losses = [
-        [row["loss"] for row in json.loads((f / "history.json").read_text()) if "loss" in row] for f in (one, two)
-    ]
+    losses = [[row["loss"] for row in json.loads((f / "curves.json").read_text()) if "loss" in row] for f in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 

@@ -1,17 +1,17 @@
 import numpy as np
 
-from mmesid.artifacts.curves import load_history
+from mmesid.artifacts.curves import load_curves
 from mmesid.artifacts.encode import save_embedding
-from mmesid.artifacts.files import load_json, load_tensors
+from mmesid.artifacts.files import load_tensors
 from mmesid.artifacts.store import Store
-from mmesid.artifacts.tokenize import load_semantic_ids
+from mmesid.artifacts.tokenize import load_diagnostics, load_semantic_ids
 from mmesid.config import load
 from mmesid.stages import tokenize
 from mmesid.tokenizer.model import MMRQVAE
 from mmesid.tracking import StageRun
 
 
-def test_the_stage_writes_ids_weights_diagnostics_and_history(tmp_path, embeddings, settings):
+def test_the_stage_writes_ids_weights_diagnostics_and_curves(tmp_path, embeddings, settings):
     store = Store("planted", tmp_path)
     for modality, embedding in embeddings.items():
         save_embedding(store, modality, embedding)
@@ -23,5 +23,5 @@ def test_the_stage_writes_ids_weights_diagnostics_and_history(tmp_path, embeddin
     for name, autoencoder in model.by_modality().items():
         assert np.array_equal(autoencoder.quantizer.codebooks.detach().numpy(), ids.codebooks[name])
         assert ids.codes[name].any()
-    assert set(load_json(folder / "diagnostics.json")) == set(embeddings)
-    assert len(load_history(store, "tokenize")) == settings.epochs
+    assert set(load_diagnostics(store)) == set(embeddings)
+    assert len(load_curves(store, "tokenize")) == settings.epochs

@@ -54,16 +54,16 @@ def test_the_seed_decides_and_the_global_generator_does_not(embeddings, settings
     again = train(embeddings, settings, 0, "cpu", silent)
     assert torch.equal(torch.get_rng_state(), state)
     other = train(embeddings, settings, 1, "cpu", silent)
-    assert again.history == trained.history
+    assert again.curves == trained.curves
     assert all(torch.equal(again.weights[name], trained.weights[name]) for name in trained.weights)
-    assert other.history != trained.history
+    assert other.curves != trained.curves
 
 
 def test_an_absent_row_may_hold_anything(embeddings, settings, silent, trained):
     matrix, present = embeddings["text"]
     noisy = {**embeddings, "text": Embedding(np.where(present[:, None], matrix, np.float32(777)), present)}
     result = train(noisy, settings, 0, "cpu", silent)
-    assert result.history == trained.history
+    assert result.curves == trained.curves
     assert np.array_equal(result.ids.codes["text"], trained.ids.codes["text"])
 
 
@@ -72,21 +72,21 @@ def test_every_pair_of_losses_trains_downhill(reconstruction, alignment, embeddi
     chosen = {"reconstruction": reconstruction, "alignment": alignment, "alignment_weight": 0.1, "epochs": 8}
     # Without Sinkhorn and k-means the start is poor and the loss smooth, so that it has to fall.
     plain = {"sinkhorn_epsilon": 0.0, "kmeans_init": False, "revive_after": 1000}
-    history = train(embeddings, settings.model_copy(update=chosen | plain), 0, "cpu", silent).history
-    assert history[-1]["loss"] < history[0]["loss"]
-    assert (history[-1]["alignment"] == 0) == (alignment == "none")
+    curves = train(embeddings, settings.model_copy(update=chosen | plain), 0, "cpu", silent).curves
+    assert curves[-1]["loss"] < curves[0]["loss"]
+    assert (curves[-1]["alignment"] == 0) == (alignment == "none")
 
 
 def test_a_single_modality_is_enough(embeddings, settings, silent):
     result = train({"text": embeddings["text"]}, settings, 0, "cpu", silent)
     assert set(result.ids.codes) == set(result.diagnostics) == {"text"}
-    assert result.history[-1]["alignment"] == 0
+    assert result.curves[-1]["alignment"] == 0
 
 
 def test_diagnostics_and_progress_reach_the_log(embeddings, settings):
     logged = []
     result = train(embeddings, settings, 0, "cpu", lambda metrics, step: logged.append((step, metrics)))
-    assert [step for step, _ in logged] == [entry["step"] for entry in result.history]
+    assert [step for step, _ in logged] == [entry["step"] for entry in result.curves]
     assert [metrics["progress"] for _, metrics in logged][-1] == 1
     for found in result.diagnostics.values():
         assert {"collision_rate", "code_use", "perplexity", "reconstruction", "sinkhorn_disagreement"} <= set(found)

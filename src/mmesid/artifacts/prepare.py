@@ -24,7 +24,7 @@ def load_sequences(store: Store) -> Sequences:
     """Users and their items."""
     folder = store.folder(_FOLDER)
     frame = load_frame(folder / _SEQUENCES)
-    items = [np.asarray(sequence, dtype=np.int64) for sequence in frame["items"]]
+    items = [np.array(sequence, dtype=np.int64) for sequence in frame["items"]]  # the file's own are read-only
     return Sequences(frame["user_id"].astype(str).to_list(), items, count_rows(folder / _ITEMS))
 
 

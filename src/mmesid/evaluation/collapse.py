@@ -20,8 +20,9 @@ class Collapse(NamedTuple):
         return {"effective_rank": self.effective_rank, "kept_dimensions": self.kept_dimensions}
 
     def shares(self) -> list[float]:
-        """Singular values over the largest one."""
-        return [float(value) for value in self.singular_values / self.singular_values[0]]
+        """Singular values over the largest one; zeros where all are zero."""
+        largest = self.singular_values[0] or 1.0
+        return [float(value) for value in self.singular_values / largest]
 
 
 def collapse(matrix: NDArray[np.floating]) -> Collapse:

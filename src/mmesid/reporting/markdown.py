@@ -6,7 +6,7 @@ from mmesid.models import MAIN_METRIC, RANK_METRICS, metric_label
 from mmesid.reporting.tables import Cell, Metrics, differences, result_rows
 
 SHOWN = ("ndcg_at_5", MAIN_METRIC)
-VERDICTS = {"above": "above", "below": "below", "undecided": "level with"}
+VERDICTS = {"above": "above", "below": "below", "undecided": "not distinguishable from"}
 
 
 def results(metrics_by_dataset: Mapping[str, Metrics], commands: Mapping[str, str]) -> str:
@@ -25,7 +25,10 @@ def results(metrics_by_dataset: Mapping[str, Metrics], commands: Mapping[str, st
             cells = " | ".join(_cell(row.cells[RANK_METRICS.index(name)]) for name in SHOWN)
             label = f"*{row.label}*" if row.is_bound else row.label
             lines.append(f"| {dataset} | {label} | {cells} | `{commands[dataset]}` |")
-    lines += ["", *(_differences(dataset, metrics) for dataset, metrics in metrics_by_dataset.items())]
+    compared = [
+        _differences(dataset, metrics) for dataset, metrics in metrics_by_dataset.items() if differences(metrics)
+    ]
+    lines += ["", *compared] if compared else []
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     section = config.encode_content
     raw = load_raw_embeddings(store) if "precomputed" in (section.text, section.image) else {}
     items, pictures = load_items(store), load_pictures(store)
+    store.folder("encode_content").mkdir(parents=True, exist_ok=True)  # DVC asks for it even where nothing is encoded
     embeddings = content.encode(items, pictures, raw, section, config.seed, device(), log)
     for modality, embedding in embeddings.items():
         save_embedding(store, modality, embedding)

@@ -1,0 +1,81 @@
+"""A small world in which every row of the results table can be built."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmesid import config
+from mmesid.artifacts.encode import save_sasrec
+from mmesid.artifacts.ingest import save_oracle
+from mmesid.artifacts.prepare import save_prepared
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.values import Oracle, Prepared
+from mmesid.baselines import BASELINES
+from mmesid.config import Config
+from mmesid.encoders.sasrec import build
+from mmesid.evaluation.ranking import Scores
+from mmesid.models import MAIN_MODEL
+from mmesid.recommender.inference import Scorer
+from tests import tiny_world
+
+HISTORY = 5  # T; the longest history of the small world has 13 items
+LAGS = 3
+Rows = Callable[[str], Scores]
+
+
+@pytest.fixture(scope="session")
+def settings() -> Config:
+    whole = config.load("sample", tiny_world.PROJECT)
+    small = whole.encode_collaborative.model_copy(update={"dimension": 16, "blocks": 2, "heads": 2})
+    protocol = whole.protocol.model_copy(update={"history_length": HISTORY})
+    return whole.model_copy(update={"encode_collaborative": small, "protocol": protocol})
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Prepared:
+    return tiny_world.catalogue()
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory, settings: Config, prepared: Prepared) -> Store:
+    """What `ingest`, `prepare` and `encode_collaborative` leave of a drawn catalog; its law has another order."""
+    store = Store("small", tmp_path_factory.mktemp("small"))
+    save_prepared(store, prepared)
+    draw = np.random.default_rng(0)
+    query, key = draw.standard_normal((2, tiny_world.N_ITEMS, 4)).astype(np.float32)
+    lags, bias = draw.random(LAGS).astype(np.float32), draw.random(tiny_world.N_ITEMS).astype(np.float32)
+    save_oracle(store, Oracle(draw.permutation(prepared.items["item_id"]).tolist(), query, key, lags, bias))
+    torch.manual_seed(0)
+    save_sasrec(store, build(tiny_world.N_ITEMS, settings.encode_collaborative, HISTORY).state_dict())
+    return store
+
+
+@pytest.fixture(scope="session")
+def rows(store: Store, settings: Config, prepared: Prepared) -> Rows:
+    """Scores of a row by its name, built once."""
+    built: dict[str, Scores] = {}
+
+    def row(name: str) -> Scores:
+        if name not in built:
+            found = _main(prepared) if name == MAIN_MODEL else BASELINES[name](store, settings, prepared.sequences)
+            assert found is not None, name
+            built[name] = found
+        return built[name]
+
+    return row
+
+
+def _main(prepared: Prepared) -> Scores:
+    model, _ = tiny_world.recommender(prepared, seed=0)
+    model.blueprint = replace(model.blueprint, history_length=HISTORY)
+    return Scorer(model)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Store:
+    """A dataset of which nothing was written."""
+    return Store("bare", tmp_path)

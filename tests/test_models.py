@@ -1,0 +1,53 @@
+"""Every name of a model or metric stands for something that can be computed, and nothing is computed without a name."""
+
+import numpy as np
+
+from mmesid.baselines import BASELINES
+from mmesid.evaluation import lists
+from mmesid.evaluation.metrics import summarize
+from mmesid.models import (
+    BRIEF_METRICS,
+    CUTOFFS,
+    LIST_METRICS,
+    MAIN_BASELINE,
+    MAIN_METRIC,
+    MAIN_MODEL,
+    MODELS,
+    RANK_METRICS,
+    TESTED_METRICS,
+    metric_label,
+    model_label,
+    with_role,
+)
+
+
+def test_the_models_are_the_main_one_and_every_baseline() -> None:
+    assert set(MODELS) == {MAIN_MODEL, *BASELINES}
+    assert MAIN_MODEL not in BASELINES
+    assert with_role("model") == [MAIN_MODEL]
+    assert MAIN_BASELINE in with_role("baseline")
+    assert with_role("model", "baseline", "bound") == list(MODELS)
+
+
+def test_every_metric_of_ranks_can_be_computed() -> None:
+    assert list(summarize(np.array([1, 3]), RANK_METRICS)) == list(RANK_METRICS)
+    assert {name.partition("_at_")[2] for name in RANK_METRICS} == {"", *map(str, CUTOFFS)}
+
+
+def test_every_metric_of_lists_can_be_computed() -> None:
+    found = lists.summarize(np.tile(np.arange(1, 11), (3, 1)), np.arange(21), LIST_METRICS)
+    assert list(found) == list(LIST_METRICS)
+    assert np.isfinite(list(found.values())).all()
+    assert {name.partition("_at_")[0] for name in LIST_METRICS} == set(lists.METRICS)
+
+
+def test_metrics_that_are_tested_or_shown_are_metrics_of_ranks() -> None:
+    assert MAIN_METRIC in TESTED_METRICS
+    assert {*TESTED_METRICS, *BRIEF_METRICS} <= set(RANK_METRICS)
+
+
+def test_names_are_printed_as_the_field_writes_them() -> None:
+    names = ("ndcg_at_5", "hr_at_10", "mrr", "gini_at_10", "coverage_at_10", "novelty_at_10")
+    assert [metric_label(name) for name in names] == ["nDCG@5", "HR@10", "MRR", "Gini@10", "coverage@10", "novelty@10"]
+    assert model_label(MAIN_MODEL) == "MME-SID"
+    assert model_label("another") == "another"
