@@ -1,5 +1,9 @@
 """The harness of the benchmarks: sides take turns, medians, files, child processes, memory, exclusive seconds."""
 
+import importlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +33,12 @@ def test_a_comparison_takes_medians_and_keeps_the_spread() -> None:
     assert (result["a"], result["b"], result["ratio"]) == (30.0, 10.0, 3.0)
     assert (result["ratio_low"], result["ratio_high"]) == (1.0, 200.0)
     assert (result["runs"], result["extra"]) == (3, 1)
+
+
+@pytest.mark.parametrize("path", sorted(Path(measure.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_can_be_imported(path: Path) -> None:
+    """Those that need a GPU or hours run nowhere else in the tests."""
+    importlib.import_module(f"benchmarks.{path.stem}")
 
 
 def test_one_side_or_a_result_without_its_keys_is_refused(tmp_path: Path) -> None:
@@ -64,6 +74,22 @@ def test_a_child_answers_and_its_failure_is_told() -> None:
 def test_peak_memory_is_that_of_the_work() -> None:
     bytearray(300_000_000)[:1]  # what came before does not count
     assert memory.peak_of(lambda: bytearray(64 * 2**20)) == pytest.approx(64, abs=8)
+
+
+def test_what_artifacts_take_is_booked_whichever_module_loads(tmp_path: Path) -> None:
+    code = (
+        "from benchmarks.stage_child import ARTIFACTS, Ledger, watch\n"
+        "ledger = Ledger()\n"
+        "watch(ledger)\n"
+        "from mmesid.artifacts.curves import load_curves, save_curves\n"
+        "from mmesid.artifacts.store import Store\n"
+        "save_curves(Store('a'), 'tokenize', [{'step': 1.0}])\n"
+        "before = ledger.seconds[ARTIFACTS]\n"
+        "load_curves(Store('a'), 'tokenize')\n"
+        "assert 0 < before < ledger.seconds[ARTIFACTS]\n"
+    )
+    path = os.pathsep.join([str(measure.ROOT), str(measure.ROOT / "src")])
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, check=True)
 
 
 def test_exclusive_seconds_add_up() -> None:
