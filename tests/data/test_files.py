@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mmesid.artifacts.ingest import load_catalogue, save_catalogue
+from mmesid.artifacts.items import text_columns
 from mmesid.artifacts.store import Store
 from mmesid.data import SOURCES, files
 from mmesid.data.tables import READERS, as_seconds, as_text, read_table
@@ -38,7 +39,7 @@ def test_a_good_folder_becomes_canonical_tables(folder: Path) -> None:
     assert set(catalogue.interactions["file"]) == {"interactions.csv"}
     assert catalogue.items["image"][3] == b"\xff\xd8i3"
     assert catalogue.items["brand"].isna().to_list() == [False, True] * 4
-    assert files.text_columns(catalogue.items) == ["title", "brand"]
+    assert text_columns(catalogue.items) == ["title", "brand"]
     embedding = catalogue.embeddings["text"]
     assert embedding.matrix.dtype == np.float32
     assert embedding.matrix[2].tolist() == [6, 7, 8]

@@ -4,12 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from flows import recommend as batch
 from mmesid import registry
-from mmesid.artifacts.values import Prepared, Sequences
+from mmesid.artifacts.values import Sequences
 from mmesid.serving import Answer, Recommended
 
 
@@ -43,9 +44,9 @@ def promoted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("promoted_meanwhile")
 def test_a_promotion_in_between_does_not_mislabel_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    items = pd.DataFrame({"item_id": ["a", "b", "c"]})
-    prepared = Prepared(Sequences(["me", "you"], [[1, 2], [3]], 3), items)  # type: ignore[arg-type]
-    monkeypatch.setattr(batch, "load_prepared", lambda store: prepared)
+    sequences = Sequences(["me", "you"], [np.array([1, 2]), np.array([3])], 3)
+    monkeypatch.setattr(batch, "load_sequences", lambda store: sequences)
+    monkeypatch.setattr(batch, "load_items", lambda store: pd.DataFrame({"item_id": ["a", "b", "c"]}))
     table = pd.read_parquet(batch.recommend.fn("toys", 1, tmp_path))
     assert set(table["model"]) == {"mme-sid-toys/1"}
     assert set(table["item_id"]) == {"of version 1"}

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from mmesid import registry, tracking
-from mmesid.artifacts.prepare import load_prepared
+from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.errors import RegistryError, ServiceError
 from mmesid.servers import serve
@@ -129,7 +129,7 @@ def test_every_user_is_scored_as_the_service_scores_one(server: None, root: Path
     assert list(table.columns) == ["user_id", "rank", "item_id", "title", "score", "model"]
     assert table["user_id"].nunique() == USERS
     assert set(table["model"]) == {"mme-sid-sample/1"}
-    sequences = load_prepared(Store(DATASET, root)).sequences
+    sequences = load_sequences(Store(DATASET, root))
     history = [f"item-{item}" for item in sequences.items[7]]
     (expected,) = registry.load_champion(DATASET, root).recommend([history], 5)
     found = table[table["user_id"] == sequences.user_ids[7]]
