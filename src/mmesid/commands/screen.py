@@ -1,6 +1,12 @@
 """What the `mmesid` command prints: lines, tables and Markdown. rich is imported when the first is shown."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmesid.commands.doctor import Finding
+
+MARKS = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
 
 
 def say(text: str, error: bool = False) -> None:
@@ -32,10 +38,19 @@ def table(titles: list[str], rows: list[list[str]], title: str = "") -> None:
     _console().print(shown, soft_wrap=False)
 
 
-def tables(of: list[tuple[str, list[str], list[list[str]]]]) -> None:
+def tables(contents: list[tuple[str, list[str], list[list[str]]]]) -> None:
     """Tables of plain text, each a title, heads and rows."""
-    for title, heads, rows in of:
+    for title, heads, rows in contents:
         table([plain(head) for head in heads], [[plain(cell) for cell in row] for row in rows], plain(title))
+
+
+def checklist(findings: Iterable["Finding"]) -> None:
+    """A row for each finding, with its remedy below."""
+    rows = []
+    for finding in findings:
+        remedy = f"\n→ {plain(finding.remedy)}" if finding.remedy else ""
+        rows.append([MARKS[finding.level], plain(finding.subject), plain(finding.detail) + remedy])
+    table([""] * 3, rows)
 
 
 def show(markdown: str) -> None:
