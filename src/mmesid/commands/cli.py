@@ -157,12 +157,10 @@ def reap(
     alone: Annotated[bool, typer.Option("--alone", help="No worker of this checkout is running.")] = False,
 ) -> None:
     """Close runs in MLflow and Prefect that a kill has left running; `up` and each retrain do it first."""
-    from mmesid import config
     from mmesid.servers import reap
 
-    root = find_root()
-    lines = reap.reap(root, config.datasets(root), no_worker=alone)
-    say(plain("\n".join(lines or ["no run was left behind"])))
+    for line in reap.run(find_root(), no_worker=alone):
+        say(plain(line))
 
 
 @app.command()

@@ -1,10 +1,7 @@
 """What the `mmesid` command prints: lines, tables and Markdown. rich is imported when the first is shown."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mmesid.commands.doctor import Finding
+from typing import Any
 
 MARKS = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
 
@@ -44,12 +41,12 @@ def tables(contents: list[tuple[str, list[str], list[list[str]]]]) -> None:
         table([plain(head) for head in heads], [[plain(cell) for cell in row] for row in rows], plain(title))
 
 
-def checklist(findings: Iterable["Finding"]) -> None:
-    """A row for each finding, with its remedy below."""
+def checklist(findings: Iterable[tuple[str, str, str, str]]) -> None:
+    """A row for each finding of plain text: level (a key of MARKS), subject, detail, and below it the remedy."""
     rows = []
-    for finding in findings:
-        remedy = f"\n→ {plain(finding.remedy)}" if finding.remedy else ""
-        rows.append([MARKS[finding.level], plain(finding.subject), plain(finding.detail) + remedy])
+    for level, subject, detail, remedy in findings:
+        advice = f"\n→ {plain(remedy)}" if remedy else ""
+        rows.append([MARKS[level], plain(subject), plain(detail) + advice])
     table([""] * 3, rows)
 
 
