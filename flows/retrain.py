@@ -27,7 +27,7 @@ from mmesid.errors import MmesidError
 from mmesid.host import HeldError, hold
 from mmesid.pipeline.graph import Graph, due, known_datasets, read_graph, select
 from mmesid.pipeline.mend import mend
-from mmesid.pipeline.overrides import Value, apply
+from mmesid.pipeline.overrides import Value, apply, parse
 from mmesid.pipeline.stage import StageError, run_dvc_stage
 from mmesid.servers import presence
 from mmesid.servers.reap import reap
@@ -217,16 +217,6 @@ def only_one(root: Path, wait: bool = False) -> Iterator[None]:
         raise BusyError(f"another retrain runs in {root} ({holder}); wait for it or end it") from None
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """`finetune.epochs=2` of the command line; the value is YAML."""
-    import yaml
-
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise argparse.ArgumentTypeError(f"{text!r} must be SECTION.KEY=VALUE")
-    return key, yaml.safe_load(value)
-
-
 def main() -> None:
     """The command line: a failure is the stage's own message and exit status 1."""
     parser = argparse.ArgumentParser(prog="mmesid retrain", description=(__doc__ or "").partition("\n\n")[0])
@@ -236,7 +226,6 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=PARALLEL, help="stages at a time")
     parser.add_argument(
         "--set",
-        type=setting,
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
@@ -244,7 +233,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     try:
-        retrain(options.datasets, options.promote, options.force, options.parallel, dict(options.set))
+        retrain(options.datasets, options.promote, options.force, options.parallel, dict(map(parse, options.set)))
     except (StageError, MmesidError) as error:
         sys.exit(f"Error: {error}")
 

@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from mmesid import __version__, config, registry
-from mmesid.commands import add, cli, doctor
+from mmesid.commands import add, cli, doctor, project
 from mmesid.errors import ConfigError, DataError, MmesidError, RegistryError
 from mmesid.serving import Answer, Recommended
 
@@ -87,7 +87,7 @@ def test_a_mistake_is_one_message_without_traceback(tmp_path: Path) -> None:
 
 def test_the_project_is_found_from_a_folder_below(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout / "conf")
-    assert cli._root() == checkout
+    assert project.find_root() == checkout
 
 
 def test_add_links_the_folder_writes_a_valid_conf_and_lists_the_dataset(checkout: Path, catalogue: Path) -> None:

@@ -1,6 +1,5 @@
 """The flow on a project of two shell stages, under Prefect's test server."""
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -194,15 +193,6 @@ def test_a_bar_that_cannot_be_shown_does_not_end_the_stage(monkeypatch: pytest.M
     lines: list[str] = []
     pages.Progress("finetune@toys", lines.append)("finetune: 37%, loss 5.1")
     assert lines == ["finetune: 37%, loss 5.1", "the progress cannot be shown (ConnectionError)"]
-
-
-def test_a_value_of_the_command_line_is_yaml() -> None:
-    from flows.retrain import setting
-
-    assert setting("finetune.epochs=2") == ("finetune.epochs", 2)
-    assert setting("finetune.max_targets_per_epoch=null") == ("finetune.max_targets_per_epoch", None)
-    with pytest.raises(argparse.ArgumentTypeError, match="KEY=VALUE"):
-        setting("finetune.epochs")
 
 
 def test_a_second_retrain_is_refused_at_once(tmp_path: Path) -> None:

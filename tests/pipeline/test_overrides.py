@@ -7,7 +7,7 @@ import pytest
 
 from mmesid import config
 from mmesid.errors import ConfigError
-from mmesid.pipeline.overrides import apply
+from mmesid.pipeline.overrides import apply, parse
 
 PROJECT = Path(__file__).parents[2]
 
@@ -69,3 +69,11 @@ def test_a_dataset_without_a_file_is_named_and_the_others_stay(root: Path) -> No
     with pytest.raises(ConfigError, match="dataset 'c' has no conf"):
         apply({"finetune.epochs": 2}, ["a", "c"], root)
     assert (root / "conf" / "a.yaml").read_bytes() == before
+
+
+def test_a_value_of_the_command_line_is_yaml() -> None:
+    assert parse("finetune.epochs=2") == ("finetune.epochs", 2)
+    assert parse("finetune.max_targets_per_epoch=null") == ("finetune.max_targets_per_epoch", None)
+    for text in ("finetune.epochs", "finetune.epochs=[1"):
+        with pytest.raises(ConfigError, match=r"must be SECTION\.KEY=VALUE"):
+            parse(text)

@@ -101,5 +101,5 @@ def test_an_experiment_whose_artifacts_lie_elsewhere_is_named(mlflow: int) -> No
     assert line.endswith("file:///toys")
     options = options._replace(artifacts=None)
     assert buckets.artifacts_elsewhere(options, ["toys", "new"]) == []
-    with pytest.raises(ServiceError, match="artifacts of books lie where --artifacts-destination said before"):
+    with pytest.raises(ServiceError, match="artifacts of books lie in the earlier --artifacts-destination"):
         buckets.artifacts_elsewhere(options, ["toys", "books"])

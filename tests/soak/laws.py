@@ -12,8 +12,7 @@ from typing import Any
 
 import psutil
 
-from mmesid import config as configuration
-from mmesid import registry, serving, tracking
+from mmesid import config, registry, serving, tracking
 from mmesid.artifacts.store import Store
 from mmesid.pipeline import graph as pipeline
 from mmesid.registry import Record
@@ -83,7 +82,7 @@ def aliases_follow_the_decisions(root: Path, mlflow: Any, placed: Placed) -> lis
     """The champion and the one before are those of the last decision, the challenger is what was trained last."""
     name = registry.model_name(tiny.NAME)
     found = {alias: str(version) for alias, version in mlflow.get_registered_model(name).aliases.items()}
-    digest = serving.bundle_digest(serving.collect(Store(tiny.NAME, root), configuration.load(tiny.NAME, root)))
+    digest = serving.bundle_digest(serving.collect(Store(tiny.NAME, root), config.load(tiny.NAME, root)))
     trained = [str(version.version) for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
     expected = {**decided(registry.decisions(tiny.NAME, root), placed), "challenger": (trained or [""])[0]}
     open_ = [v.version for v in versions(mlflow, name) if v.tags.get(MOVE, DONE) not in (DONE, DROPPED)]

@@ -51,13 +51,13 @@ def add(
     _check_name(name, source, conf, files, root, force)
     if not files.is_dir():
         raise DataError(f"--files: {files} is {'not a folder' if files.exists() else 'missing'}; name a folder")
-    found = inspection.inspect(files)
-    text = inspection.render_conf(name, found)
+    catalogue = inspection.inspect(files)
+    text = inspection.render_conf(name, catalogue)
     _place(files, source, copy)
     write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
     if enable:
         enable_dataset(name, root)
-    return Added(source, conf, enable, found)
+    return Added(source, conf, enable, catalogue)
 
 
 def enable_dataset(name: str, root: Path = Path()) -> None:

@@ -3,16 +3,16 @@
 Heavy packages are imported by the command that needs them, so that `mmesid --help` answers at once.
 """
 
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from mmesid import __version__, host
-from mmesid.commands.screen import plain, say, show, table, tables
-from mmesid.errors import ConfigError, MmesidError
+from mmesid.commands.project import become_flow, find_root
+from mmesid.commands.screen import checklist, plain, say, show, table, tables
+from mmesid.errors import MmesidError
 from mmesid.servers.options import Options
 
 app = typer.Typer(
@@ -34,7 +34,6 @@ Artifacts = Annotated[
 EndpointUrl = Annotated[str, typer.Option(help="Of an S3 service that is not Amazon's.")]
 
 DEFAULTS = Options()
-MARKS = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}  # --help too
 
 
@@ -66,7 +65,7 @@ def add(
     """Make a folder a dataset: inspect it, link it, write conf/NAME.yaml."""
     from mmesid.commands import add
 
-    root = _root()
+    root = findfind_root()
     added = add.add(name, files, root, copy=copy, force=force, enable=enable)
     table(["found", ""], [[plain(subject), plain(detail)] for subject, detail in added.inspection.rows()])
     say(f"wrote {added.conf.relative_to(root)}; the files are at {added.source.relative_to(root)}")
@@ -85,10 +84,11 @@ def recommend(
     if everyone == bool(history):
         raise typer.BadParameter("give either --history ITEMS or --all")
     if everyone:
-        _become("flows.recommend", dataset, *(["-k", str(k)] if k is not None else []))
+        become_flow("recommend", dataset, *(["-k", str(k)] if k is not None else []))
     from mmesid import registry
 
-    (answer,) = registry.load_champion(dataset, _root()).recommend([_between_commas(history)], 10 if k is None else k)
+    items = [item.strip() for item in history.split(",") if item.strip()]
+    (answer,) = registry.load_champion(dataset, findfind_root()).recommend([items], 10 if k is None else k)
     rows = [[str(rank), item.item_id, item.title, f"{item.score:.3f}"] for rank, item in enumerate(answer.items, 1)]
     tables([("", ["", "item", "title", "score"], rows)])
     if answer.note:
@@ -105,7 +105,7 @@ def serve(
     """Serve the champion over HTTP, by MLflow's scoring server, until Ctrl-C."""
     from mmesid.servers import serve
 
-    serve.serve(dataset, _root(), host, port, workers)
+    serve.serve(dataset, findfind_root(), host, port, workers)
 
 
 @app.command()
@@ -113,11 +113,9 @@ def doctor() -> None:
     """Tell what is missing or wrong on this machine, and what to do about it."""
     from mmesid.commands import doctor
 
-    findings = doctor.examine(_root())
-    remedies = [f"\n→ {plain(found.remedy)}" * bool(found.remedy) for found in findings]
-    pairs = zip(findings, remedies, strict=True)
-    table([""] * 3, [[MARKS[f.level], plain(f.subject), plain(f.detail) + remedy] for f, remedy in pairs])
-    if any(found.level == "wrong" for found in findings):
+    findings = doctor.examine(findfind_root())
+    checklist(findings)
+    if any(finding.level == "wrong" for finding in findings):
         raise typer.Exit(1)
 
 
@@ -127,7 +125,7 @@ def log() -> None:
     from mmesid import tracking
     from mmesid.tracking import journal
 
-    root = _root()
+    root = findfind_root()
     sent, waiting = tracking.send_pending(root), len(journal.pending(root))
     say(f"{sent} stage runs sent to MLflow, {waiting} still waiting or running")
 
@@ -145,13 +143,13 @@ def up(
     """Start Prefect, its worker and MLflow, with a scheduled retrain of each dataset, until Ctrl-C."""
     from mmesid.servers import up
 
-    up.run(Options(host, prefect_port, mlflow_port, postgres or None, artifacts_destination or None), _root())
+    up.run(Options(host, prefect_port, mlflow_port, postgres or None, artifacts_destination or None), findfind_root())
 
 
 @app.command(context_settings=PASSED_ON)
 def retrain(context: typer.Context) -> None:
     """Run what is out of date, register the model, promote it if the gate holds. All options: retrain --help."""
-    _become("flows.retrain", *context.args)
+    become_flow("retrain", *context.args)
 
 
 @app.command()
@@ -159,12 +157,10 @@ def reap(
     alone: Annotated[bool, typer.Option("--alone", help="No worker of this checkout is running.")] = False,
 ) -> None:
     """Close runs in MLflow and Prefect that a kill has left running; `up` and each retrain do it first."""
-    from mmesid import config
     from mmesid.servers import reap
 
-    root = _root()
-    lines = reap.reap(root, config.datasets(root), no_worker=alone)
-    say(plain("\n".join(lines or ["no run was left behind"])))
+    for line in reap.run(findfind_root(), no_worker=alone):
+        say(plain(line))
 
 
 @app.command()
@@ -173,7 +169,7 @@ def plan(datasets: Datasets = "", as_json: AsJson = False) -> None:
     from mmesid.commands import plan
     from mmesid.config import split_names
 
-    planned = plan.plan(split_names(datasets), _root())
+    planned = plan.plan(split_names(datasets), findfind_root())
     if as_json:
         print(plan.to_json(planned))
         return
@@ -187,8 +183,8 @@ def compare(datasets: Datasets = "", runs: Runs = "", against: Against = "") -> 
     from mmesid.commands import compare
     from mmesid.config import split_names
 
-    root = _root()
-    comparison = compare.compare(split_names(datasets), _between_commas(runs), against.strip() or None, root)
+    root = findfind_root()
+    comparison = compare.compare(split_names(datasets), runs.split(","), against.strip() or None, root)
     tables(compare.printed(comparison))
     say(f"wrote {' and '.join(compare.save(comparison, __version__, root))}")
 
@@ -201,9 +197,9 @@ def results(
     from mmesid.commands import results
 
     if write is None:
-        print(results.table(_root()), end="")
+        print(results.table(find_root()), end="")
     else:
-        results.write(write, _root())
+        results.write(write, find_root())
 
 
 @app.command()
@@ -211,7 +207,7 @@ def remote(place: Place, endpoint_url: EndpointUrl = "") -> None:
     """Make a folder or an S3 prefix the place to which `dvc push` takes results and from which `dvc pull` fetches."""
     from mmesid.commands import remote
 
-    say(plain(remote.describe(remote.use(place, _root(), endpoint_url or None))))
+    say(plain(remote.describe(remote.use(place, findfind_root(), endpoint_url or None))))
 
 
 @app.command()
@@ -219,8 +215,7 @@ def mend() -> None:
     """Put aside a dvc.lock that a kill left half-written; `make repro` does it first."""
     from mmesid.pipeline import mend
 
-    done = mend.mend(_root())
-    if done:
+    if done := mend.mend(findfind_root()):
         say(done)
 
 
@@ -229,7 +224,7 @@ def register(dataset: Dataset) -> None:
     """Register what the pipeline has trained, as the challenger."""
     from mmesid import registry
 
-    version = registry.register(dataset, _root())
+    version = registry.register(dataset, findfind_root())
     say(f"{registry.model_name(dataset)}: version {version} is the challenger; `mmesid promote {dataset}` judges it")
 
 
@@ -239,7 +234,7 @@ def promote(dataset: Dataset) -> None:
     from mmesid import registry
 
     asked = registry.moment()
-    record = registry.promote(dataset, _root())
+    record = registry.promote(dataset, findfind_root())
     show(registry.describe(record, asked))
     if not record.passed:
         raise typer.Exit(1)
@@ -250,7 +245,7 @@ def rollback(dataset: Dataset) -> None:
     """Make the previous champion the champion again."""
     from mmesid import registry
 
-    show(registry.describe(registry.rollback(dataset, _root())))
+    show(registry.describe(registry.rollback(dataset, findfind_root())))
 
 
 @app.command()
@@ -258,29 +253,8 @@ def history(dataset: Dataset) -> None:
     """List every decision on this dataset's champion, oldest first."""
     from mmesid import registry
 
-    records = registry.decisions(dataset, _root())
+    records = registry.decisions(dataset, findfind_root())
     show("\n\n".join(registry.describe(record) for record in records) or f"no decision on {dataset} yet")
-
-
-def _root() -> Path:
-    """The project's folder: this one or the nearest above it that holds params.yaml and dvc.yaml."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "params.yaml").exists() and (folder / "dvc.yaml").exists():
-            return folder
-    raise ConfigError(f"no params.yaml and dvc.yaml in {here} or above; run this in the project's folder")
-
-
-def _between_commas(text: str) -> list[str]:
-    """Item ids or runs, which may contain spaces."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _become(module: str, *arguments: str) -> NoReturn:
-    """Turn into one of the flows, which alone import Prefect; their options are defined there."""
-    os.chdir(_root())
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
 if __name__ == "__main__":

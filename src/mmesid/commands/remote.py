@@ -1,7 +1,7 @@
 """`mmesid remote`: DVC's default remote, tried before it is written down.
 
-Where results go is a fact about the project, so it stands in `.dvc/config`, which is in git: a clone knows it without
-being told. How one gets in is not: keys stay in the environment or in ~/.aws, and an address that holds one is refused.
+Where results go is a fact about the project, so it stands in `.dvc/config`, which is in git, and every clone knows
+it. Credentials are not: keys stay in the environment or in ~/.aws, and an address that holds one is refused.
 """
 
 import importlib.util

@@ -1,6 +1,9 @@
 """What the `mmesid` command prints: lines, tables and Markdown. rich is imported when the first is shown."""
 
+from collections.abc import Iterable
 from typing import Any
+
+MARKS = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
 
 
 def say(text: str, error: bool = False) -> None:
@@ -32,10 +35,19 @@ def table(titles: list[str], rows: list[list[str]], title: str = "") -> None:
     _console().print(shown, soft_wrap=False)
 
 
-def tables(of: list[tuple[str, list[str], list[list[str]]]]) -> None:
+def tables(contents: list[tuple[str, list[str], list[list[str]]]]) -> None:
     """Tables of plain text, each a title, heads and rows."""
-    for title, heads, rows in of:
+    for title, heads, rows in contents:
         table([plain(head) for head in heads], [[plain(cell) for cell in row] for row in rows], plain(title))
+
+
+def checklist(findings: Iterable[tuple[str, str, str, str]]) -> None:
+    """A row for each finding of plain text: level (a key of MARKS), subject, detail, and below it the remedy."""
+    rows = []
+    for level, subject, detail, remedy in findings:
+        advice = f"\n→ {plain(remedy)}" if remedy else ""
+        rows.append([MARKS[level], plain(subject), plain(detail) + advice])
+    table([""] * 3, rows)
 
 
 def show(markdown: str) -> None:

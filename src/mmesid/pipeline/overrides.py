@@ -8,6 +8,7 @@ again. `git diff conf` shows what was changed, and the run's artifact says so.
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,19 @@ def apply(overrides: Mapping[str, Value], datasets: Sequence[str], root: Path) -
             f"conf/{dataset}.yaml: {key} was {_at(before, key)!r}, is {value!r}" for key, value in changed.items()
         ]
     return lines
+
+
+def parse(text: str) -> tuple[str, Value]:
+    """`finetune.epochs=2` of a command line; the value is YAML.
+
+    Raises:
+        ConfigError: it is not written like that.
+    """
+    key, sign, value = text.partition("=")
+    with suppress(yaml.YAMLError):
+        if sign:
+            return key, yaml.safe_load(value)
+    raise ConfigError(f"{text!r} must be SECTION.KEY=VALUE")
 
 
 def edited(overrides: Mapping[str, Value], dataset: str, root: Path) -> str:

@@ -73,7 +73,7 @@ def artifacts_elsewhere(options: Options, names: Sequence[str]) -> list[str]:
     if not options.artifacts:
         if in_store:
             lost = ", ".join(in_store)
-            raise ServiceError(f"artifacts of {lost} lie where --artifacts-destination said before: name it again")
+            raise ServiceError(f"artifacts of {lost} lie in the earlier --artifacts-destination: name it again")
         return []
     why = "keeps its artifacts there, since MLflow moves none; an experiment renamed in MLflow makes room for a new one"
     return [f"{name} {why}: {places[name]}" for name in names if name in places and name not in in_store]

@@ -38,8 +38,8 @@ def complete(root: Path) -> dict[str, Any]:
         deployment["parameters"] = {**deployment.get("parameters", {}), "datasets": [dataset]}
         deployment["tags"] = [dataset, tag(root)]
         deployments.append(deployment)
-    here = {"prefect.deployments.steps.set_working_directory": {"directory": str(root.absolute())}}
-    return {"prefect-version": content.get("prefect-version"), "pull": [here], "deployments": deployments}
+    pull = {"prefect.deployments.steps.set_working_directory": {"directory": str(root.absolute())}}
+    return {"prefect-version": content.get("prefect-version"), "pull": [pull], "deployments": deployments}
 
 
 def tag(root: Path) -> str:

@@ -1,4 +1,4 @@
-"""What `mmesid up` can be told, each default once."""
+"""Options of `mmesid up`; each default is defined here alone."""
 
 from typing import NamedTuple
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmesid import host, registry, tracking
+from mmesid import config, host, registry, tracking
 from mmesid.errors import ServiceError
 from mmesid.servers import deployments, presence, processes
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 REASON = "the process of this run is gone (killed, or the machine went down); mmesid closed the run"
 SETTLED = 120.0  # seconds after which a run that a worker has taken must have a process
+
+
+def run(root: Path, no_worker: bool) -> list[str]:
+    """`reap` as a program of its own: Prefect is imported here first, and quiet."""
+    host.set_defaults({**host.prefect_settings(root), "PREFECT_LOGGING_LEVEL": "WARNING"})
+    return reap(root, config.datasets(root), no_worker) or ["no run was left behind"]
 
 
 def reap(root: Path, datasets: Sequence[str], no_worker: bool = False, exclude_run: str = "") -> list[str]:
@@ -55,7 +61,6 @@ def reap_flows(root: Path, no_worker: bool = False, exclude_run: str = "") -> li
     Raises:
         ServiceError: Prefect's server does not answer.
     """
-    host.set_defaults({**host.prefect_settings(root), "PREFECT_LOGGING_LEVEL": "WARNING"})
     from prefect.client.orchestration import get_client
     from prefect.states import Crashed
 

@@ -36,7 +36,8 @@ def up(options: Options, root: Path) -> None:
         root: the project's folder.
 
     Raises:
-        ServiceError: what cannot start is said before anything does; later, with the last lines of what has died.
+        ServiceError: something cannot start, which is known before anything does; or a service has died, with its last
+            lines.
     """
     root = root.absolute()
     try:

@@ -40,7 +40,7 @@ def collect(runs: Sequence[Judged], base: Judged | None, records: Sequence[Recor
     ordered = [*([base] if base else []), *(run for run in runs if base is None or run.record != base.record)]
     with tempfile.TemporaryDirectory() as folder:
         evidence = [Evidence(run, Path(folder), root) for run in ordered]
-    return [_result(found, records, evidence[0] if base else None) for found in evidence]
+    return [_result(run, records, evidence[0] if base else None) for run in evidence]
 
 
 class Evidence:
@@ -69,43 +69,43 @@ def _ranks(run: Recorded, folder: Path, root: Path) -> dict[str, NDArray[np.int6
         return {}
     frame = load_frame(path)
     test = frame[frame["split"] == "test"].sort_values("user")
-    return {str(model): found["rank"].to_numpy(np.int64) for model, found in test.groupby("model")}
+    return {str(model): rows["rank"].to_numpy(np.int64) for model, rows in test.groupby("model")}
 
 
-def _result(found: Evidence, records: Sequence[Recorded], base: Evidence | None) -> Result:
-    run = found.judged.record
-    differences, remark = ({}, "") if base is None or found is base else differ(found, base)
+def _result(evidence: Evidence, records: Sequence[Recorded], base: Evidence | None) -> Result:
+    run = evidence.judged.record
+    differences, remark = ({}, "") if base is None or evidence is base else differ(evidence, base)
     moment = datetime.fromtimestamp(run.started / 1000, UTC).strftime("%Y-%m-%d %H:%M")
     return Result(
         dataset=run.dataset,
         run=name_of(run),
-        roles=found.judged.roles,
+        roles=evidence.judged.roles,
         run_id=run.run_id,
         started=moment,
-        metrics=found.metrics,
+        metrics=evidence.metrics,
         parameters=_parameters(run, records),
         seconds=_seconds(run, records),
-        is_reference=found is base,
+        is_reference=evidence is base,
         differences=differences,
-        remark="; ".join(filter(None, [found.remark, remark])),
+        remark="; ".join(filter(None, [evidence.remark, remark])),
     )
 
 
-def differ(found: Evidence, base: Evidence) -> tuple[dict[str, Difference], str]:
+def differ(evidence: Evidence, base: Evidence) -> tuple[dict[str, Difference], str]:
     """Differences in every metric; tested user by user where both ranked the same users.
 
     Returns:
         Differences by metric, and why they are not tested.
     """
-    mine, theirs = (part(part(evidence.metrics, "test"), MAIN_MODEL) for evidence in (found, base))
+    mine, theirs = (part(part(each.metrics, "test"), MAIN_MODEL) for each in (evidence, base))
     differences = {
         name: Difference(mine[name] - theirs[name]) for name in RANK_METRICS if name in mine and name in theirs
     }
-    if MAIN_MODEL not in found.ranks or MAIN_MODEL not in base.ranks:
+    if MAIN_MODEL not in evidence.ranks or MAIN_MODEL not in base.ranks:
         return differences, NO_RANKS
-    if not np.array_equal(found.ranks.get(SAME, ()), base.ranks.get(SAME, ())):
+    if not np.array_equal(evidence.ranks.get(SAME, ()), base.ranks.get(SAME, ())):
         return differences, OTHER_USERS
-    values, others = (per_user(evidence.ranks[MAIN_MODEL], TESTED_METRICS) for evidence in (found, base))
+    values, others = (per_user(each.ranks[MAIN_MODEL], TESTED_METRICS) for each in (evidence, base))
     tested = {name: paired_bootstrap(values[name], others[name], RESAMPLES, SEED) for name in TESTED_METRICS}
     return differences | {name: Difference(*pair) for name, pair in tested.items()}, ""
 
@@ -113,17 +113,20 @@ def differ(found: Evidence, base: Evidence) -> tuple[dict[str, Difference], str]
 def _parameters(run: Recorded, records: Sequence[Recorded]) -> dict[str, str]:
     """Of all stages, from the run of the execution; runs of older versions keep them with each stage alone."""
     same = _same_execution(run, records)
-    whole = next((dict(found.params) for found in same if found.stage == "pipeline"), {})
-    single = {f"{found.stage}.{key}": value for found in reversed(same) for key, value in found.params.items()}
+    whole = next((dict(each.params) for each in same if each.stage == "pipeline"), {})
+    single = {f"{each.stage}.{key}": value for each in reversed(same) for key, value in each.params.items()}
     made_from = {"git commit": run.commit[:10], "catalogue": run.catalogue[:10]}
     return (whole or single) | {key: value for key, value in made_from.items() if value}
 
 
 def _seconds(run: Recorded, records: Sequence[Recorded]) -> dict[str, float]:
     """Of each stage that the execution ran to its end, in order; the last attempt counts."""
-    same = [found for found in _same_execution(run, records) if found.status == "FINISHED" and found.seconds]
-    return {r.stage: r.seconds for r in reversed(same) if r.seconds and r.stage not in ("pipeline", "register")}
+    seconds = {}
+    for record in reversed(_same_execution(run, records)):
+        if record.status == "FINISHED" and record.seconds and record.stage not in ("pipeline", "register"):
+            seconds[record.stage] = record.seconds
+    return seconds
 
 
 def _same_execution(run: Recorded, records: Sequence[Recorded]) -> list[Recorded]:
-    return [found for found in records if run.execution and found.execution == run.execution]
+    return [record for record in records if run.execution and record.execution == run.execution]

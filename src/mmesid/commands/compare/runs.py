@@ -70,9 +70,9 @@ def test_metrics(run: Recorded) -> dict[str, float]:
 
 def usual(known: Iterable[Known]) -> list[str]:
     """The names of what is compared by default: the registered aliases and the newest executions."""
-    judged = [found for dataset in known for found in dataset.judged]
-    roles = {role for found in judged for role in found.roles}
-    newest = sorted((found.record for found in judged), key=lambda run: -run.started)
+    judged = [run for dataset in known for run in dataset.judged]
+    roles = {role for run in judged for role in run.roles}
+    newest = sorted((run.record for run in judged), key=lambda record: -record.started)
     executions = list(dict.fromkeys(name_of(run) for run in newest))
     return [*(alias for alias in ALIASES if alias in roles), *executions[:LATEST]]
 
@@ -88,16 +88,16 @@ def find(name: str, known: Mapping[str, Known]) -> dict[str, Judged]:
     Raises:
         TrackingError: none has.
     """
-    found = {dataset: run for dataset, of in known.items() if (run := _find_in(name, of)) is not None}
-    if found:
-        return found
+    runs = {dataset: _find_in(name, of_dataset) for dataset, of_dataset in known.items()}
+    if judged := {dataset: run for dataset, run in runs.items() if run is not None}:
+        return judged
     if name in ALIASES:
         raise TrackingError(f"no {name} among {', '.join(known)}; `mmesid register` and `mmesid promote` make one")
-    names = [name_of(judged.record) for of in known.values() for judged in of.judged]
-    there = ", ".join(dict.fromkeys(names[:8]))
+    names = [name_of(run.record) for of_dataset in known.values() for run in of_dataset.judged]
+    executions = ", ".join(dict.fromkeys(names[:8]))
     raise TrackingError(
         f"no judged run '{name}' in MLflow; name champion, challenger, previous, latest, a version (v1), a run's id "
-        f"({SHORTEST_ID} characters or more) or an execution: {there}"
+        f"({SHORTEST_ID} characters or more) or an execution: {executions}"
     )
 
 
@@ -105,7 +105,7 @@ def _find_in(name: str, known: Known) -> Judged | None:
     if name == "latest":
         return known.judged[0] if known.judged else None
     for judged in known.judged:
-        by_id = len(name) >= SHORTEST_ID and any(found.startswith(name) for found in judged.ids)
+        by_id = len(name) >= SHORTEST_ID and any(identity.startswith(name) for identity in judged.ids)
         if by_id or name in judged.roles or name == judged.record.execution:
             return judged
     return None

@@ -17,11 +17,11 @@ Table = tuple[str, list[str], list[list[str]]]  # title, heads, rows
 
 def printed(comparison: Comparison) -> list[Table]:
     """Metrics, differences, parameters and cost of each dataset; what is empty is left out."""
-    found: list[Table] = []
+    filled: list[Table] = []
     for dataset, results in comparison.results.items():
         tables = (_metrics(results), _differences(results), _parameters(results), _cost(results))
-        found += [(f"{dataset}: {title}", heads, rows) for title, heads, rows in tables if rows]
-    return found
+        filled += [(f"{dataset}: {title}", heads, rows) for title, heads, rows in tables if rows]
+    return filled
 
 
 def _metrics(results: Sequence[Result]) -> Table:
@@ -78,10 +78,10 @@ def _cell(cell: Cell | None) -> str:
     return f"{cell.value:.4f}{' *' if cell.best else ''}{interval}"
 
 
-def _difference(found: Difference | None) -> str:
-    if found is None:
+def _difference(difference: Difference | None) -> str:
+    if difference is None:
         return "–"
-    if found.low is None or found.high is None or found.p_value is None:
-        return f"{found.value:+.4f}"
-    p_value = "p < .001" if found.p_value < 0.001 else f"p {found.p_value:.3f}"
-    return f"{found.value:+.4f}\n{found.low:+.4f} … {found.high:+.4f}, {p_value}"
+    if difference.low is None or difference.high is None or difference.p_value is None:
+        return f"{difference.value:+.4f}"
+    p_value = "p < .001" if difference.p_value < 0.001 else f"p {difference.p_value:.3f}"
+    return f"{difference.value:+.4f}\n{difference.low:+.4f} … {difference.high:+.4f}, {p_value}"
