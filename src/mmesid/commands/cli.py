@@ -65,7 +65,7 @@ def add(
     """Make a folder a dataset: inspect it, link it, write conf/NAME.yaml."""
     from mmesid.commands import add
 
-    root = findfind_root()
+    root = find_root()
     added = add.add(name, files, root, copy=copy, force=force, enable=enable)
     table(["found", ""], [[plain(subject), plain(detail)] for subject, detail in added.inspection.rows()])
     say(f"wrote {added.conf.relative_to(root)}; the files are at {added.source.relative_to(root)}")
@@ -88,7 +88,7 @@ def recommend(
     from mmesid import registry
 
     items = [item.strip() for item in history.split(",") if item.strip()]
-    (answer,) = registry.load_champion(dataset, findfind_root()).recommend([items], 10 if k is None else k)
+    (answer,) = registry.load_champion(dataset, find_root()).recommend([items], 10 if k is None else k)
     rows = [[str(rank), item.item_id, item.title, f"{item.score:.3f}"] for rank, item in enumerate(answer.items, 1)]
     tables([("", ["", "item", "title", "score"], rows)])
     if answer.note:
@@ -105,7 +105,7 @@ def serve(
     """Serve the champion over HTTP, by MLflow's scoring server, until Ctrl-C."""
     from mmesid.servers import serve
 
-    serve.serve(dataset, findfind_root(), host, port, workers)
+    serve.serve(dataset, find_root(), host, port, workers)
 
 
 @app.command()
@@ -113,7 +113,7 @@ def doctor() -> None:
     """Tell what is missing or wrong on this machine, and what to do about it."""
     from mmesid.commands import doctor
 
-    findings = doctor.examine(findfind_root())
+    findings = doctor.examine(find_root())
     checklist(findings)
     if any(finding.level == "wrong" for finding in findings):
         raise typer.Exit(1)
@@ -125,7 +125,7 @@ def log() -> None:
     from mmesid import tracking
     from mmesid.tracking import journal
 
-    root = findfind_root()
+    root = find_root()
     sent, waiting = tracking.send_pending(root), len(journal.pending(root))
     say(f"{sent} stage runs sent to MLflow, {waiting} still waiting or running")
 
@@ -143,7 +143,7 @@ def up(
     """Start Prefect, its worker and MLflow, with a scheduled retrain of each dataset, until Ctrl-C."""
     from mmesid.servers import up
 
-    up.run(Options(host, prefect_port, mlflow_port, postgres or None, artifacts_destination or None), findfind_root())
+    up.run(Options(host, prefect_port, mlflow_port, postgres or None, artifacts_destination or None), find_root())
 
 
 @app.command(context_settings=PASSED_ON)
@@ -159,7 +159,7 @@ def reap(
     """Close runs in MLflow and Prefect that a kill has left running; `up` and each retrain do it first."""
     from mmesid.servers import reap
 
-    for line in reap.run(findfind_root(), no_worker=alone):
+    for line in reap.run(find_root(), no_worker=alone):
         say(plain(line))
 
 
@@ -169,7 +169,7 @@ def plan(datasets: Datasets = "", as_json: AsJson = False) -> None:
     from mmesid.commands import plan
     from mmesid.config import split_names
 
-    planned = plan.plan(split_names(datasets), findfind_root())
+    planned = plan.plan(split_names(datasets), find_root())
     if as_json:
         print(plan.to_json(planned))
         return
@@ -183,7 +183,7 @@ def compare(datasets: Datasets = "", runs: Runs = "", against: Against = "") -> 
     from mmesid.commands import compare
     from mmesid.config import split_names
 
-    root = findfind_root()
+    root = find_root()
     comparison = compare.compare(split_names(datasets), runs.split(","), against.strip() or None, root)
     tables(compare.printed(comparison))
     say(f"wrote {' and '.join(compare.save(comparison, __version__, root))}")
@@ -207,7 +207,7 @@ def remote(place: Place, endpoint_url: EndpointUrl = "") -> None:
     """Make a folder or an S3 prefix the place to which `dvc push` takes results and from which `dvc pull` fetches."""
     from mmesid.commands import remote
 
-    say(plain(remote.describe(remote.use(place, findfind_root(), endpoint_url or None))))
+    say(plain(remote.describe(remote.use(place, find_root(), endpoint_url or None))))
 
 
 @app.command()
@@ -215,7 +215,7 @@ def mend() -> None:
     """Put aside a dvc.lock that a kill left half-written; `make repro` does it first."""
     from mmesid.pipeline import mend
 
-    if done := mend.mend(findfind_root()):
+    if done := mend.mend(find_root()):
         say(done)
 
 
@@ -224,7 +224,7 @@ def register(dataset: Dataset) -> None:
     """Register what the pipeline has trained, as the challenger."""
     from mmesid import registry
 
-    version = registry.register(dataset, findfind_root())
+    version = registry.register(dataset, find_root())
     say(f"{registry.model_name(dataset)}: version {version} is the challenger; `mmesid promote {dataset}` judges it")
 
 
@@ -234,7 +234,7 @@ def promote(dataset: Dataset) -> None:
     from mmesid import registry
 
     asked = registry.moment()
-    record = registry.promote(dataset, findfind_root())
+    record = registry.promote(dataset, find_root())
     show(registry.describe(record, asked))
     if not record.passed:
         raise typer.Exit(1)
@@ -245,7 +245,7 @@ def rollback(dataset: Dataset) -> None:
     """Make the previous champion the champion again."""
     from mmesid import registry
 
-    show(registry.describe(registry.rollback(dataset, findfind_root())))
+    show(registry.describe(registry.rollback(dataset, find_root())))
 
 
 @app.command()
@@ -253,7 +253,7 @@ def history(dataset: Dataset) -> None:
     """List every decision on this dataset's champion, oldest first."""
     from mmesid import registry
 
-    records = registry.decisions(dataset, findfind_root())
+    records = registry.decisions(dataset, find_root())
     show("\n\n".join(registry.describe(record) for record in records) or f"no decision on {dataset} yet")
 
 
