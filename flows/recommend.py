@@ -22,7 +22,6 @@ from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Sequences
 from mmesid.errors import MmesidError
-from mmesid.servers.serve import champion_of
 from mmesid.serving import Answer, Service
 
 USERS = 1024  # scored between two steps of the progress
@@ -42,7 +41,7 @@ def recommend(dataset: str, k: Annotated[int, Field(ge=1)] = K, root: Path | Non
         The file.
     """
     root = (root or Path()).absolute()
-    champion = champion_of(dataset, root)  # asked for once: a promotion during the flow changes nothing
+    champion = registry.champion_of(dataset, root)  # asked for once: a promotion during the flow changes nothing
     service = registry.load_version(champion)
     store = Store(dataset, root)
     sequences, item_ids = load_sequences(store), load_items(store)["item_id"].astype(str).to_list()

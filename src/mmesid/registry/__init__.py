@@ -7,11 +7,12 @@ from mmesid.registry.gate import Clause
 from mmesid.registry.leftovers import close_dead
 from mmesid.registry.promotion import decisions, promote, reconcile, rollback
 from mmesid.registry.records import Record, describe, moment
-from mmesid.registry.versions import load_champion, load_version, model_name, register, version_of
+from mmesid.registry.versions import champion_of, load_champion, load_version, model_name, register, version_of
 
 __all__ = [
     "Clause",
     "Record",
+    "champion_of",
     "close_dead",
     "decisions",
     "describe",

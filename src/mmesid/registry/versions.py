@@ -14,7 +14,7 @@ from mmesid import serving, tracking
 from mmesid.artifacts.evaluate import load_metrics
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
-from mmesid.errors import ArtifactError, RegistryError
+from mmesid.errors import ArtifactError, RegistryError, without_secret
 from mmesid.host import locked
 from mmesid.models import MAIN_MODEL, TESTED_METRICS
 from mmesid.registry.card import write_card
@@ -85,8 +85,8 @@ def versions(mlflow: "MlflowClient", name: str) -> list[Any]:
     return sorted(mlflow.search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
 
 
-def load_champion(dataset: str, root: Path = Path(), device: str = "cpu") -> "serving.Service":
-    """The service that answers for a dataset.
+def champion_of(dataset: str, root: Path = Path()) -> Any:
+    """The model version that answers at this moment.
 
     Raises:
         RegistryError: the dataset has no champion.
@@ -94,10 +94,19 @@ def load_champion(dataset: str, root: Path = Path(), device: str = "cpu") -> "se
     champion = version_of(tracking.client(root), dataset, "champion")
     if champion is None:
         raise RegistryError(
-            f"{model_name(dataset)} has no champion in {tracking.tracking_uri(root)}; "
-            "`python -m flows.retrain` trains, registers and promotes one"
+            f"{model_name(dataset)} has no champion in {without_secret(tracking.tracking_uri(root))}; "
+            f"`mmesid retrain --datasets {dataset}` trains, registers and promotes one"
         )
-    return load_version(champion, device)
+    return champion
+
+
+def load_champion(dataset: str, root: Path = Path(), device: str = "cpu") -> "serving.Service":
+    """The service that answers for a dataset.
+
+    Raises:
+        RegistryError: the dataset has no champion.
+    """
+    return load_version(champion_of(dataset, root), device)
 
 
 def load_version(version: Any, device: str = "cpu") -> "serving.Service":

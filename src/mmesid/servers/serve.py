@@ -7,10 +7,10 @@ gets 400 and the reason. The champion of the moment is served: after a promotion
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from mmesid import registry, tracking
-from mmesid.errors import RegistryError, ServiceError
+from mmesid.errors import ServiceError
 from mmesid.servers.access import is_loopback
 from mmesid.servers.services import check_ports
 
@@ -47,22 +47,8 @@ def check(dataset: str, host: str, port: int, root: Path) -> str:
             "loopback and put a proxy that has it in front of it"
         )
     check_ports(host, {"--port": port})
-    champion = champion_of(dataset, root)
+    champion = registry.champion_of(dataset, root)
     return f"models:/{champion.name}/{champion.version}"
-
-
-def champion_of(dataset: str, root: Path) -> Any:
-    """The model version that answers at this moment.
-
-    Raises:
-        RegistryError: the dataset has no champion.
-    """
-    champion = registry.version_of(tracking.client(root), dataset, "champion")
-    if champion is None:
-        raise RegistryError(
-            f"{registry.model_name(dataset)} has no champion; `mmesid retrain --datasets {dataset}` makes one"
-        )
-    return champion
 
 
 def command(model: str, host: str, port: int, workers: int) -> list[str]:
