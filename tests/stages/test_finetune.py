@@ -12,6 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from mmesid import config
 from mmesid.stages import entry
 from tests import tiny_world
 from tests.tiny_world import DATASET, PROJECT
@@ -35,6 +36,9 @@ def test_two_processes_leave_what_one_does(tmp_path: Path) -> None:
     conf["finetune"] = {**QUICK, **NO_DROPOUT}
     conf["protocol"] = {"history_length": 8}
     (root / "conf" / f"{DATASET}.yaml").write_text(yaml.safe_dump(conf))
+    resolved = config.resolved_path(DATASET, root)
+    resolved.parent.mkdir(exist_ok=True)
+    resolved.write_text(config.resolved_text(DATASET, root))
     shutil.rmtree(store.folder("finetune"))
     shutil.copytree(root, tmp_path / "two")
     for processes, folder in (("1", root), ("2", tmp_path / "two")):
