@@ -345,6 +345,11 @@ def stages_read_by(function: str) -> set[str]:
     return both.union(defaults & set(PIPELINE), *(stages_named(call, module) for call in calls))
 
 
+def is_stage(word: ast.keyword) -> bool:
+    """Whether an argument says whose output is meant: `stage="finetune"`."""
+    return word.arg == "stage" and isinstance(word.value, ast.Constant) and word.value.value in PIPELINE
+
+
 def data_of(stage: str) -> set[str]:
     """Stages whose output a stage loads, by the load functions and folders that its code names."""
     modules = [module_name(path) for path in code.files_of(stage, SOURCE) if path.suffix == ".py"]
@@ -357,6 +362,7 @@ def data_of(stage: str) -> set[str]:
                 found |= stages_read_by(name)
             if name in LOADERS or name == "folder":
                 found |= stages_named(call, module)
+            found |= {str(word.value.value) for word in call.keywords if is_stage(word)}
     return found - {stage}
 
 
