@@ -62,7 +62,7 @@ DOORS = {
     "great_expectations": ("mmesid.data.expectations",),
     "open_clip": ("mmesid.encoders",),
     "peft": ("mmesid.recommender",),
-    "transformers": ("mmesid.recommender", "mmesid.encoders.llm2clip"),
+    "transformers": ("mmesid.recommender", "mmesid.encoders"),
     "matplotlib": ("mmesid.reporting",),
     "typer": ("mmesid.commands.cli", "flows"),
     "psycopg2": ("mmesid.servers",),
