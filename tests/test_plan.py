@@ -61,6 +61,13 @@ def test_only_the_nearest_stage_above_is_named() -> None:
     assert planning.decide(chain, {})[-1].reasons == ["after b"]
 
 
+def test_changed_code_is_one_reason_however_many_files_it_has() -> None:
+    files = [Change(pipeline.DEPENDENCY, f"src/mmesid/data/{name}.py", "modified") for name in "abcdef"]
+    (planned,) = planning.decide([stage("a", [], MODIFIED, *files)], {})
+    listed = "data/a.py, data/b.py, data/c.py, data/d.py and 2 more"
+    assert planned.reasons == ["code is modified", f"its code: {listed}"]
+
+
 def test_unknown_times_and_sizes_are_said_and_not_counted() -> None:
     planned = planning.decide([stage("a", [], MODIFIED), stage("b", ["a"])._replace(size=None)], {"a": 130.0})
     plan = planning.Plan(planned, "a remark")

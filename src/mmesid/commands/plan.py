@@ -24,7 +24,8 @@ MEANING = {  # how each state is printed
     RUNNING: "runs now",
 }
 UNKNOWN = "no record"
-SHOWN = 4  # reasons of a stage that the table shows
+CODE = "src/mmesid/"  # where a stage's code lies
+SHOWN = 4  # reasons of a stage that the table shows, and files of its code that are named
 
 
 class Planned(NamedTuple):
@@ -101,7 +102,7 @@ def decide(stages: Sequence[Stage], seconds: dict[str, float]) -> list[Planned]:
         if state != UP_TO_DATE:
             renewed.add(stage.name)
         nearest = [name for name in above if not any(name in upstream[other] for other in above)]
-        reasons = [_reason(change) for change in own] + ([f"after {', '.join(nearest)}"] if above else [])
+        reasons = _reasons(own) + ([f"after {', '.join(nearest)}"] if above else [])
         planned.append(Planned(stage.name, state, reasons, seconds.get(stage.name), stage.size))
     return planned
 
@@ -114,6 +115,17 @@ def _state(stage: Stage, own: list[Change], above: list[str]) -> str:
     if stage.restorable:
         return RESTORE
     return RUN if own else UP_TO_DATE
+
+
+def _reasons(changes: list[Change]) -> list[str]:
+    """A line for each change; all code together is one."""
+    code = [change for change in changes if change.kind == pipeline.DEPENDENCY and change.name.startswith(CODE)]
+    lines = [_reason(change) for change in changes if change not in code]
+    if code:
+        files = [change.name.removeprefix(CODE) for change in code]
+        more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+        lines.append(f"its code: {', '.join(files[:SHOWN])}{more}")
+    return lines
 
 
 def _reason(change: Change) -> str:
