@@ -137,7 +137,7 @@ def test_no_metric_is_lost(stack: Stack, morning: Morning) -> None:
         history = stack.tracking.get_metric_history(run.info.run_id, "loss")
         known |= {metric.step: metric.value for metric in history}
     written = {**losses(stack.root, morning.broken), **losses(stack.root, morning.after)}
-    curve = stack.root / "data" / tiny.NAME / "finetune" / "history.json"
+    curve = stack.root / "data" / tiny.NAME / "finetune" / "curves.json"
     assert known == pytest.approx(written)
     assert set(known) == {entry["step"] for entry in json.loads(curve.read_text()) if "loss" in entry}
 
