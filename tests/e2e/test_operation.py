@@ -67,7 +67,7 @@ def test_its_artifacts_tell_metrics_and_decision(stack: Stack, window: Window, f
     told = pages.artifact(window.page, stack.prefect, decision, "there is no champion", "decision")
     assert "against sasrec" in told
     told = pages.artifact(window.page, stack.prefect, made["retrain"], "Decisions", "artifacts")
-    assert f"Ran {EVALUATE}, report." in told
+    assert f"Ran configure@{tiny.NAME}, {EVALUATE}, report." in told
     assert "MME-SID" in told
     link = window.page.get_by_role("link", name=f"registered model of {tiny.NAME}")
     assert link.get_attribute("href") == f"{stack.mlflow}/#/models/{MODEL}"
