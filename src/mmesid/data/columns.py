@@ -57,7 +57,7 @@ class Wanted(NamedTuple):
 def clean(names: list[str], typed: bool = False) -> list[str]:
     """Names of a header without outer spaces, byte order mark and, where it is `typed`, the type behind the colon."""
     bare = [name.strip().lstrip("\ufeff").strip() for name in names]
-    return [name.rpartition(":")[0] or name for name in bare] if typed else bare
+    return [(name.rpartition(":")[0] or name).strip() for name in bare] if typed else bare
 
 
 def nearest(name: str, present: list[str]) -> str | None:

@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from mmesid.data.formats import Part
 from mmesid.errors import DataError
 
 QUOTE = '"'
+SAMPLE = 20  # records by which delimiters are compared
 _MAGIC = b"\x1f\x8b"  # gzip
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -46,8 +48,8 @@ def encoding_of(part: Part, wanted: str) -> str:
     except LookupError:
         raise DataError(f"ingest.encoding: there is no encoding {wanted!r}; utf-8, cp1252 and gb18030 are some") from None
     with open_bytes(part.path) as file:
-        beginning = file.read(3)
-    return next((encoding for mark, encoding in _MARKS.items() if beginning.startswith(mark)), name)
+        start = file.read(3)
+    return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), name)
 
 
 def lines(part: Part, encoding: str) -> Iterator[str]:
@@ -72,9 +74,10 @@ def lines(part: Part, encoding: str) -> Iterator[str]:
             raise _not_text(part, f"line {number + 1} or later", error.object[error.start], encoding) from None
 
 
-def first_record(part: Part, dialect: Dialect, encoding: str) -> list[str]:
-    """The fields of the first line that is not blank; none where the file is empty."""
-    return next((fields for _, fields in _split(lines(part, encoding), dialect) if fields), [])
+def beginning(part: Part, dialect: Dialect, encoding: str) -> list[list[str]]:
+    """The fields of the first records that are not blank; raises csv.Error where their quotes make no sense."""
+    records = (fields for _, fields in _split(lines(part, encoding), dialect) if fields)
+    return list(itertools.islice(records, SAMPLE))
 
 
 def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Path) -> None:

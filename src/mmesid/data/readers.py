@@ -9,7 +9,7 @@ import duckdb
 
 from mmesid.data import engine
 from mmesid.data.columns import Wanted, clean
-from mmesid.data.delimited import QUOTE, Dialect, encoding_of, first_record, is_packed, lines, rewrite
+from mmesid.data.delimited import QUOTE, Dialect, beginning, encoding_of, is_packed, lines, rewrite
 from mmesid.data.formats import Part
 from mmesid.data.json_lines import is_array, rewrite_json
 from mmesid.errors import DataError
@@ -69,23 +69,28 @@ READERS: dict[str, Reader] = {"delimited": delimited, "json": json, "parquet": p
 
 
 def _choose(part: Part, wanted: Wanted, encoding: str) -> tuple[Dialect, list[str]]:
-    """The delimiter with which the header makes most sense, the format's own where several do, and the header."""
-    best, most = None, -1
-    for delimiter in (part.format.delimiter, *part.format.others):
-        dialect = Dialect(delimiter, part.format.quotes != "never" and len(delimiter) == 1)
-        try:
-            record = first_record(part, dialect, encoding)
-        except csv.Error:
-            dialect = dialect._replace(quoted=False)
-            record = first_record(part, dialect, encoding)
-        if not record:
-            raise DataError(f"{part.path} is empty: it has neither a header nor rows")
-        header = clean(record, part.format.typed) if wanted.has_header() else [str(n + 1) for n in range(len(record))]
-        sense = len(set(wanted.find(header)) & {*wanted.required, *wanted.named})
-        if best is None or sense > most or (sense == most and len(best[1]) == 1 and len(header) > 1):
-            best, most = (dialect, header), sense
-    assert best is not None
-    return best
+    """The delimiter with which the file's beginning makes most sense, the format's own where several do, and the header."""
+    choices = [
+        _weigh(part, Dialect(delimiter, part.format.quotes != "never"), wanted, encoding)
+        for delimiter in (part.format.delimiter, *part.format.others)
+    ]
+    _, dialect, header = max(choices, key=lambda choice: choice[0])  # the first of equal ones
+    return dialect, header
+
+
+def _weigh(part: Part, dialect: Dialect, wanted: Wanted, encoding: str) -> tuple[tuple[int, ...], Dialect, list[str]]:
+    """How much sense a dialect makes: columns found, whether all records have as many fields, whether quotes fit."""
+    try:
+        records, fits = beginning(part, dialect, encoding), True
+    except csv.Error:
+        records, fits = beginning(part, dialect._replace(quoted=False), encoding), False
+    if not records:
+        raise DataError(f"{part.path} is empty: it has neither a header nor rows")
+    width = len(records[0])
+    header = clean(records[0], part.format.typed) if wanted.has_header() else [str(n + 1) for n in range(width)]
+    found = len(set(wanted.find(header)) & {*wanted.required, *wanted.named})
+    even = all(len(record) == width for record in records)
+    return (found, even, fits, width > 1), dialect, header
 
 
 def _read_csv(
