@@ -86,10 +86,10 @@ def _say_missing(path: Path, called: list[str], absent: list[str], present: list
             f"{message}. The first line looks like a row, not like a header: give the columns' positions, "
             "`mmesid add NAME --columns user_id=1,item_id=2,timestamp=4` (ingest.columns)"
         )
+    if len(present) == 1 and not present[0].isidentifier():
+        return f"{message}. The delimiter looks wrong: line 1 has a single field"
     near = {name: column for name in absent if (column := nearest(name, [p for p in present if p not in absent]))}
     if near:
         pairs = ",".join(f"{name}={column}" for name, column in near.items())
         return f"{message}. If that is it: `mmesid add NAME --columns {pairs}` (ingest.columns)"
-    if len(present) == 1:
-        return f"{message}. The delimiter looks wrong: line 1 has a single field"
     return f"{message}. Name the columns with `mmesid add NAME --columns {absent[0]}=...` (ingest.columns)"

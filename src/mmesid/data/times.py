@@ -66,12 +66,9 @@ def to_timestamps(column: Any, origin: Origin, form: str | None = None) -> tuple
 
 
 def _integers(column: Any) -> Numbers:
-    bad = column.is_null().to_numpy()
-    if pa.types.is_uint64(column.type):
-        bad = bad | pc.fill_null(pc.greater(column, 2**63 - 1), False).to_numpy()
-        column = pc.if_else(pa.array(bad), 0, column)
-    whole = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
-    return Numbers(whole, np.zeros(1, np.int64), bad)  # one zero stands for all
+    values = pc.fill_null(column, 0).to_numpy()
+    bad = column.is_null().to_numpy() | (values > 2**63 - 1)
+    return Numbers(values.astype(np.int64), np.zeros(1, np.int64), bad)  # one zero stands for all
 
 
 def _floats(column: Any) -> Numbers:
@@ -79,7 +76,10 @@ def _floats(column: Any) -> Numbers:
     bad = ~(np.abs(values) < 2.0**63)
     values = np.where(bad, 0.0, values)
     whole = np.floor(values)
-    return Numbers(whole.astype(np.int64), (np.rint((values - whole) * 1e6) * 1000).astype(np.int64), bad)
+    exact = -np.log10(np.spacing(max(1.0, float(np.abs(values).max(initial=0)))))  # decimals that the largest has
+    scale = 10.0 ** np.clip(np.floor(exact), 0, 6)
+    billionths = np.rint((values - whole) * scale) * (SECOND / scale)
+    return Numbers(whole.astype(np.int64), billionths.astype(np.int64), bad)
 
 
 def _from_temporal(column: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
