@@ -16,7 +16,7 @@ from tests.data.dresses import TIMES, ZONES, Dress, write
 
 EXAMPLES = int(os.environ.get("MMESID_DRESSES", "60"))  # dresses that are drawn
 BEGINNING = 1_600_000_000 * 10**9  # September 2020
-LETTERS = 'aé,;|"\' \n#Ω围🧣'
+LETTERS = "aé,;|\"' \n#Ω围🧣"
 WORDS = ["NULL", "nan", "None", "007", "1e5", "2024-01-01", "true", '"', '""', "a, b", "[1]", "x\ny", "{}"]
 CORE = Prepare(min_user_interactions=3, min_item_interactions=1)
 
@@ -38,7 +38,9 @@ def dresses(draw: st.DrawFn, table: str) -> Dress:
         delimiter=draw(st.sampled_from([form.delimiter, *(form.others if form.quotes != "never" else ())])),
         line_end=draw(st.sampled_from(["\n", "\r\n"])),
         every_quote=draw(boolean),
-        header=draw(st.sampled_from(["plain", "spaces", "none"] if delimited else ["plain"] if text else ["plain", "spaces"])),
+        header=draw(
+            st.sampled_from(["plain", "spaces", "none"] if delimited else ["plain"] if text else ["plain", "spaces"])
+        ),
         ids=draw(st.sampled_from(ids)),
         padded=draw(boolean),
         time=draw(st.sampled_from(times)),
@@ -79,9 +81,14 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
         {"user_id": users[n % 4], "item_id": draw(st.sampled_from(items)), "timestamp": BEGINNING + step * moment}
         for n, moment in enumerate(moments)
     ]
-    table = [{"item_id": item, "title": draw(titles(worn["items"])), "kind": draw(st.sampled_from(["k", None]))} for item in items]
+    table = [
+        {"item_id": item, "title": draw(titles(worn["items"])), "kind": draw(st.sampled_from(["k", None]))}
+        for item in items
+    ]
     own = draw(st.booleans())
-    called = {key: f"my{key}" if own else key for key in ("user_id", "item_id", "timestamp", "title")} | {"kind": "kind"}
+    called = {key: f"my{key}" if own else key for key in ("user_id", "item_id", "timestamp", "title")} | {
+        "kind": "kind"
+    }
     for name, keys in (("interactions", ("user_id", "item_id", "timestamp")), ("items", ("item_id", "title", "kind"))):
         if worn[name].header == "none":
             how["columns"] |= {f"{name}.{key}": place for place, key in enumerate(keys, start=1)}

@@ -114,7 +114,9 @@ def test_blank_text_is_null() -> None:
 def test_numbers_and_lists_are_written_out(folder: Path) -> None:
     assert as_text(pa.array([12.5, None])).to_list()[0] == "12.5"
     assert as_text(pa.array([12.0, None])).to_list()[0] == "12"
-    table = pd.DataFrame({"item_id": [1, 2, 3], "words": [["Beauty", "Hair"], ["x"], None], "facts": [{"a": 1}, {}, {}]})
+    table = pd.DataFrame(
+        {"item_id": [1, 2, 3], "words": [["Beauty", "Hair"], ["x"], None], "facts": [{"a": 1}, {}, {}]}
+    )
     for ending in ("parquet", "jsonl"):
         for old in folder.glob("items.*"):
             old.unlink()
@@ -232,8 +234,14 @@ def _json_lines(text: str) -> Callable[[Path], None]:
         (_csv("items.csv", "id,title\n1,a\n"), r"items\.csv lacks the column item_id; it has: id, title"),
         (_csv("interactions.csv", "\n\n"), r"interactions\.csv is empty: it has neither a header nor rows"),
         (_csv("interactions.csv", "user_id^item_id^timestamp\nu^i^1\n"), r"delimiter looks wrong: line 1 has a single"),
-        (_csv("interactions.csv", "1,2,978300760\n1,3,978300761\n"), r"first line looks like a row.*user_id=1,item_id=2"),
-        (_csv("interactions.csv", "userId,movieId,ts\nu,i,1\n"), r"--columns user_id=userId,item_id=movieId,timestamp=ts`"),
+        (
+            _csv("interactions.csv", "1,2,978300760\n1,3,978300761\n"),
+            r"first line looks like a row.*user_id=1,item_id=2",
+        ),
+        (
+            _csv("interactions.csv", "userId,movieId,ts\nu,i,1\n"),
+            r"--columns user_id=userId,item_id=movieId,timestamp=ts`",
+        ),
         (_csv("items.csv", "item_id,title,title\n1,a,b\n"), r"items\.csv has the column title 2 times"),
         (_csv("items.csv", "item_id,title\n1,a,b,c\n"), r"items\.csv, line 2: expected 2 fields, found 4"),
         (_csv("items.csv", "item_id,title\n1,a\n2,a,b\n"), r"items\.csv, line 3: expected 2 fields, found 3"),

@@ -89,9 +89,15 @@ def test_a_form_that_is_named_is_used() -> None:
         (pa.array([SECONDS, None], pa.timestamp("s")), r"row 2.*found 'None'"),
         (pa.array(["2020-09-13", "5138-11-16"]), r"row 2.*before the year 2262, found '5138-11-16'"),
         (pa.array([SECONDS, 99_999_999_999]), r"row 2.*before the year 2262"),
-        (pa.array([SECONDS, SECONDS * 1000, SECONDS]), r"1600000000 \(x.csv, row 1\) counts seconds.*row 2\) milliseconds"),
+        (
+            pa.array([SECONDS, SECONDS * 1000, SECONDS]),
+            r"1600000000 \(x.csv, row 1\) counts seconds.*row 2\) milliseconds",
+        ),
         (pa.array([str(SECONDS * 1000), str(SECONDS)]), r"mixes units: .*row 1.*row 2|mixes units: .*row 2.*row 1"),
-        (pa.array(["1.6E+09", "1.60866E+09"]), r"row 1.*'1\.6E\+09' is a number that a spreadsheet has rounded; 2 of 2"),
+        (
+            pa.array(["1.6E+09", "1.60866E+09"]),
+            r"row 1.*'1\.6E\+09' is a number that a spreadsheet has rounded; 2 of 2",
+        ),
         (pa.array([1.6e9, 1.7e9], pa.float32()), r"row 1.*32-bit floats"),
     ],
 )
@@ -104,7 +110,10 @@ def test_what_is_no_time_is_refused_with_its_row(column: pa.Array, message: str)
     ("column", "note"),
     [
         (pa.array([SECONDS, 0, SECONDS + 5]), r"outside the years 1980 to 2099: 1 of 3, the first is 0 (x.csv, row 2)"),
-        (pa.array(["2020-09-13", "1970-01-01"]), "1970-01-01 (x.csv, row 2); others are like 2020-09-13 (x.csv, row 1)"),
+        (
+            pa.array(["2020-09-13", "1970-01-01"]),
+            "1970-01-01 (x.csv, row 2); others are like 2020-09-13 (x.csv, row 1)",
+        ),
         (pa.array([1_600_100_000, 1_608_660_000]), "multiples of 1,000 seconds"),
         (pa.array([0, 1, 2, SECONDS]), "so all are kept as they are, also 1600000000 (x.csv, row 4)"),
     ],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from mmesid.artifacts.files import write_atomically
-from mmesid.config import read_sections
+from mmesid.config.loading import read_sections
 from mmesid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

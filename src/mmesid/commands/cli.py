@@ -61,7 +61,9 @@ def add(
     copy: Annotated[bool, typer.Option(help="Copy the folder instead of linking to it.")] = False,
     force: Annotated[bool, typer.Option(help="Replace an existing link and conf/NAME.yaml.")] = False,
     enable: Annotated[bool, typer.Option(help="List the dataset in params.yaml, so that `dvc repro` runs it.")] = True,
-    columns: Annotated[str, typer.Option(help="Names in the files: user_id=userId,items.item_id=movieId; or user_id=1")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Names in the files: user_id=userId,items.item_id=movieId; or user_id=1")
+    ] = "",
     encoding: Annotated[str, typer.Option(help="Encoding of text files that are not UTF-8, like cp1252.")] = "",
     timestamp_format: Annotated[str, typer.Option(help="How times are written, like '%d/%m/%Y %H:%M'.")] = "",
     interactions: Annotated[str, typer.Option(help="File or folder of the interactions inside the folder.")] = "",

@@ -32,7 +32,8 @@ def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame, limits: Ma
     repeated = named.duplicated(["user_id", "item_id", "timestamp"])
     fresh = named[~repeated]
     ties = int(tied(pd.factorize(fresh["user_id"])[0], fresh["timestamp"].to_numpy()).sum())
-    refused, others = [], []
+    refused: list[str] = []
+    others: list[str] = []
     if count := int(nameless.sum()):
         refused.append(f"interactions without user_id or item_id: {count:,}; `validate` refuses them, mend the source")
     judged = {
@@ -41,15 +42,16 @@ def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame, limits: Ma
     }
     for key, (wrong, what, then) in judged.items():
         if wrong.any():
-            sentence = _judge(int(wrong.sum()), len(interactions), what, key, limits.get(key, 0.0), then)
-            first = named[wrong].iloc[0]
-            (refused if "refuses" in sentence else others).append(f"{sentence}; the first: {first['file']}, row {first['row']}")
+            limit, first = limits.get(key, 0.0), named[wrong].iloc[0]
+            passes = wrong.sum() <= limit * len(interactions)
+            sentence = _judge(int(wrong.sum()), len(interactions), what, key, limit, then)
+            (others if passes else refused).append(f"{sentence}; the first: {first['file']}, row {first['row']}")
     if join := explain_join(interactions["item_id"], items["item_id"]):
         refused.append(join)
     if ties:
         others.append(
-            f"interactions that share user and time with another one: {ties:,} of {len(interactions):,}; the order of the "
-            "file decides between them"
+            f"interactions that share user and time with another one: {ties:,} of {len(interactions):,}; the order of "
+            "the file decides between them"
         )
     return Gaps(refused, others)
 
@@ -61,8 +63,8 @@ def _judge(count: int, of: int, what: str, key: str, limit: float, then: str) ->
         return f"{what}: {count:,} (within validate.{key}: {limit:g}; `prepare` {then})"
     needed = np.ceil(share * 1000) / 1000
     return (
-        f"{what}: {count:,} of {of:,}; `validate` refuses more than validate.{key} ({limit:g}). Mend the source, or put "
-        f"`validate: {{{key}: {needed:g}}}` into the conf: then `prepare` {then}"
+        f"{what}: {count:,} of {of:,}; `validate` refuses more than validate.{key} ({limit:g}). Mend the source, or "
+        f"put `validate: {{{key}: {needed:g}}}` into the conf: then `prepare` {then}"
     )
 
 

@@ -188,9 +188,11 @@ def _as_numbers(timestamps: "pd.Series[Any]") -> NDArray[Any]:
 
 
 def _first(table: pd.DataFrame, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each interaction the position at which its user, item and timestamp stand first; its own where an id is null."""
+    """For each interaction the position at which its user, item and timestamp stand first; its own if an id is null."""
     whole = (users >= 0) & (items >= 0) & table["timestamp"].notna().to_numpy()
-    keys = pd.DataFrame({"pair": users * (items.max(initial=0) + 1) + items, "timestamp": table["timestamp"].to_numpy()})
+    keys = pd.DataFrame(
+        {"pair": users * (items.max(initial=0) + 1) + items, "timestamp": table["timestamp"].to_numpy()}
+    )
     repeated = keys[whole].duplicated(keep=False)
     first = np.arange(len(table))
     if repeated.any():

@@ -10,7 +10,7 @@ from mmesid.errors import DataError
 
 KNOWN = {  # what others call them
     "user_id": ("user", "uid", "visitor", "customer", "reviewer", "member", "session", "account"),
-    "item_id": ("item", "iid", "movie", "asin", "article", "product", "business", "book", "track", "artist", "sku", "news"),
+    "item_id": ("item", "iid", "movie", "asin", "article", "product", "business", "book", "track", "artist", "news"),
     "timestamp": ("time", "date", "t_dat", "ts", "when", "created"),
 }
 _NO_NAME = re.compile(r"|__index_level_\d+__")
@@ -38,7 +38,8 @@ class Wanted(NamedTuple):
         found = {new: place for new, name in asked.items() if (place := _place(new, name, present)) is not None}
         if not self.only:
             taken = set(found.values())
-            rest = {name: place for place, name in enumerate(present) if place not in taken and not _NO_NAME.fullmatch(name)}
+            free = {name: place for place, name in enumerate(present) if place not in taken}
+            rest = {name: place for name, place in free.items() if not _NO_NAME.fullmatch(name)}
             found = {name if self.has_header() else f"column{name}": place for name, place in rest.items()} | found
         return dict(sorted(found.items(), key=lambda pair: pair[1]))
 

@@ -46,7 +46,7 @@ def encoding_of(part: Part, wanted: str) -> str:
     try:
         name = codecs.lookup(wanted).name
     except LookupError:
-        raise DataError(f"ingest.encoding: there is no encoding {wanted!r}; utf-8, cp1252 and gb18030 are some") from None
+        raise DataError(f"ingest.encoding: there is no encoding {wanted!r}; cp1252 and gb18030 are some") from None
     with open_bytes(part.path) as file:
         start = file.read(3)
     return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), name)
@@ -64,11 +64,13 @@ def lines(part: Part, encoding: str) -> Iterator[str]:
                 try:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
-                    raise _not_text(part, f"line {number}, byte {error.start + 1}", line[error.start], encoding) from None
+                    where = f"line {number}, byte {error.start + 1}"
+                    raise _not_text(part, where, line[error.start], encoding) from None
             return
         number = 0
         try:
-            for number, text in enumerate(io.TextIOWrapper(file, encoding=encoding, newline="\n"), start=1):
+            for text in io.TextIOWrapper(file, encoding=encoding, newline="\n"):
+                number += 1
                 yield text
         except UnicodeDecodeError as error:
             raise _not_text(part, f"line {number + 1} or later", error.object[error.start], encoding) from None
@@ -161,8 +163,8 @@ def _say_quote(part: Part, dialect: Dialect, last: int, record: list[str]) -> st
     text = record[line - last - 1].strip()[:60]
     where = "in the same line" if end == line else f"in line {end}"
     return (
-        f"{part.path}, line {line}: a quote opens here and never closes as it should; what stands {where} is no end of a "
-        f"field. The line reads {text!r}; close the quote, or double one that belongs to the text"
+        f"{part.path}, line {line}: a quote opens here and never closes as it should; what stands {where} is no end "
+        f"of a field. The line reads {text!r}; close the quote, or double one that belongs to the text"
     )
 
 

@@ -20,7 +20,7 @@ from mmesid.data.embedding_files import find_embedding, read_embedding
 from mmesid.data.formats import PLAIN, How
 from mmesid.data.ids import canonical_ids
 from mmesid.data.pictures import read_pictures
-from mmesid.data.tables import as_text, read_table
+from mmesid.data.tables import as_text, read_table, swallowed
 from mmesid.data.times import to_timestamps
 from mmesid.errors import DataError
 
@@ -91,4 +91,4 @@ def read_items(folder: Path, how: How = PLAIN) -> Read:
         frame[name] = as_text(columns[name]) if name in columns else pd.Series(None, frame.index, "str")
     frame["image"] = pd.Series(None, frame.index, object)
     frame["image_name"] = as_text(columns["image"]) if "image" in columns else pd.Series(None, frame.index, "str")
-    return Read(frame.assign(**origin.columns()), notes)
+    return Read(frame.assign(**origin.columns()), [*notes, *swallowed(columns, origin)])

@@ -46,7 +46,7 @@ FORMATS: dict[str, Format] = {
 class How(NamedTuple):
     """How a catalogue is read, where its files do not say so themselves: keys of the section `ingest`."""
 
-    columns: Mapping[str, str | int] = MappingProxyType({})  # canonical name, with or without `items.`: name or position
+    columns: Mapping[str, str | int] = MappingProxyType({})  # [items.]canonical name: the file's name or position
     encoding: str = "utf-8"
     timestamp_format: str | None = None
     interactions: str | None = None  # file or folder inside the catalogue's folder
@@ -95,8 +95,8 @@ def find_parts(folder: Path, table: str, named: str | None = None) -> list[Part]
     if not found:
         endings = ", ".join(f"{table}{ending}" for ending in FORMATS)
         raise DataError(
-            f"{folder} has no {table}: expected is one of {endings} (text also with {GZIP}) or a folder {table}/ of such "
-            f"parts; it holds: {_held(folder)}. `mmesid add NAME --files {folder} --{table} FILE` names another file"
+            f"{folder} has no {table}: expected is one of {endings} (text also with {GZIP}) or a folder {table}/ of "
+            f"such parts; it holds: {_held(folder)}. `mmesid add NAME --files {folder} --{table} FILE` names another"
         )
     if len(found) > 1:
         both = " and ".join(path.name for path in found)

@@ -78,9 +78,9 @@ def _without_fraction(text: Any, name: str, origin: Origin) -> Any:
     if pc.any(rounded).as_py():
         first = pc.index(rounded, True).as_py()
         raise DataError(
-            f"{origin.place(first)}, column {name}: {text[first].as_py()!r} is a number that a spreadsheet has rounded, "
-            f"so that different ids look alike; {pc.sum(rounded).as_py():,} of {len(text):,} rows are like this. Export "
-            "the column as text"
+            f"{origin.place(first)}, column {name}: {text[first].as_py()!r} is a number that a spreadsheet has "
+            f"rounded; {pc.sum(rounded).as_py():,} of {len(text):,} rows are like this, and different ids look alike. "
+            "Export the column as text"
         )
     if pc.all(pc.match_substring_regex(text, WHOLE)).as_py():
         return pc.replace_substring_regex(text, r"\.0*$", "")
@@ -95,7 +95,7 @@ def _numbers(column: Any, name: str, origin: Origin) -> Any:
     if pc.any(large).as_py():
         first = pc.index(large, True).as_py()
         raise DataError(
-            f"{origin.place(first)}, column {name}: {column[first].as_py():.0f} is a float too large to hold every whole "
-            "number, so that different ids look alike; store ids as text or as integers"
+            f"{origin.place(first)}, column {name}: {column[first].as_py():.0f} is a float too large to hold every "
+            "whole number, so that different ids look alike; store ids as text or as integers"
         )
     return column.cast(pa.int64()).cast(pa.large_string()) if is_whole(column) else written(column)

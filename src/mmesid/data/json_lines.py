@@ -13,7 +13,7 @@ from mmesid.errors import DataError
 def is_array(part: Part, encoding: str) -> bool:
     """Whether the file is one JSON array, by its first character."""
     first = next((line.strip() for line in lines(part, encoding) if line.strip()), "")
-    return first[:1] == "[" and not _is_json(first, list, short=True)
+    return first[:1] == "[" and not _is_plain_list(first)
 
 
 def rewrite_json(part: Part, encoding: str, target: Path) -> None:
@@ -65,12 +65,12 @@ def _python(line: str) -> Any:
         return None
 
 
-def _is_json(text: str, kind: type, short: bool) -> bool:
-    """Whether a short line is a whole JSON value of a kind: `[1]` on the first of many lines is no array of objects."""
-    if short and len(text) > 1000:
+def _is_plain_list(line: str) -> bool:
+    """Whether a line is a whole JSON list without objects: no beginning of an array of objects."""
+    if not line.endswith("]"):
         return False
     try:
-        value = json.loads(text)
+        value: list[Any] = json.loads(line)
     except ValueError:
         return False
-    return isinstance(value, kind) and not any(isinstance(part, dict) for part in value)
+    return not any(isinstance(part, dict) for part in value)

@@ -25,11 +25,8 @@ def delimited(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted,
     dialect, header = _choose(part, wanted, encoding)
     found = wanted.locate(part.path, header)
     path = part.path if encoding.startswith("utf-8") else _transcode(part, encoding, aside)
-    if part.format.quotes == "maybe":
-        attempts = [dialect, dialect._replace(quoted=False)]
-    else:
-        attempts = [dialect]
-    for attempt in attempts:
+    without = [dialect._replace(quoted=False)] if part.format.quotes == "maybe" else []
+    for attempt in (dialect, *without):
         try:
             return _read_csv(connection, path, attempt, wanted, found, len(header))
         except duckdb.Error:
@@ -69,7 +66,7 @@ READERS: dict[str, Reader] = {"delimited": delimited, "json": json, "parquet": p
 
 
 def _choose(part: Part, wanted: Wanted, encoding: str) -> tuple[Dialect, list[str]]:
-    """The delimiter with which the file's beginning makes most sense, the format's own where several do, and the header."""
+    """The delimiter with which the beginning makes most sense, the format's own where several do, and the header."""
     choices = [
         _weigh(part, Dialect(delimiter, part.format.quotes != "never"), wanted, encoding)
         for delimiter in (part.format.delimiter, *part.format.others)
@@ -94,7 +91,12 @@ def _weigh(part: Part, dialect: Dialect, wanted: Wanted, encoding: str) -> tuple
 
 
 def _read_csv(
-    connection: duckdb.DuckDBPyConnection, path: Path, dialect: Dialect, wanted: Wanted, found: dict[str, int], width: int
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    dialect: Dialect,
+    wanted: Wanted,
+    found: dict[str, int],
+    width: int,
 ) -> Any:
     fields = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(width))
     quote = engine.literal(QUOTE if dialect.quoted else "")
@@ -150,7 +152,7 @@ def _say_bytes(connection: duckdb.DuckDBPyConnection, part: Part, blobs: list[st
         rows = connection.sql(
             f"SELECT min(row) FROM (SELECT row_number() OVER () AS row, {column} FROM read_parquet("
             f"{engine.place(part.path)})) WHERE {column} IS NOT NULL AND try(decode({column})) IS NULL"
-        ).fetchone()
-        if rows and rows[0]:
-            return f"{part.path}, row {rows[0]:,}, column {name}: its bytes are not UTF-8 text; store it as text"
+        ).fetchall()
+        if rows[0][0]:
+            return f"{part.path}, row {rows[0][0]}, column {name}: its bytes are not UTF-8 text; store it as text"
     return f"{part.path} cannot be read as parquet: a value does not convert"

@@ -127,9 +127,7 @@ def _interactions(table: Table) -> list[Rule]:
         table.true(
             "item_id", "item_is_known", "item_id is in the catalogue", "not in the catalogue", "max_unknown_items"
         ),
-        table.true(
-            whole, "is_new", once, lambda wrong: _repeats(table.frame, wrong), "max_duplicates"
-        ),
+        table.true(whole, "is_new", once, lambda wrong: _repeats(table.frame, wrong), "max_duplicates"),
         table.true(
             "timestamp",
             "is_in_order",

@@ -85,6 +85,27 @@ def as_text(column: Any) -> "pd.Series[str]":
     return as_pandas(pc.if_else(blank, None, text) if pc.any(blank).as_py() else text)
 
 
+def swallowed(columns: dict[str, Any], origin: Origin) -> list[str]:
+    """A sentence for each column in which a cell holds what looks like rows: a quote opened, and a later one closed it.
+
+    Between its first line and its last such a cell has a line with as many delimiters as a row of the table.
+    """
+    notes, marks = [], len(columns) - 1
+    rows = [rf"\n([^\n{mark}]*{mark}){{{marks}}}[^\n{mark}]*\n" for mark in (",", ";", "\t", "[|]")]
+    for name, column in columns.items() if marks > 1 else ():
+        if not pa.types.is_large_string(column.type):
+            continue
+        found = pc.fill_null(pc.match_substring_regex(column, "|".join(rows)), False)
+        if count := pc.sum(found).as_py():
+            first = pc.index(found, True).as_py()
+            lines = column[first].as_py().count("\n") + 1
+            notes.append(
+                f"{origin.place(first)}, column {name}: some of its {lines} lines look "
+                f"like rows of the table, as where a quote is never closed; {count:,} rows are like this"
+            )
+    return notes
+
+
 def is_whole(numbers: Any) -> bool:
     """Whether floats are all whole and small enough to be exact."""
     fits = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), EXACT))

@@ -36,7 +36,8 @@ def from_texts(text: Any, form: str | None) -> Times:
     if form is None:
         iso = "replace(replace(trim(value), ' +', '+'), ' -', '-')"
         parsed = f"CASE WHEN substr(trim(value), 5, 1) IN ('-', '/') THEN try_cast({iso} AS TIMESTAMPTZ) END"
-        finer = r"CASE WHEN length(value) > 26 THEN try_cast(rpad(regexp_extract(value, '\.\d{6}(\d{1,3})', 1), 3, '0') AS BIGINT) END"
+        digits = r"rpad(regexp_extract(value, '\.\d{6}(\d{1,3})', 1), 3, '0')"  # DuckDB stops at the sixth
+        finer = f"CASE WHEN length(value) > 26 THEN try_cast({digits} AS BIGINT) END"
     else:
         parsed, finer = f"try_strptime(trim(value), {engine.literal(form)})", "0"
     question = (
@@ -55,13 +56,15 @@ def refuse_rounded(text: Any, origin: Origin) -> None:
     """Raises DataError where most numerals are like 1.6E+09, with fewer digits than the number has."""
     answer = engine.ask(
         text,
-        f"WITH numbered AS (SELECT value, row_number() OVER () - 1 AS position FROM asked) "
-        f"SELECT count(*) AS rows, min(position) AS first FROM numbered WHERE regexp_matches(value, '[eE]') AND "
-        f"length(regexp_extract(value, '{SCIENTIFIC}', 1)) < try_cast(regexp_extract(value, '{SCIENTIFIC}', 2) AS BIGINT)",
+        "WITH numbered AS (SELECT value, row_number() OVER () - 1 AS position FROM asked "
+        "QUALIFY contains(upper(value), 'E')) SELECT count(*) AS rows, min(position) AS first FROM numbered "
+        f"WHERE length(regexp_extract(value, '{SCIENTIFIC}', 1)) "
+        f"< try_cast(regexp_extract(value, '{SCIENTIFIC}', 2) AS BIGINT)",
     ).to_pylist()[0]
     if answer["rows"] * 2 > len(text):
         first = answer["first"]
         raise DataError(
-            f"{origin.place(first)}, column timestamp: {text[first].as_py()!r} is a number that a spreadsheet has rounded; "
-            f"{answer['rows']:,} of {len(text):,} rows are like this, and their order is lost. Export the column as text"
+            f"{origin.place(first)}, column timestamp: {text[first].as_py()!r} is a number that a spreadsheet has "
+            f"rounded; {answer['rows']:,} of {len(text):,} rows are like this, and their order is lost. Export the "
+            "column as text"
         )

@@ -112,14 +112,16 @@ def _from_numbers(numbers: Numbers, column: Any, origin: Origin) -> tuple[NDArra
         raise DataError(_say_bad(column, beyond, origin, None))
     if pa.types.is_float32(column.type):
         raise DataError(
-            f"{origin.place(0)}, column timestamp: {column[0].as_py():.0f} and all others are 32-bit floats, which keep "
-            "seven digits and so round times to minutes; store them as integers, 64-bit floats or text"
+            f"{origin.place(0)}, column timestamp: {column[0].as_py():.0f} and all others are 32-bit floats, which "
+            "keep seven digits and so round times to minutes; store them as integers, 64-bit floats or text"
         )
     times = whole * factor + billionths * factor // SECOND
     return times, [*_rounded(whole, factor, column, origin), *_doubtful_years(times, column, origin)]
 
 
-def _kept(numbers: Numbers, small: NDArray[np.bool_], column: Any, origin: Origin) -> tuple[NDArray[np.int64], list[str]]:
+def _kept(
+    numbers: Numbers, small: NDArray[np.bool_], column: Any, origin: Origin
+) -> tuple[NDArray[np.int64], list[str]]:
     """Numbers that are no times since 1970, as they are."""
     notes = []
     if not small.all():
@@ -142,8 +144,8 @@ def _rounded(whole: NDArray[np.int64], factor: int, column: Any, origin: Origin)
     if len(whole) < 2 or (whole % (COARSE * second)).any() or not (whole % (HALF_DAY * second)).any():
         return []
     return [
-        f"all timestamps are multiples of {COARSE:,} seconds, such as {_shown(column, 0, origin)}: a spreadsheet may have "
-        "rounded them, and then their order is lost"
+        f"all timestamps are multiples of {COARSE:,} seconds, such as {_shown(column, 0, origin)}: a spreadsheet may "
+        "have rounded them, and then their order is lost"
     ]
 
 
