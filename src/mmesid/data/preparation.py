@@ -79,8 +79,11 @@ def tied(users: NDArray[np.int64], timestamps: NDArray[Any]) -> NDArray[np.bool_
         users: (rows,) a number for each user, negative where there is none.
         timestamps: (rows,) numbers.
     """
-    order = np.lexsort((timestamps, users))
+    order = np.argsort(users, kind="stable")
     user, time = users[order], timestamps[order]
+    if ((user[1:] == user[:-1]) & (time[1:] < time[:-1])).any():  # most files are in order, and one sort is enough
+        order = np.lexsort((timestamps, users))
+        user, time = users[order], timestamps[order]
     same = (user[1:] == user[:-1]) & (time[1:] == time[:-1]) & (user[1:] >= 0)
     found = np.zeros(len(users), dtype=np.bool_)
     found[order[1:]] |= same
