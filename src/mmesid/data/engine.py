@@ -5,7 +5,6 @@ line in which a CSV breaks. It streams: what outgrows memory spills to disk, so 
 """
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,24 +13,27 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from mmesid import host
+
 KEPT = re.compile(r"U?(TINY|SMALL|BIG)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|TIMESTAMP.*|DATE|VARCHAR")
 
 
 @contextmanager
 def connect() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory that keeps the order of rows, spills to the system's temporary folder, and loads nothing."""
-    settings: dict[str, Any] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "temp_directory": tempfile.gettempdir(),
-        "arrow_large_buffer_size": True,  # text with 64-bit offsets, as pandas holds it
-    }
-    connection = duckdb.connect(config=settings)
-    connection.execute("SET TimeZone = 'UTC'")
-    try:
-        yield connection
-    finally:
-        connection.close()
+    """A database in memory that keeps the order of rows, spills to a folder that goes with it, and loads nothing."""
+    with host.scratch() as folder:
+        settings: dict[str, Any] = {
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "temp_directory": str(folder),
+            "arrow_large_buffer_size": True,  # text with 64-bit offsets, as pandas holds it
+        }
+        connection = duckdb.connect(config=settings)
+        connection.execute("SET TimeZone = 'UTC'")
+        try:
+            yield connection
+        finally:
+            connection.close()
 
 
 def ask(column: Any, question: str) -> Any:

@@ -3,7 +3,6 @@
 A column is text, a number or a time, as an Arrow array; `ids`, `times` and `as_text` make canonical values of it.
 """
 
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mmesid import host
 from mmesid.data import engine
 from mmesid.data.columns import Wanted
 from mmesid.data.formats import How, Part, find_parts
@@ -128,9 +128,9 @@ def as_pandas(text: Any) -> "pd.Series[str]":
 def _read_part(part: Part, wanted: Wanted, encoding: str) -> Any:
     if not part.path.stat().st_size:
         raise DataError(f"{part.path} is empty: it has no bytes")
-    with tempfile.TemporaryDirectory() as aside, engine.connect() as connection:
+    with host.scratch() as aside, engine.connect() as connection:
         try:
-            return READERS[part.format.kind](connection, part, wanted, encoding, Path(aside) / "table")
+            return READERS[part.format.kind](connection, part, wanted, encoding, aside / "table")
         except (duckdb.Error, OSError, EOFError) as error:
             reason = str(error).partition("\n")[0].removeprefix("Invalid Input Error: ")
             raise DataError(f"{part.path} cannot be read as {part.format.kind}: {reason}") from None
