@@ -59,6 +59,7 @@ DOORS = {
     "prefect": ("flows", "mmesid.servers"),
     "dvc": ("mmesid.pipeline", "mmesid.commands.remote"),
     "mlflow": ("mmesid.tracking", "mmesid.registry", "mmesid.serving"),
+    "duckdb": ("mmesid.data",),
     "great_expectations": ("mmesid.data.expectations",),
     "open_clip": ("mmesid.encoders",),
     "peft": ("mmesid.recommender",),

@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,13 @@ _PR_SET_PDEATHSIG = 1
 
 class HeldError(Exception):
     """Another process holds the lock; the message names it."""
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards, for what does not fit memory or must be written anew to be read."""
+    with tempfile.TemporaryDirectory(prefix="mmesid-") as folder:
+        yield Path(folder)
 
 
 def take_lock(file: IO[Any], wait: bool = True) -> bool:

@@ -147,11 +147,16 @@ def test_faults_are_counted_in_warnings(folder: Path) -> None:
     text = (folder / "interactions.csv").read_text(encoding="utf-8")
     (folder / "interactions.csv").write_text(text + "u0,i0,0\nu0,nowhere,1\n,i0,5\n", encoding="utf-8")
     (folder / "items.csv").write_text("item_id,title\n" + "".join(f"i{n},{'' if n else 'a'}\n" for n in range(8)))
-    warnings = "\n".join(inspect(folder).warnings)
+    found = inspect(folder)
+    refused, warnings = "\n".join(found.refused), "\n".join(found.warnings)
     for sentence in (
-        "interactions without user_id or item_id: 1",
-        "item that the items table lacks: 1 (limit: validate.max_unknown_items)",
-        "repeat user, item and timestamp: 1 (limit: validate.max_duplicates)",
+        "interactions without user_id or item_id: 1; `validate` refuses them",
+        "item that the items table lacks: 1 of 39; `validate` refuses more than validate.max_unknown_items (0)",
+        "`validate: {max_duplicates: 0.026}` into the conf: then `prepare` keeps each once",
+        "the first: interactions.csv, row 37",
+    ):
+        assert sentence in refused
+    for sentence in (
         "items without any text, to be masked: 7",
         "pictures that no column `image` of the items table names: 8",
     ):
@@ -172,3 +177,21 @@ def test_a_line_break_in_a_column_name_stays_in_its_comment(folder: Path, tmp_pa
 def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         inspect(tmp_path / "nothing")
+
+
+def test_what_the_limits_allow_is_no_refusal(folder: Path) -> None:
+    text = (folder / "interactions.csv").read_text(encoding="utf-8")
+    (folder / "interactions.csv").write_text(text + "u0,i0,0\n", encoding="utf-8")
+    assert inspect(folder).refused
+    found = inspect(folder, limits={"max_duplicates": 0.03})
+    assert not found.refused
+    assert any("repeat user, item and timestamp: 1 (within validate.max_duplicates: 0.03" in w for w in found.warnings)
+
+
+def test_how_files_are_read_goes_into_the_conf(folder: Path, tmp_path: Path) -> None:
+    text = (folder / "interactions.csv").read_text(encoding="utf-8")
+    (folder / "ratings.txt").write_text(text.replace("user_id", "userId").replace(",", ";"), encoding="utf-8")
+    (folder / "interactions.csv").unlink()
+    ingest = {"interactions": "ratings.txt", "columns": {"user_id": "userId"}}
+    conf = loaded(render_conf("shop", inspect(folder, ingest)), tmp_path)
+    assert (conf.ingest.interactions, conf.ingest.columns) == ("ratings.txt", {"user_id": "userId"})

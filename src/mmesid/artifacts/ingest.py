@@ -13,6 +13,7 @@ def save_catalogue(store: Store, catalogue: Catalogue) -> None:
     folder = store.folder("ingest")
     save_frame(folder / "interactions.parquet", catalogue.interactions)
     save_frame(folder / "items.parquet", catalogue.items)
+    save_json(folder / "notes.json", list(catalogue.notes))
     for modality, embedding in catalogue.embeddings.items():
         frame = pd.DataFrame({"item_id": embedding.item_ids, "embedding": list(embedding.matrix)})
         save_frame(folder / "embeddings" / f"{modality}.parquet", frame)
@@ -22,7 +23,8 @@ def load_catalogue(store: Store) -> Catalogue:
     """Input of `validate` and `prepare`."""
     folder = store.folder("ingest")
     interactions, items = load_frame(folder / "interactions.parquet"), load_frame(folder / "items.parquet")
-    return Catalogue(interactions, items, load_raw_embeddings(store))
+    notes = tuple(load_json(folder / "notes.json"))
+    return Catalogue(interactions, items, load_raw_embeddings(store), notes)
 
 
 def load_raw_embeddings(store: Store) -> dict[str, RawEmbedding]:

@@ -26,14 +26,17 @@ class RawEmbedding(NamedTuple):
 class Catalogue(NamedTuple):
     """A source in canonical form, nothing filtered.
 
-    interactions: user_id str, item_id str, timestamp int64, and where each row came from: file str, row int64.
+    interactions: user_id str, item_id str, timestamp int64 (nanoseconds since 1970, or the source's own count where
+        that is no time), and where each row came from: file str, row int64 from 1 in each file.
     items: item_id str, text columns str or null (title first), image bytes or null, image_name str or null, file, row.
     embeddings: named precomputed embeddings, by modality.
+    notes: sentences on what the reader changed or doubts, for people.
     """
 
     interactions: pd.DataFrame
     items: pd.DataFrame
     embeddings: dict[str, RawEmbedding]
+    notes: tuple[str, ...] = ()
 
 
 class Sequences(NamedTuple):

@@ -5,12 +5,14 @@ The folder is inspected first; nothing is written unless it can be read. Every f
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from mmesid.artifacts.files import write_atomically
+from mmesid.config.loading import read_sections
 from mmesid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -29,7 +31,13 @@ class Added(NamedTuple):
 
 
 def add(
-    name: str, files: Path, root: Path = Path(), copy: bool = False, force: bool = False, enable: bool = True
+    name: str,
+    files: Path,
+    root: Path = Path(),
+    copy: bool = False,
+    force: bool = False,
+    enable: bool = True,
+    ingest: Mapping[str, Any] | None = None,
 ) -> Added:
     """Make the catalogue in `files` the dataset `name`.
 
@@ -40,6 +48,7 @@ def add(
         copy: copy the folder instead of linking to it.
         force: replace an existing dataset's link and conf/NAME.yaml.
         enable: name it under `datasets` in params.yaml, so that `dvc repro` runs it.
+        ingest: keys of the section `ingest` that say how to read the files, beside the defaults.
 
     Raises:
         ConfigError: the name is not usable or taken.
@@ -51,7 +60,8 @@ def add(
     _check_name(name, source, conf, files, root, force)
     if not files.is_dir():
         raise DataError(f"--files: {files} is {'not a folder' if files.exists() else 'missing'}; name a folder")
-    catalogue = inspection.inspect(files)
+    limits = read_sections(root / "params.yaml").get("validate")
+    catalogue = inspection.inspect(files, ingest, limits)
     text = inspection.render_conf(name, catalogue)
     _place(files, source, copy)
     write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
@@ -76,6 +86,18 @@ def enable_dataset(name: str, root: Path = Path()) -> None:
     if after != {**before, "datasets": [*names, name]}:
         raise ConfigError(f"params.yaml: `datasets` could not be edited; add `{name}` to the list by hand")
     write_atomically(path, lambda beside: beside.write_text(changed, encoding="utf-8"))
+
+
+def parse_columns(text: str) -> dict[str, str | int]:
+    """`user_id=userId,items.item_id=2` as `ingest.columns` holds it.
+
+    Raises:
+        ConfigError: a pair is no pair.
+    """
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if wrong := [left for left, _, right in pairs if not left.strip() or not right.strip()]:
+        raise ConfigError(f"--columns: {wrong[0]!r} names no column; write user_id=userId,item_id=movieId")
+    return {left.strip(): int(right) if right.strip().isdigit() else right.strip() for left, _, right in pairs}
 
 
 def _append(text: str, name: str) -> str:

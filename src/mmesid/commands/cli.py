@@ -61,15 +61,33 @@ def add(
     copy: Annotated[bool, typer.Option(help="Copy the folder instead of linking to it.")] = False,
     force: Annotated[bool, typer.Option(help="Replace an existing link and conf/NAME.yaml.")] = False,
     enable: Annotated[bool, typer.Option(help="List the dataset in params.yaml, so that `dvc repro` runs it.")] = True,
+    columns: Annotated[
+        str, typer.Option(help="Names in the files: user_id=userId,items.item_id=movieId; or user_id=1")
+    ] = "",
+    encoding: Annotated[str, typer.Option(help="Encoding of text files that are not UTF-8, like cp1252.")] = "",
+    timestamp_format: Annotated[str, typer.Option(help="How times are written, like '%d/%m/%Y %H:%M'.")] = "",
+    interactions: Annotated[str, typer.Option(help="File or folder of the interactions inside the folder.")] = "",
+    items: Annotated[str, typer.Option(help="File or folder of the items inside the folder.")] = "",
 ) -> None:
     """Make a folder a dataset: inspect it, link it, write conf/NAME.yaml."""
     from mmesid.commands import add
 
     root = find_root()
-    added = add.add(name, files, root, copy=copy, force=force, enable=enable)
+    ingest = {
+        "interactions": interactions,
+        "items": items,
+        "columns": add.parse_columns(columns),
+        "encoding": encoding,
+        "timestamp_format": timestamp_format,
+    }
+    given = {key: value for key, value in ingest.items() if value}
+    added = add.add(name, files, root, copy=copy, force=force, enable=enable, ingest=given)
     table(["found", ""], [[plain(subject), plain(detail)] for subject, detail in added.inspection.rows()])
     say(f"wrote {added.conf.relative_to(root)}; the files are at {added.source.relative_to(root)}")
     run = f'make repro DATASETS="{name}"'
+    if added.inspection.refused:
+        say(f"`validate` will refuse it as it is; mend that first, then: [bold]{run}[/]")
+        return
     say(f"run it: [bold]{run}[/]" if enable else f"add {name} to `datasets` in params.yaml, then: [bold]{run}[/]")
 
 

@@ -1,22 +1,71 @@
 """What a person should know before a catalogue is run: rows that lead nowhere, items without text or picture."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
 import pandas as pd
 
 from mmesid.artifacts.items import text_columns
+from mmesid.data.joins import explain_join
+from mmesid.data.preparation import tied
 
 
-def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame) -> list[str]:
-    """A sentence for each kind of interaction that `validate` judges, where there are any."""
+class Gaps(NamedTuple):
+    """Sentences on a table."""
+
+    refused: list[str]  # what `validate` does not let pass
+    others: list[str]
+
+
+def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame, limits: Mapping[str, float]) -> Gaps:
+    """A sentence for each kind of interaction that `validate` judges, where there are any.
+
+    Args:
+        interactions: canonical interactions.
+        items: canonical items.
+        limits: the section `validate` of the parameters.
+    """
     nameless = interactions[["user_id", "item_id"]].isna().any(axis=1)
     named = interactions[~nameless]
     unknown = ~named["item_id"].isin(items["item_id"])
     repeated = named.duplicated(["user_id", "item_id", "timestamp"])
-    counts = {
-        "interactions without user_id or item_id: {}": nameless.sum(),
-        "interactions with an item that the items table lacks: {} (limit: validate.max_unknown_items)": unknown.sum(),
-        "interactions that repeat user, item and timestamp: {} (limit: validate.max_duplicates)": repeated.sum(),
+    fresh = named[~repeated]
+    ties = int(tied(pd.factorize(fresh["user_id"])[0], fresh["timestamp"].to_numpy()).sum())
+    refused: list[str] = []
+    others: list[str] = []
+    if count := int(nameless.sum()):
+        refused.append(f"interactions without user_id or item_id: {count:,}; `validate` refuses them, mend the source")
+    judged = {
+        "max_unknown_items": (unknown, "interactions with an item that the items table lacks", "leaves them out"),
+        "max_duplicates": (repeated, "interactions that repeat user, item and timestamp", "keeps each once"),
     }
-    return [text.format(f"{count:,}") for text, count in counts.items() if count]
+    for key, (wrong, what, then) in judged.items():
+        if wrong.any():
+            limit, first = limits.get(key, 0.0), named[wrong].iloc[0]
+            passes = wrong.sum() <= limit * len(interactions)
+            sentence = _judge(int(wrong.sum()), len(interactions), what, key, limit, then)
+            (others if passes else refused).append(f"{sentence}; the first: {first['file']}, row {first['row']}")
+    if join := explain_join(interactions["item_id"], items["item_id"]):
+        refused.append(join)
+    if ties:
+        others.append(
+            f"interactions that share user and time with another one: {ties:,} of {len(interactions):,}; the order of "
+            "the file decides between them"
+        )
+    return Gaps(refused, others)
+
+
+def _judge(count: int, of: int, what: str, key: str, limit: float, then: str) -> str:
+    """What the gate will say, and the limit that lets it pass."""
+    share = count / of
+    if share <= limit:
+        return f"{what}: {count:,} (within validate.{key}: {limit:g}; `prepare` {then})"
+    needed = np.ceil(share * 1000) / 1000
+    return (
+        f"{what}: {count:,} of {of:,}; `validate` refuses more than validate.{key} ({limit:g}). Mend the source, or "
+        f"put `validate: {{{key}: {needed:g}}}` into the conf: then `prepare` {then}"
+    )
 
 
 def item_gaps(items: pd.DataFrame, pictures: set[str]) -> list[str]:

@@ -1,6 +1,8 @@
 """What a folder of files holds, and the first `conf/<dataset>.yaml` for it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,6 +13,7 @@ from mmesid.commands.gaps import interaction_gaps, item_gaps
 from mmesid.config import SECTIONS
 from mmesid.data.embedding_files import list_embeddings, read_embedding
 from mmesid.data.files import check_folder, read_interactions, read_items
+from mmesid.data.formats import How
 from mmesid.data.pictures import list_pictures
 from mmesid.data.preparation import k_core, usable_interactions
 from mmesid.errors import DataError
@@ -57,6 +60,8 @@ class Inspection(NamedTuple):
     embeddings: list[FoundEmbedding]
     core: Core
     warnings: list[str]
+    refused: Sequence[str] = ()  # what `validate` will not let pass
+    ingest: Mapping[str, Any] = MappingProxyType({})  # how the files are to be read, beside the defaults
 
     def rows(self) -> list[tuple[str, str]]:
         """The findings as (subject, detail), for a person."""
@@ -77,23 +82,34 @@ class Inspection(NamedTuple):
                 f"{core.users:,} users with at least {core.min_user} interactions, {core.items:,} items with at least "
                 f"{core.min_item}, {core.interactions:,} interactions",
             ),
+            *(("refused", sentence) for sentence in self.refused),
             *(("warning", warning) for warning in self.warnings),
         ]
 
 
-def inspect(folder: Path) -> Inspection:
+def inspect(
+    folder: Path, ingest: Mapping[str, Any] | None = None, limits: Mapping[str, float] | None = None
+) -> Inspection:
     """Look at a folder in the `files` format.
+
+    Args:
+        folder: the catalogue's folder.
+        ingest: keys of the section `ingest` that say how to read it, beside the defaults.
+        limits: the section `validate` of the parameters; without it nothing wrong is tolerated.
 
     Raises:
         DataError: the folder, a table or a column is missing or not what its name says.
     """
     check_folder(folder)
-    interactions, items = read_interactions(folder), read_items(folder)
+    given = dict(ingest or {})
+    how = How(**given)
+    (interactions, notes), (items, more) = read_interactions(folder, how), read_items(folder, how)
     embeddings, unusable = _embeddings(folder, items["item_id"])
     pictures = list_pictures(folder)
     filled = {column: float(items[column].notna().mean()) for column in text_columns(items)}
     usable = usable_interactions(interactions, items["item_id"])
     core = _choose_core(usable)
+    gaps = interaction_gaps(interactions, items, limits or {})
     return Inspection(
         users=interactions["user_id"].nunique(),
         items=items["item_id"].nunique(),
@@ -104,11 +120,15 @@ def inspect(folder: Path) -> Inspection:
         embeddings=embeddings,
         core=core,
         warnings=[
-            *interaction_gaps(interactions, items),
+            *notes,
+            *more,
+            *gaps.others,
             *item_gaps(items, set(pictures)),
             *_core_warnings(core, len(usable)),
             *unusable,
         ],
+        refused=gaps.refused,
+        ingest=given,
     )
 
 
@@ -116,7 +136,7 @@ def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
     """The overrides of `params.yaml` that fit the folder; where the defaults fit, nothing."""
     content = _encoders(inspection)
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    sections["ingest"] = {"source": "files"}
+    sections["ingest"] = {"source": "files", **inspection.ingest}
     used = {modality: _best(inspection, modality).name for modality, way in content.items() if way == "precomputed"}
     if used:
         sections["ingest"]["embeddings"] = used

@@ -27,6 +27,11 @@ class Protocol(Section):
 
 class Ingest(Section):
     source: Literal["sample", "files"]
+    interactions: str | None
+    items: str | None
+    columns: dict[str, str | Positive]
+    encoding: str
+    timestamp_format: str | None
     embeddings: dict[Modality, str]
 
 

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mmesid.artifacts.items import text_columns
 from mmesid.artifacts.values import Catalogue, RawEmbedding
+from mmesid.data.preparation import tied
 
 _SHOWN = 80  # characters of a value that a report shows
 _BEGINNING = 24  # bytes of a file that is not a picture
@@ -93,14 +94,18 @@ def _interactions(catalogue: Catalogue) -> pd.DataFrame:
     table = catalogue.interactions
     users, items = pd.factorize(table["user_id"])[0], pd.factorize(table["item_id"])[0]
     known = table["item_id"].isin(catalogue.items["item_id"].dropna()) | table["item_id"].isna()
+    first, times = _first(table, users, items), _as_numbers(table["timestamp"])
+    is_new = first == np.arange(len(table))
     return table.assign(
         user_id_is_text=_is_text(table["user_id"]),
         item_id_is_text=_is_text(table["item_id"]),
         timestamp_is_integer=_is_integer(table["timestamp"]),
         item_is_known=known,
-        first_row=_first_row(table, users, items),
-        is_in_order=_is_in_order(users, table["timestamp"]),
-    ).assign(is_new=lambda frame: frame["first_row"] == frame["row"])
+        first=first,
+        is_new=is_new,
+        is_in_order=_is_in_order(users, times),
+        is_tied=is_new & tied(np.where(is_new, users, -1), times),
+    )
 
 
 def _users(interactions: pd.DataFrame) -> pd.DataFrame:
@@ -176,23 +181,31 @@ def _is_integer(values: "pd.Series[Any]") -> "pd.Series[bool]":
     return values.map(lambda value: isinstance(value, int | np.integer)).astype(bool) | values.isna()
 
 
-def _first_row(table: pd.DataFrame, users: NDArray[np.int64], items: NDArray[np.int64]) -> "pd.Series[int]":
-    """For each interaction the row in which its user, item and timestamp stand first; its own where an id is null."""
-    whole = pd.Series((users >= 0) & (items >= 0) & table["timestamp"].notna(), index=table.index)
-    keys = pd.DataFrame({"pair": users * (items.max(initial=0) + 1) + items, "timestamp": table["timestamp"]})[whole]
-    repeated = keys.duplicated(keep=False)
-    first = table["row"].copy()
+def _as_numbers(timestamps: "pd.Series[Any]") -> NDArray[Any]:
+    """Timestamps as numbers, NaN where one is none."""
+    numbers = timestamps if timestamps.dtype.kind in "iuf" else pd.to_numeric(timestamps, errors="coerce")
+    return numbers.to_numpy()
+
+
+def _first(table: pd.DataFrame, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each interaction the position at which its user, item and timestamp stand first; its own if an id is null."""
+    whole = (users >= 0) & (items >= 0) & table["timestamp"].notna().to_numpy()
+    keys = pd.DataFrame(
+        {"pair": users * (items.max(initial=0) + 1) + items, "timestamp": table["timestamp"].to_numpy()}
+    )
+    repeated = keys[whole].duplicated(keep=False)
+    first = np.arange(len(table))
     if repeated.any():
-        among = keys[repeated].assign(row=table["row"])
-        first.loc[among.index] = among.groupby(["pair", "timestamp"])["row"].transform("first")
+        positions = np.flatnonzero(whole)[repeated.to_numpy()]
+        among = keys.iloc[positions].assign(position=positions)
+        first[positions] = among.groupby(["pair", "timestamp"])["position"].transform("first").to_numpy()
     return first
 
 
-def _is_in_order(users: NDArray[np.int64], timestamps: "pd.Series[Any]") -> NDArray[np.bool_]:
+def _is_in_order(users: NDArray[np.int64], times: NDArray[Any]) -> NDArray[np.bool_]:
     """False where an interaction is earlier than the one that stands before it in the file for the same user."""
-    times = timestamps if timestamps.dtype.kind in "iuf" else pd.to_numeric(timestamps, errors="coerce")
     by_user = np.argsort(users, kind="stable")
-    user, time = users[by_user], times.to_numpy()[by_user]
+    user, time = users[by_user], times[by_user]
     ordered = np.ones(len(users), dtype=bool)
     ordered[by_user[1:]] = ~((user[1:] == user[:-1]) & (user[1:] >= 0) & (time[1:] < time[:-1]))
     return ordered

@@ -12,6 +12,7 @@ import pandas as pd
 from mmesid.artifacts.values import Catalogue
 from mmesid.config import Validate
 from mmesid.data import checks
+from mmesid.data.joins import THIN, explain_join
 from mmesid.data.rules import Rule, rules
 
 EXAMPLES = 5
@@ -170,10 +171,13 @@ def _kind(reason: str) -> str:
 def _summary(catalogue: Catalogue, frames: dict[str, pd.DataFrame], rejected: int) -> dict[str, Any]:
     users, items = len(frames["users"]), len(frames["items"])
     faults = frames["pictures"]["fault"]
+    thin = frames["interactions"]["item_is_known"].mean() < THIN
+    join = explain_join(catalogue.interactions["item_id"], catalogue.items["item_id"]) if thin else None
     return {
         "users": users,
         "items": items,
         "interactions": len(frames["interactions"]),
+        "ties": int(frames["interactions"]["is_tied"].sum()),
         "rejects": rejected,
         "items_with": {
             "text": int(frames["items"]["has_text"].sum()),
@@ -182,4 +186,5 @@ def _summary(catalogue: Catalogue, frames: dict[str, pd.DataFrame], rejected: in
         },
         "embedding_width": {m: int(embedding.matrix.shape[1]) for m, embedding in catalogue.embeddings.items()},
         "broken_pictures": dict(Counter(_kind(fault) for fault in faults.dropna())),
+        "notes": [*catalogue.notes, *([join] if join else [])],
     }

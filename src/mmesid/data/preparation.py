@@ -1,5 +1,7 @@
 """From canonical tables to sequences: tolerated faults leave, k-core, contiguous ids, chronological order."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
     Rows that `validate` tolerates but nobody can use leave first: null ids, interactions of unknown items, repetitions
     of the same user, item and timestamp. Then users and items with too few interactions leave, until all have enough
     (the k-core). Ids 1..N and the order of users follow the first appearance among the interactions that remain; equal
-    timestamps keep the order of the file.
+    timestamps of a user keep the order of the files and their rows.
 
     Args:
         catalogue: as `ingest` wrote it.
@@ -68,6 +70,25 @@ def k_core(interactions: pd.DataFrame, min_user: int, min_item: int) -> NDArray[
         if core.sum() == kept.sum():
             return core
         kept = core
+
+
+def tied(users: NDArray[np.int64], timestamps: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which interactions share user and time with another one, so that the order of the file decides between them.
+
+    Args:
+        users: (rows,) a number for each user, negative where there is none.
+        timestamps: (rows,) numbers.
+    """
+    order = np.argsort(users, kind="stable")
+    user, time = users[order], timestamps[order]
+    if ((user[1:] == user[:-1]) & (time[1:] < time[:-1])).any():  # most files are in order, and one sort is enough
+        order = np.lexsort((timestamps, users))
+        user, time = users[order], timestamps[order]
+    same = (user[1:] == user[:-1]) & (time[1:] == time[:-1]) & (user[1:] >= 0)
+    found = np.zeros(len(users), dtype=np.bool_)
+    found[order[1:]] |= same
+    found[order[:-1]] |= same
+    return found
 
 
 def _nothing_left(interactions: pd.DataFrame, usable: pd.DataFrame, settings: Prepare) -> str:

@@ -127,9 +127,7 @@ def _interactions(table: Table) -> list[Rule]:
         table.true(
             "item_id", "item_is_known", "item_id is in the catalogue", "not in the catalogue", "max_unknown_items"
         ),
-        table.true(
-            whole, "is_new", once, lambda wrong: "repeats row " + wrong["first_row"].astype(str), "max_duplicates"
-        ),
+        table.true(whole, "is_new", once, lambda wrong: _repeats(table.frame, wrong), "max_duplicates"),
         table.true(
             "timestamp",
             "is_in_order",
@@ -138,6 +136,13 @@ def _interactions(table: Table) -> list[Rule]:
             "max_unordered",
         ),
     ]
+
+
+def _repeats(frame: pd.DataFrame, wrong: pd.DataFrame) -> "pd.Series[Any]":
+    """Which row each wrong one repeats, with its file where that is another."""
+    first = frame.iloc[wrong["first"].to_numpy()].set_index(wrong.index)
+    rows = "repeats row " + first["row"].astype(str)
+    return rows.where(first["file"] == wrong["file"], rows + " of " + first["file"])
 
 
 def _users(table: Table) -> list[Rule]:

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmesid.artifacts.values import Catalogue, Oracle
+from mmesid.data.formats import PLAIN, How
 from mmesid.data.recipe import Attribute, Recipe, load_recipe
 from mmesid.data.sample_pictures import draw_picture
 from mmesid.data.sample_texts import write_text
@@ -25,6 +26,7 @@ from mmesid.errors import DataError
 
 RECIPE = "recipe.yaml"
 DAY = 86_400
+SECOND = 1_000_000_000  # nanoseconds
 OPENING = 1_577_836_800  # 2020-01-01, when the shop opens
 OPEN_DAYS = 900
 USERS_AT_ONCE = 512  # bounds the memory of a draw: (512, N) scores
@@ -41,12 +43,13 @@ class Attributes(NamedTuple):
         return {name: list(self.specification[name].values)[index[item]] for name, index in self.values.items()}
 
 
-def read(folder: Path, embeddings: dict[str, str]) -> Catalogue:
+def read(folder: Path, embeddings: dict[str, str], how: How = PLAIN) -> Catalogue:
     """Draw the catalogue that `folder/recipe.yaml` describes; equal bytes on every run of the same versions.
 
     Args:
         folder: the dataset's folder in `sources/`.
         embeddings: must be empty, a drawn catalogue has none.
+        how: of no use here, a recipe says everything itself.
 
     Raises:
         DataError: the recipe is missing or wrong, or an embedding is asked for.
@@ -106,7 +109,7 @@ def draw_interactions(recipe: Recipe) -> pd.DataFrame:
         {
             "user_id": [f"u{number + 1:05d}" for number in user],
             "item_id": ids[taken[user, position]],
-            "timestamp": times[user, position],
+            "timestamp": times[user, position] * SECOND,
         }
     )
     return _with_origin(frame.astype({"user_id": "str", "item_id": "str"}))

@@ -1,170 +1,148 @@
-"""Reading tables: CSV, Parquet and JSON lines into text and seconds, with errors that name file, row and column."""
+"""The one reader of tables: files in any accepted dress into plain columns that know where each row came from.
 
-import json
-import warnings
-from collections.abc import Callable, Iterable
+A column is text, a number or a time, as an Arrow array; `ids`, `times` and `as_text` make canonical values of it.
+"""
+
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mmesid import host
+from mmesid.data import engine
+from mmesid.data.columns import Wanted
+from mmesid.data.formats import How, Part, find_parts
+from mmesid.data.readers import READERS
 from mmesid.errors import DataError
 
-WRONG_SEPARATORS = {";": "semicolon", "\t": "tab", "|": "bar"}
-LATEST = 2**63 - 1024  # seconds, the last float below the end of int64
+EXACT = 2.0**53  # from here on floats skip whole numbers
 
 
-def find_table(folder: Path, name: str, endings: Iterable[str]) -> Path:
-    """The one file `name.<ending>` of the folder.
+class Origin(NamedTuple):
+    """Where rows came from: files inside the catalogue's folder, and how many rows each has."""
 
-    Raises:
-        DataError: there is none, or more than one.
-    """
-    wanted = [folder / f"{name}.{ending}" for ending in endings]
-    found = [path for path in wanted if path.is_file()]
-    if len(found) == 1:
-        return found[0]
-    expected = " or ".join(path.name for path in wanted)
-    if not found:
-        present = ", ".join(sorted(path.name for path in folder.iterdir())[:20]) or "nothing"
-        raise DataError(f"{folder} has no {expected}; it holds: {present}")
-    both = " and ".join(path.name for path in found)
-    raise DataError(f"{folder} has {both}; keep the one that is meant ({expected})")
+    files: list[str]
+    rows: list[int]
 
+    def place(self, position: int) -> str:
+        """File and row of the row at a position of the table, from 0, for a message."""
+        ends = np.cumsum(self.rows)
+        file = int(np.searchsorted(ends, position, side="right"))
+        return f"{self.files[file]}, row {position - int(ends[file]) + self.rows[file] + 1}"
 
-def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
-    """Read a table that must have `columns`; values are as the file holds them, CSV values are text or null.
-
-    Raises:
-        DataError: the file cannot be read, has no rows, or lacks a column.
-    """
-    try:
-        frame = READERS[path.suffix](path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} must be UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8") from None
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from None
-    frame.columns = [str(column) for column in frame.columns]
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise DataError(_missing_columns(path, missing, list(frame.columns)))
-    if frame.empty:
-        raise DataError(f"{path} is empty: it has columns but no rows")
-    return frame
+    def columns(self) -> dict[str, Any]:
+        """`file` and `row` of every row; rows count from 1 in each file."""
+        codes: NDArray[np.int32] = np.repeat(np.arange(len(self.files), dtype=np.int32), self.rows)
+        names = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(self.files, pa.large_string()))
+        numbers = [np.arange(1, count + 1, dtype=np.int64) for count in self.rows]
+        return {"file": as_pandas(names.cast(pa.large_string())), "row": np.concatenate(numbers)}
 
 
-def as_text(column: "pd.Series[Any]") -> "pd.Series[str]":
-    """The column as text: blank text becomes null, numbers and lists are written out, the rest is unchanged."""
-    if pd.api.types.is_float_dtype(column) and np.isfinite(column.dropna()).all() and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")  # whole numbers that a null has made floats
-    if not isinstance(column.dtype, pd.StringDtype) and not pd.api.types.is_integer_dtype(column):
-        column = column.astype(object).map(_write_out)
-    text = column.astype("str")
-    return text.where(text.str.strip() != "")
+class Table(NamedTuple):
+    """A table as its files hold it."""
+
+    columns: dict[str, Any]  # Arrow arrays, each (rows,)
+    origin: Origin
 
 
-def as_seconds(column: "pd.Series[Any]", path: Path) -> NDArray[np.int64]:
-    """Timestamps as whole seconds (or whatever unit the file's numbers have).
-
-    Numbers are taken as they are, without their fraction. Dates and ISO-8601 text become seconds since 1970, UTC where
-    they name no zone.
+def read_table(folder: Path, name: str, required: Collection[str], how: How, only: bool = False) -> Table:
+    """Read the table `name` of a catalogue.
 
     Args:
-        column: the file's column.
-        path: the file, for the error.
+        folder: the catalogue's folder.
+        name: `interactions` or `items`.
+        required: canonical names of columns that must be there.
+        how: what the files do not say themselves.
+        only: read no other columns.
 
     Raises:
-        DataError: a value is missing or neither a number nor a date; names the first such row.
+        DataError: a file is missing, breaks the rules of its format, has no rows, or lacks a column.
     """
-    if pd.api.types.is_datetime64_any_dtype(column):
-        seconds, bad = _from_dates(column)
-    elif pd.api.types.is_numeric_dtype(column):
-        seconds, bad = _from_numbers(column)
-    else:
-        text = as_text(column)
-        candidates = [_from_numbers(pd.to_numeric(text, errors="coerce")), _from_dates(_parse_dates(text))]
-        seconds, bad = min(candidates, key=lambda candidate: candidate[1].sum())
-    if bad.any():
-        first = int(bad.argmax())
-        raise DataError(
-            f"{path}, row {first + 1}, column timestamp: expected a number of seconds or an ISO-8601 date such as "
-            f"2024-05-31T18:00:00, found {str(column.iloc[first])!r}; {bad.sum():,} of {len(bad):,} rows are like this"
-        )
-    return seconds
+    parts = find_parts(folder, name, how.interactions if name == "interactions" else how.items)
+    wanted = Wanted(how.names(name), required, only)
+    read = [_read_part(part, wanted, how.encoding) for part in parts]
+    if not any(table.num_rows for table in read):
+        raise DataError(f"{parts[0].path} is empty: it has columns but no rows")
+    names = dict.fromkeys(column for table in read for column in table.column_names)
+    columns = {column: _stack([_column(table, column) for table in read]) for column in names}
+    return Table(columns, Origin([part.shown for part in parts], [table.num_rows for table in read]))
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            return pd.read_csv(
-                path, dtype="str", keep_default_na=False, na_values=[""], encoding="utf-8-sig", index_col=False
-            )
-        except pd.errors.EmptyDataError:
-            raise DataError(f"{path} is empty: it has neither a header nor rows") from None
+def as_text(column: Any) -> "pd.Series[str]":
+    """A column as text: blank text becomes null, whole numbers that a null has made floats lose their fraction."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, None)
+        if is_whole(column):
+            column = column.cast(pa.int64())
+    text = written(column)
+    blank = pc.equal(pc.utf8_trim_whitespace(text), "")
+    return as_pandas(pc.if_else(blank, None, text) if pc.any(blank).as_py() else text)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    if not path.stat().st_size:
-        raise DataError(f"{path} is empty: it has no bytes")
-    return pd.read_parquet(path)
+def swallowed(columns: dict[str, Any], origin: Origin) -> list[str]:
+    """A sentence for each column in which a cell holds what looks like rows: a quote opened, and a later one closed it.
 
-
-def _read_json_lines(path: Path) -> pd.DataFrame:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
-        if not line.strip():
+    Between its first line and its last such a cell has a line with as many delimiters as a row of the table.
+    """
+    notes, marks = [], len(columns) - 1
+    rows = [rf"\n([^\n{mark}]*{mark}){{{marks}}}[^\n{mark}]*\n" for mark in (",", ";", "\t", "[|]")]
+    for name, column in columns.items() if marks > 1 else ():
+        if not pa.types.is_large_string(column.type):
             continue
+        found = pc.fill_null(pc.match_substring_regex(column, "|".join(rows)), False)
+        if count := pc.sum(found).as_py():
+            first = pc.index(found, True).as_py()
+            lines = column[first].as_py().count("\n") + 1
+            notes.append(
+                f"{origin.place(first)}, column {name}: some of its {lines} lines look "
+                f"like rows of the table, as where a quote is never closed; {count:,} rows are like this"
+            )
+    return notes
+
+
+def is_whole(numbers: Any) -> bool:
+    """Whether floats are all whole and small enough to be exact."""
+    fits = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), EXACT))
+    return pc.all(fits).as_py() is not False
+
+
+def written(column: Any) -> Any:
+    """A column with its values written out as text."""
+    if pa.types.is_floating(column.type):  # Arrow and Python write 1e16 differently
+        return engine.ask(column, "SELECT value::VARCHAR AS value FROM asked")["value"].cast(pa.large_string())
+    return column.cast(pa.large_string())
+
+
+def as_pandas(text: Any) -> "pd.Series[str]":
+    """Arrow text as pandas holds it, without a copy."""
+    series: pd.Series[str] = pa.table({"text": text}).to_pandas()["text"].rename(None)
+    return series.astype("str")
+
+
+def _read_part(part: Part, wanted: Wanted, encoding: str) -> Any:
+    if not part.path.stat().st_size:
+        raise DataError(f"{part.path} is empty: it has no bytes")
+    with host.scratch() as aside, engine.connect() as connection:
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: expected one JSON object, {error}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: expected one JSON object, found {type(row).__name__}")
-        rows.append(row)
-    if not rows:
-        raise DataError(f"{path} is empty: it has no rows")
-    return pd.DataFrame.from_records(rows).astype(object)
+            return READERS[part.format.kind](connection, part, wanted, encoding, aside / "table")
+        except (duckdb.Error, OSError, EOFError) as error:
+            reason = str(error).partition("\n")[0].removeprefix("Invalid Input Error: ")
+            raise DataError(f"{part.path} cannot be read as {part.format.kind}: {reason}") from None
 
 
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-    ".jsonl": _read_json_lines,
-}
+def _column(table: Any, name: str) -> Any:
+    return table[name] if name in table.column_names else pa.nulls(table.num_rows, pa.large_string())
 
 
-def _missing_columns(path: Path, missing: list[str], present: list[str]) -> str:
-    message = f"{path} lacks the column {', '.join(missing)}; it has: {', '.join(present)}"
-    if len(present) == 1:
-        for separator, name in WRONG_SEPARATORS.items():
-            if separator in present[0]:
-                return f"{message}. The separator looks wrong: a CSV needs commas, this one seems to use the {name}"
-    return message
-
-
-def _write_out(value: Any) -> str | None:
-    if isinstance(value, list | tuple | set | np.ndarray):
-        return ", ".join(str(part) for part in value)
-    return None if value is None or pd.isna(value) else str(value)
-
-
-def _parse_dates(text: "pd.Series[str]") -> "pd.Series[Any]":
-    return pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
-
-
-def _from_dates(dates: "pd.Series[Any]") -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Seconds and which rows have none."""
-    plain = dates.dt.tz_convert("UTC").dt.tz_localize(None) if dates.dt.tz is not None else dates
-    return plain.to_numpy().astype("datetime64[s]").astype(np.int64), dates.isna().to_numpy()
-
-
-def _from_numbers(numbers: "pd.Series[Any]") -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Whole numbers and which rows have none."""
-    if pd.api.types.is_signed_integer_dtype(numbers) and not numbers.isna().any():
-        return numbers.to_numpy(np.int64), np.zeros(len(numbers), dtype=np.bool_)
-    values = numbers.to_numpy(np.float64, na_value=np.nan)
-    bad = ~(np.abs(values) < LATEST)
-    return np.floor(np.where(bad, 0, values)).astype(np.int64), bad
+def _stack(columns: list[Any]) -> Any:
+    """Parts below each other; as text where their types differ."""
+    if len({str(column.type) for column in columns}) > 1:
+        columns = [written(column) for column in columns]
+    chunks = [chunk for column in columns for chunk in getattr(column, "chunks", [column])]
+    return pa.chunked_array(chunks, columns[0].type)

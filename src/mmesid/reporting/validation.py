@@ -43,6 +43,7 @@ def render(dataset: str, verdict: dict[str, Any], rejects: pd.DataFrame, catalog
             facts=_facts(verdict["summary"]),
             coverage=_coverage(verdict["summary"]),
             histograms=_histograms(catalogue),
+            notes=verdict["summary"]["notes"],
             broken=_broken(verdict["summary"]["broken_pictures"]),
             gallery=_gallery(rejects, catalogue.items),
             glance=_glance(catalogue.items),
@@ -108,6 +109,7 @@ def _facts(summary: dict[str, Any]) -> dict[str, str]:
         "Interactions": f"{interactions:,}",
         "Per user": f"{interactions / users:.1f}" if users else "–",
         "Density": percent(interactions / (users * items)) if users and items else "–",
+        "Ties in time": f"{summary['ties']:,}",
         "Rejects": f"{summary['rejects']:,}",
     }
 

@@ -4,6 +4,7 @@ from mmesid.artifacts.ingest import save_catalogue, save_oracle
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.data import ORACLES, SOURCES
+from mmesid.data.formats import How
 from mmesid.stages.entry import main
 from mmesid.tracking import StageRun
 
@@ -12,7 +13,9 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """Read `sources/<dataset>` and save it, with its law where it was drawn."""
     source = config.ingest.source
     embeddings = {str(modality): name for modality, name in config.ingest.embeddings.items()}
-    catalogue = SOURCES[source](store.source(), embeddings)
+    given = config.ingest
+    how = How(given.columns, given.encoding, given.timestamp_format, given.interactions, given.items)
+    catalogue = SOURCES[source](store.source(), embeddings, how)
     save_catalogue(store, catalogue)
     if source in ORACLES:
         save_oracle(store, ORACLES[source](store.source()))

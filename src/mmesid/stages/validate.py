@@ -27,11 +27,12 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     rejects_path, page_path = save_validation(store, result, verdict.rejects, html)
     failing = [expectation for expectation in result["expectations"] if not expectation["passed"]]
     counts = {"expectations": len(result["expectations"]), "failing": len(failing), "rejects": len(verdict.rejects)}
+    counts["ties"] = result["summary"]["ties"]
     log({name: float(count) for name, count in counts.items()}, 0)
     log.artifact(page_path)
     if failing:
         _print_table(failing)
-        raise ValidationFailed(_explain(failing, config.dataset, rejects_path, page_path))
+        raise ValidationFailed(_explain(failing, result["summary"]["notes"], config.dataset, rejects_path, page_path))
 
 
 def _print_table(failing: list[dict[str, Any]]) -> None:
@@ -50,11 +51,12 @@ def _print_table(failing: list[dict[str, Any]]) -> None:
     Console(stderr=True).print(table)
 
 
-def _explain(failing: list[dict[str, Any]], dataset: str, rejects: Path, page: Path) -> str:
+def _explain(failing: list[dict[str, Any]], notes: list[str], dataset: str, rejects: Path, page: Path) -> str:
     lines = [f"{len(failing)} {'expectation does' if len(failing) == 1 else 'expectations do'} not hold"]
     for result in failing:
         limit = f"the limit is validate.{result['key']}" if result["key"] else "mend the source"
         lines.append(f"  {result['table']}: {result['description']}; found {validation.found(result)} ({limit})")
+    lines += [f"  note: {note}" for note in notes]
     lines.append(f"  {page} shows them, {rejects} lists every rejected row with its file and reason.")
     lines.append(f"  Mend the source, or change a limit in conf/{dataset}.yaml")
     return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""Which column of a file is which: by its own name, by the name or position that `ingest.columns` gives."""
+
+import difflib
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from mmesid.errors import DataError
+
+KNOWN = {  # what others call them
+    "user_id": ("user", "uid", "visitor", "customer", "reviewer", "member", "session", "account"),
+    "item_id": ("item", "iid", "movie", "asin", "article", "product", "business", "book", "track", "artist", "news"),
+    "timestamp": ("time", "date", "t_dat", "ts", "when", "created"),
+}
+_NO_NAME = re.compile(r"|__index_level_\d+__")
+
+
+class Wanted(NamedTuple):
+    """Which columns of a file are read.
+
+    named: canonical name -> the file's own, or its position from 1 in a file without a header.
+    required: canonical names without which the file is of no use.
+    only: read no others.
+    """
+
+    named: dict[str, str | int]
+    required: Collection[str]
+    only: bool
+
+    def has_header(self) -> bool:
+        """False where columns are named by position."""
+        return not any(isinstance(name, int) for name in self.named.values())
+
+    def find(self, present: list[str]) -> dict[str, int]:
+        """Canonical name -> position from 0, in the order of the file; what is missing is left out."""
+        asked = {name: name for name in self.required} | self.named
+        found = {new: place for new, name in asked.items() if (place := _place(new, name, present)) is not None}
+        if not self.only:
+            taken = set(found.values())
+            free = {name: place for place, name in enumerate(present) if place not in taken}
+            rest = {name: place for name, place in free.items() if not _NO_NAME.fullmatch(name)}
+            found = {name if self.has_header() else f"column{name}": place for name, place in rest.items()} | found
+        return dict(sorted(found.items(), key=lambda pair: pair[1]))
+
+    def locate(self, path: Path, present: list[str]) -> dict[str, int]:
+        """As `find`; raises DataError where a column is missing or a name stands twice."""
+        twice = [name for name in present if present.count(name) > 1 and not _NO_NAME.fullmatch(name)]
+        if twice:
+            raise DataError(f"{path} has the column {twice[0]} {present.count(twice[0])} times; rename or drop one")
+        found = self.find(present)
+        absent = [name for name in {**dict.fromkeys(self.required), **self.named} if name not in found]
+        if absent:
+            raise DataError(_say_missing(path, [str(self.named.get(name, name)) for name in absent], absent, present))
+        return found
+
+
+def clean(names: list[str], typed: bool = False) -> list[str]:
+    """Names of a header without outer spaces, byte order mark and, where it is `typed`, the type behind the colon."""
+    bare = [name.strip().lstrip("\ufeff").strip() for name in names]
+    return [(name.rpartition(":")[0] or name).strip() for name in bare] if typed else bare
+
+
+def nearest(name: str, present: list[str]) -> str | None:
+    """The present column that is most likely meant by a canonical name."""
+    lowered = {re.sub(r"[^a-z]", "", column.lower()): column for column in reversed(present)}
+    near = difflib.get_close_matches(name.replace("_", ""), list(lowered), n=1, cutoff=0.75)
+    if near:
+        return lowered[near[0]]
+    words = KNOWN.get(name, ())
+    return next((column for word in words for column in present if column.lower().startswith(word)), None) or next(
+        (column for word in words for column in present if word in column.lower() and len(word) > 3), None
+    )
+
+
+def _place(new: str, name: str | int, present: list[str]) -> int | None:
+    if isinstance(name, int):
+        return name - 1 if 0 < name <= len(present) else None
+    return next((present.index(called) for called in (name, new) if called in present), None)
+
+
+def _say_missing(path: Path, called: list[str], absent: list[str], present: list[str]) -> str:
+    """What is missing, what is there, and how to name what is probably meant."""
+    message = f"{path} lacks the column {', '.join(called)}; it has: {', '.join(present)}"
+    if sum(bool(re.fullmatch(r"[\d.:+-]+", name)) for name in present) * 2 >= len(present):
+        return (
+            f"{message}. The first line looks like a row, not like a header: give the columns' positions, "
+            "`mmesid add NAME --columns user_id=1,item_id=2,timestamp=4` (ingest.columns)"
+        )
+    if len(present) == 1 and not present[0].isidentifier():
+        return f"{message}. The delimiter looks wrong: line 1 has a single field"
+    near = {name: column for name in absent if (column := nearest(name, [p for p in present if p not in absent]))}
+    if near:
+        pairs = ",".join(f"{name}={column}" for name, column in near.items())
+        return f"{message}. If that is it: `mmesid add NAME --columns {pairs}` (ingest.columns)"
+    return f"{message}. Name the columns with `mmesid add NAME --columns {absent[0]}=...` (ingest.columns)"

@@ -1,0 +1,184 @@
+"""Delimited text: its encoding, its header, and the line in which it breaks its own rules."""
+
+import codecs
+import csv
+import gzip
+import io
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from mmesid.data.formats import Part
+from mmesid.errors import DataError
+
+QUOTE = '"'
+SAMPLE = 20  # records by which delimiters are compared
+_MAGIC = b"\x1f\x8b"  # gzip
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+class Dialect(NamedTuple):
+    """How the fields of a line are told apart."""
+
+    delimiter: str
+    quoted: bool
+
+
+def is_packed(path: Path) -> bool:
+    """Whether the file is gzip, by its first bytes."""
+    with path.open("rb") as file:
+        return file.read(2) == _MAGIC
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """The file's bytes, unpacked."""
+    return gzip.open(path) if is_packed(path) else path.open("rb")  # type: ignore[return-value]
+
+
+def encoding_of(part: Part, wanted: str) -> str:
+    """The encoding that the file's byte order mark names, else the wanted one.
+
+    Raises:
+        DataError: there is no encoding of that name.
+    """
+    try:
+        name = codecs.lookup(wanted).name
+    except LookupError:
+        raise DataError(f"ingest.encoding: there is no encoding {wanted!r}; cp1252 and gb18030 are some") from None
+    with open_bytes(part.path) as file:
+        start = file.read(3)
+    return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), name)
+
+
+def lines(part: Part, encoding: str) -> Iterator[str]:
+    """The file's lines with their ends.
+
+    Raises:
+        DataError: a line is not text of this encoding; names line and byte.
+    """
+    with open_bytes(part.path) as file:
+        if encoding.startswith("utf-8"):
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    where = f"line {number}, byte {error.start + 1}"
+                    raise _not_text(part, where, line[error.start], encoding) from None
+            return
+        number = 0
+        try:
+            for text in io.TextIOWrapper(file, encoding=encoding, newline="\n"):
+                number += 1
+                yield text
+        except UnicodeDecodeError as error:
+            raise _not_text(part, f"line {number + 1} or later", error.object[error.start], encoding) from None
+
+
+def beginning(part: Part, dialect: Dialect, encoding: str) -> list[list[str]]:
+    """The fields of the first records that are not blank; raises csv.Error where their quotes make no sense."""
+    records = (fields for _, fields in _split(lines(part, encoding), dialect) if fields)
+    return list(itertools.islice(records, SAMPLE))
+
+
+def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Path) -> None:
+    """The same records as UTF-8 CSV, checked line by line.
+
+    Args:
+        part: the file.
+        dialect: how its fields are told apart.
+        encoding: of its text.
+        width: fields of every record.
+        target: the file to write.
+
+    Raises:
+        DataError: a record breaks the rules; names its line, or that in which its quote opens.
+    """
+    csv.field_size_limit(sys.maxsize)
+    kept: list[str] = []  # lines of the record under way
+    last = 0  # line in which the record before ended
+    with target.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        records = _split(_remembered(lines(part, encoding), kept), dialect)
+        while True:
+            try:
+                end, fields = next(records)
+            except StopIteration:
+                return
+            except csv.Error:
+                raise DataError(_say_quote(part, dialect, last, kept)) from None
+            if len(fields) > width and not any(fields[width:]):
+                fields = fields[:width]
+            if fields and len(fields) != width:
+                raise DataError(_say_width(part, dialect, last, kept, len(fields), width))
+            if fields:
+                writer.writerow(fields)
+            last = end
+            kept.clear()
+
+
+def _split(text: Iterable[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """The last line and the fields of each record; no fields where a line is blank."""
+    if dialect.quoted:
+        reader = csv.reader(text, delimiter=dialect.delimiter, quotechar=QUOTE, skipinitialspace=True, strict=True)
+        for fields in reader:
+            yield reader.line_num, fields
+        return
+    for number, line in enumerate(text, start=1):
+        bare = line.rstrip("\r\n")
+        yield number, bare.split(dialect.delimiter) if bare else []
+
+
+def _remembered(text: Iterable[str], kept: list[str]) -> Iterator[str]:
+    for line in text:
+        kept.append(line)
+        yield line
+
+
+def _opening(record: list[str], delimiter: str) -> int | None:
+    """The line of a broken record, from 0, in which the quote opens that is to blame: one with text behind its end, one
+    that never ends, one that ends in a later line; the last of these."""
+    state, opened, spanning = "start", 0, None
+    for number, line in enumerate(record):
+        for character in line:
+            if state == "quoted":
+                state = "closed" if character == QUOTE else state
+                spanning = opened if state == "closed" and number > opened else spanning
+            elif character == QUOTE and state in ("start", "closed"):
+                opened = number if state == "start" else opened
+                state = "quoted"
+            elif character in (delimiter, "\r", "\n"):
+                state = "start"
+            elif state == "closed":
+                return opened
+            else:
+                state = "plain"
+    return opened if state == "quoted" else spanning
+
+
+def _say_quote(part: Part, dialect: Dialect, last: int, record: list[str]) -> str:
+    line = last + 1 + (_opening(record, dialect.delimiter) or 0)
+    end = last + len(record)
+    text = record[line - last - 1].strip()[:60]
+    where = "in the same line" if end == line else f"in line {end}"
+    return (
+        f"{part.path}, line {line}: a quote opens here and never closes as it should; what stands {where} is no end "
+        f"of a field. The line reads {text!r}; close the quote, or double one that belongs to the text"
+    )
+
+
+def _say_width(part: Part, dialect: Dialect, last: int, record: list[str], found: int, width: int) -> str:
+    opening = _opening(record, dialect.delimiter) if dialect.quoted and len(record) > 1 else None
+    line = last + 1 + (opening or 0)
+    spans = "" if opening is None else f": a quote opens here and closes in line {last + len(record)}"
+    text = record[opening or 0].strip()[:60]
+    return f"{part.path}, line {line}{spans}: expected {width} fields, found {found}. The line reads {text!r}"
+
+
+def _not_text(part: Part, where: str, byte: int, encoding: str) -> DataError:
+    name = "UTF-8" if encoding.startswith("utf-8") else encoding
+    return DataError(
+        f"{part.path}, {where}: 0x{byte:02x} is not {name} text; save the file as UTF-8, or name its encoding with the "
+        "key ingest.encoding (`mmesid add NAME --encoding cp1252`)"
+    )

@@ -1,0 +1,83 @@
+"""The one engine that reads tables, DuckDB, and the SQL that makes plain columns of a file's values.
+
+DuckDB, because it alone reads CSV with delimiters of several characters, gzip, Parquet and JSON lines, and names the
+line in which a CSV breaks. It streams: what outgrows memory spills to disk, so that nothing must ever be replaced.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from mmesid import host
+
+KEPT = re.compile(r"U?(TINY|SMALL|BIG)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|TIMESTAMP.*|DATE|VARCHAR")
+
+
+@contextmanager
+def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory that keeps the order of rows, spills to a folder that goes with it, and loads nothing."""
+    with host.scratch() as folder:
+        settings: dict[str, Any] = {
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "temp_directory": str(folder),
+            "arrow_large_buffer_size": True,  # text with 64-bit offsets, as pandas holds it
+        }
+        connection = duckdb.connect(config=settings)
+        connection.execute("SET TimeZone = 'UTC'")
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def ask(column: Any, question: str) -> Any:
+    """The answer, an Arrow table, to a question about one Arrow column: `value` in the table `asked`."""
+    with connect() as connection:
+        connection.register("asked", pa.table({"value": column}))
+        return connection.sql(question).to_arrow_table()
+
+
+def literal(text: str) -> str:
+    """A text in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def place(path: Path) -> str:
+    """A file's path in SQL, as itself and not as a pattern."""
+    return literal(re.sub(r"([\[*?])", r"[\1]", str(path)))
+
+
+def quoted(name: str) -> str:
+    """A column's name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def plain(name: str, kind: str) -> str:
+    """SQL that gives a column as text, number or time, whatever the file holds; lists of words are joined.
+
+    Args:
+        name: of the column.
+        kind: its type, as DuckDB writes it.
+    """
+    column = quoted(name)
+    if KEPT.fullmatch(kind):
+        return column
+    if kind == "BLOB":
+        return f"decode({column})"
+    if kind == "JSON":
+        words = f"array_to_string(json_extract_string({column}, '$[*]'), ', ')"
+        return (
+            f"CASE json_type({column}) WHEN 'VARCHAR' THEN {column} ->> '$' WHEN 'NULL' THEN NULL "
+            f"WHEN 'ARRAY' THEN {words} ELSE {column}::VARCHAR END"
+        )
+    if kind.endswith("]") and not any(nested in kind for nested in ("STRUCT", "MAP", "][", "BLOB")):
+        return f"array_to_string({column}::VARCHAR[], ', ')"
+    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP")):
+        return f"to_json({column})::VARCHAR"
+    return f"{column}::VARCHAR"

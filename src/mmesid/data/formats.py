@@ -1,0 +1,140 @@
+"""Which files a table may be, and where they lie: one table of formats, from which documentation and tests draw."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from mmesid.errors import DataError
+
+GZIP = ".gz"
+INTERACTIONS_ONLY, ITEMS_ONLY = ("user_id", "timestamp"), ("image", "title")
+
+
+class Format(NamedTuple):
+    """How a file of one ending is read."""
+
+    kind: Literal["delimited", "json", "parquet"]
+    says: str  # for people
+    delimiter: str = ""
+    quotes: Literal["always", "maybe", "never"] = "never"  # maybe: where the file makes no sense with them, without
+    others: tuple[str, ...] = ()  # delimiters to try where the header makes no sense
+    typed: bool = False  # the header's names carry a type behind a colon, which is cut off
+
+
+_TAB = Format("delimited", "tab-separated text", "\t", "maybe", (",", ";", "|"))
+_ATOMIC = Format("delimited", "RecBole's atomic file: tabs, a header of name:type", "\t", typed=True)
+_JSON = Format("json", "JSON: one object a line, or one array of objects")
+
+# Text formats may be packed with gzip: `.csv.gz`.
+FORMATS: dict[str, Format] = {
+    ".csv": Format("delimited", "CSV, quotes as in RFC 4180; also with ; tab or |", ",", "always", (";", "\t", "|")),
+    ".tsv": _TAB,
+    ".txt": _TAB,
+    ".dat": Format("delimited", "text separated by ::, without quotes", "::", others=("\t", ",", "|")),
+    ".inter": _ATOMIC,
+    ".item": _ATOMIC,
+    ".user": _ATOMIC,
+    ".jsonl": _JSON,
+    ".ndjson": _JSON,
+    ".json": _JSON,
+    ".parquet": Format("parquet", "Parquet"),
+}
+
+
+class How(NamedTuple):
+    """How a catalogue is read, where its files do not say so themselves: keys of the section `ingest`."""
+
+    columns: Mapping[str, str | int] = MappingProxyType({})  # [items.]canonical name: the file's name or position
+    encoding: str = "utf-8"
+    timestamp_format: str | None = None
+    interactions: str | None = None  # file or folder inside the catalogue's folder
+    items: str | None = None
+
+    def names(self, table: str) -> dict[str, str | int]:
+        """The columns that are named for one table; a key with the table's name before it wins."""
+        foreign = ITEMS_ONLY if table == "interactions" else INTERACTIONS_ONLY
+        common = {key: name for key, name in self.columns.items() if "." not in key and key not in foreign}
+        own = {key[len(table) + 1 :]: name for key, name in self.columns.items() if key.startswith(f"{table}.")}
+        return common | own
+
+
+PLAIN = How()
+
+
+class Part(NamedTuple):
+    """One file of a table."""
+
+    path: Path
+    shown: str  # its name inside the catalogue's folder
+    format: Format
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that the file's ending names, None where it names none."""
+    name = path.name.lower()
+    found = FORMATS.get(Path(name.removesuffix(GZIP)).suffix)
+    return None if found and found.kind == "parquet" and name.endswith(GZIP) else found
+
+
+def find_parts(folder: Path, table: str, named: str | None = None) -> list[Part]:
+    """The files of a table, in the order in which their rows count.
+
+    Args:
+        folder: the catalogue's folder.
+        table: `interactions` or `items`: the name of the file without its ending, or of a folder of parts.
+        named: the file or folder inside `folder` that holds the table, whatever its name.
+
+    Raises:
+        DataError: there is none, or more than one that could be meant.
+    """
+    found = [folder / named] if named else _candidates(folder, table)
+    if named and not found[0].exists():
+        raise DataError(f"{folder} has no {named}, which ingest.{table} names; it holds: {_held(folder)}")
+    if not found:
+        endings = ", ".join(f"{table}{ending}" for ending in FORMATS)
+        raise DataError(
+            f"{folder} has no {table}: expected is one of {endings} (text also with {GZIP}) or a folder {table}/ of "
+            f"such parts; it holds: {_held(folder)}. `mmesid add NAME --files {folder} --{table} FILE` names another"
+        )
+    if len(found) > 1:
+        both = " and ".join(path.name for path in found)
+        raise DataError(f"{folder} has {both}; keep the one that is meant, or name it with ingest.{table}")
+    paths = _members(found[0]) if found[0].is_dir() else found
+    if not paths:
+        raise DataError(f"{found[0]} is a folder without a file")
+    return [_part(path, folder) for path in paths]
+
+
+def _candidates(folder: Path, table: str) -> list[Path]:
+    """Files and folders of parts that are called like the table."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if (path.name == table and path.is_dir())
+        or (format_of(path) and path.name.lower().removesuffix(GZIP).rpartition(".")[0] == table)
+    )
+
+
+def _members(folder: Path) -> list[Path]:
+    """Every file below the folder, part-2 before part-10; what begins with _ or . is bookkeeping."""
+    inside = [path for path in folder.rglob("*") if path.is_file()]
+    kept = [path for path in inside if not any(name[0] in "._" for name in path.relative_to(folder).parts)]
+    return sorted(kept, key=lambda path: [_natural(name) for name in path.relative_to(folder).parts])
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts digits by their number."""
+    return [(int(digits or 0), text) for text, digits in re.findall(r"(\D*)(\d*)", name)]
+
+
+def _part(path: Path, folder: Path) -> Part:
+    found = format_of(path)
+    if found is None:
+        raise DataError(f"{path} has no ending that says how to read it; expected is one of {', '.join(FORMATS)}")
+    return Part(path, path.relative_to(folder).as_posix(), found)
+
+
+def _held(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:20]) or "nothing"

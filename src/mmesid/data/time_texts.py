@@ -1,0 +1,70 @@
+"""Timestamps that are text: numerals with their decimals, ISO-8601 dates, and any form that is named."""
+
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from mmesid.data import engine
+from mmesid.data.tables import Origin
+from mmesid.errors import DataError
+
+Times = tuple[NDArray[np.int64], NDArray[np.bool_]]  # nanoseconds since 1970, and which rows have none
+REPRESENTABLE = 9_223_372_000_000_000  # microseconds: the year 2262
+SCIENTIFIC = r"^[+-]?\d(?:\.(\d+))?[eE]\+?(\d+)$"  # 1.6E+09
+
+
+def from_numerals(text: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Whole part, billionths, and which rows are no number."""
+    answer = engine.ask(
+        text,
+        "SELECT coalesce(floor(number), 0)::BIGINT AS whole, "
+        "coalesce((number - floor(number)) * 1000000000, 0)::BIGINT AS billionths, number IS NULL AS bad "
+        "FROM (SELECT CASE WHEN abs(number) < 9223372036854775807 THEN number END AS number "
+        "FROM (SELECT try_cast(value AS DECIMAL(38, 9)) AS number FROM asked))",
+    )
+    return answer["whole"].to_numpy(), answer["billionths"].to_numpy(), answer["bad"].to_numpy()
+
+
+def from_texts(text: Any, form: str | None) -> Times:
+    """Dates, ISO-8601 or in the form that is named; UTC where they name no zone.
+
+    Raises:
+        DataError: the form is none that strptime knows.
+    """
+    if form is None:
+        iso = "replace(replace(trim(value), ' +', '+'), ' -', '-')"
+        parsed = f"CASE WHEN substr(trim(value), 5, 1) IN ('-', '/') THEN try_cast({iso} AS TIMESTAMPTZ) END"
+        digits = r"rpad(regexp_extract(value, '\.\d{6}(\d{1,3})', 1), 3, '0')"  # DuckDB stops at the sixth
+        finer = f"CASE WHEN length(value) > 26 THEN try_cast({digits} AS BIGINT) END"
+    else:
+        parsed, finer = f"try_strptime(trim(value), {engine.literal(form)})", "0"
+    question = (
+        f"SELECT epoch_us(time) * 1000 + finer AS times FROM (SELECT CASE WHEN abs(epoch_us(time)) < {REPRESENTABLE} "
+        f"THEN time END AS time, coalesce({finer}, 0) AS finer FROM (SELECT {parsed} AS time, value FROM asked))"
+    )
+    try:
+        times = engine.ask(text, question)["times"]
+    except duckdb.InvalidInputException as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"ingest.timestamp_format: {form!r} is no form of strptime ({reason})") from None
+    return times.fill_null(0).to_numpy(), times.is_null().to_numpy()
+
+
+def refuse_rounded(text: Any, origin: Origin) -> None:
+    """Raises DataError where most numerals are like 1.6E+09, with fewer digits than the number has."""
+    answer = engine.ask(
+        text,
+        "WITH numbered AS (SELECT value, row_number() OVER () - 1 AS position FROM asked "
+        "QUALIFY contains(upper(value), 'E')) SELECT count(*) AS rows, min(position) AS first FROM numbered "
+        f"WHERE length(regexp_extract(value, '{SCIENTIFIC}', 1)) "
+        f"< try_cast(regexp_extract(value, '{SCIENTIFIC}', 2) AS BIGINT)",
+    ).to_pylist()[0]
+    if answer["rows"] * 2 > len(text):
+        first = answer["first"]
+        raise DataError(
+            f"{origin.place(first)}, column timestamp: {text[first].as_py()!r} is a number that a spreadsheet has "
+            f"rounded; {answer['rows']:,} of {len(text):,} rows are like this, and their order is lost. Export the "
+            "column as text"
+        )
