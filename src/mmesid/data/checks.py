@@ -5,15 +5,15 @@ that whatever is wrong with it can be found in the source.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from mmesid.artifacts.items import text_columns
+from mmesid.artifacts.pictures import decode
 from mmesid.artifacts.values import Catalogue, RawEmbedding
 
 _SHOWN = 80  # characters of a value that a report shows
@@ -56,19 +56,16 @@ def picture_fault(content: bytes, min_side: int) -> str | None:
     if not content:
         return "does not open: the file is empty"
     try:
-        with Image.open(BytesIO(content)) as image:
-            image.load()
-            width, height = image.size
-            extrema = (image.convert("RGBA") if image.mode in ("P", "PA") else image).getextrema()
+        picture = decode(content)
     except UnidentifiedImageError:
         beginning = content[:_BEGINNING].decode("ascii", errors="replace")
         return f"does not open: not a picture, it begins with {shorten(beginning)!r}"
     except Exception as error:  # decoders raise whatever the bytes make them trip over
         return f"does not open: {shorten(error)}"
+    width, height = picture.size
     if min(width, height) < min_side:
         return f"too small: {width} x {height} pixels, a side needs {min_side}"
-    bands = [extrema] if isinstance(extrema[0], int | float) else extrema
-    if all(low == high for low, high in bands):
+    if all(low == high for low, high in cast(tuple[tuple[int, int], ...], picture.getextrema())):
         return "a single colour: shows nothing"
     return None
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmesid.artifacts.pictures import decode
 from mmesid.config import OpenClip
 from mmesid.encoders.open_clip_encoder import Log, Towers, shorten
-from mmesid.encoders.pictures import open_picture
 from mmesid.errors import DataError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _prepare(texts: Sequence[str], pictures: Sequence[bytes | None], towers: Tow
     from PIL import Image
 
     blank = Image.new("RGB", (1, 1))
-    opened = (open_picture(picture) if picture else blank for picture in pictures)
+    opened = (decode(picture) if picture else blank for picture in pictures)
     return Catalogue(
         tokens=towers.tokenize(shorten(texts, towers.tokenize.context_length)),
         pixels=torch.stack([towers.preprocess(picture) for picture in opened]),
