@@ -28,6 +28,7 @@ class Protocol(Section):
 class Ingest(Section):
     source: Literal["sample", "files"]
     embeddings: dict[Modality, str]
+    text: list[str] | None
 
 
 class Validate(Section):
@@ -84,9 +85,10 @@ class OpenClip(Section):
 
 class EncodeContent(Section):
     text: Literal["open_clip", "precomputed", "lsa", "none"]
-    image: Literal["open_clip", "precomputed", "none"]
+    image: Literal["open_clip", "precomputed", "pixels", "none"]
     open_clip: OpenClip
     lsa_dimension: Positive
+    pixels_dimension: Positive
 
 
 class Tokenize(Section):

@@ -35,7 +35,7 @@ def frames(catalogue: Catalogue, min_image_side: int) -> dict[str, pd.DataFrame]
         "interactions": _interactions(catalogue),
         "users": _users(catalogue.interactions),
         "items": _items(catalogue),
-        "texts": catalogue.items.drop(columns=["image", "image_name"]),
+        "texts": catalogue.items.drop(columns=["image", "image_name", "image_fault"], errors="ignore"),
         "pictures": _pictures(catalogue.items, min_image_side),
     }
     for modality, embedding in catalogue.embeddings.items():
@@ -121,7 +121,7 @@ def _items(catalogue: Catalogue) -> pd.DataFrame:
         "has_picture": _has_picture(catalogue.items),
     }
     for modality, embedding in catalogue.embeddings.items():
-        facts[f"has_{modality}_embedding"] = item_id.isin(pd.Series(embedding.item_ids))
+        facts[f"has_{modality}_embedding"] = item_id.isin(pd.Series(embedding.item_ids[embedding.present()]))
     return items.assign(**facts)
 
 
@@ -131,6 +131,8 @@ def _pictures(items: pd.DataFrame, min_side: int) -> pd.DataFrame:
     with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
         faults = list(pool.map(lambda content: _content_fault(content, min_side), named["image"]))
     fault = pd.Series(faults, index=named.index, dtype=object)
+    if "image_fault" in named:  # says more than that there is none
+        fault = named["image_fault"].astype(object).where(named["image_fault"].notna(), fault)
     return named[["item_id", "image_name", "file", "row"]].assign(fault=fault)
 
 

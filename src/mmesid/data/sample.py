@@ -10,6 +10,7 @@ and the next item is drawn from the softmax over the items not yet taken. Writte
 `artifacts.Oracle`, from which the best reachable ranking follows exactly.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,16 +42,19 @@ class Attributes(NamedTuple):
         return {name: list(self.specification[name].values)[index[item]] for name, index in self.values.items()}
 
 
-def read(folder: Path, embeddings: dict[str, str]) -> Catalogue:
+def read(folder: Path, embeddings: dict[str, str], text: Sequence[str] | None = None) -> Catalogue:
     """Draw the catalogue that `folder/recipe.yaml` describes; equal bytes on every run of the same versions.
 
     Args:
         folder: the dataset's folder in `sources/`.
         embeddings: must be empty, a drawn catalogue has none.
+        text: must be None, a drawn catalogue knows its texts.
 
     Raises:
-        DataError: the recipe is missing or wrong, or an embedding is asked for.
+        DataError: the recipe is missing or wrong, or an embedding or a text column is asked for.
     """
+    if text is not None:
+        raise DataError(f"ingest.text names {text}, but a drawn catalogue knows its texts; leave it null")
     if embeddings:
         raise DataError(
             f"ingest.embeddings names {embeddings}, but a drawn catalogue has no embedding files; leave it {{}}"

@@ -12,7 +12,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """Read `sources/<dataset>` and save it, with its law where it was drawn."""
     source = config.ingest.source
     embeddings = {str(modality): name for modality, name in config.ingest.embeddings.items()}
-    catalogue = SOURCES[source](store.source(), embeddings)
+    catalogue = SOURCES[source](store.source(), embeddings, config.ingest.text)
     save_catalogue(store, catalogue)
     if source in ORACLES:
         save_oracle(store, ORACLES[source](store.source()))
