@@ -26,6 +26,12 @@ class FoundEmbedding(NamedTuple):
     width: int
     coverage: float  # share of the items that it has
     kept: int  # items after preparation that it has
+    zeros: int  # vectors of zeros, which count as missing ones
+
+    def describe(self) -> str:
+        """One line for a person."""
+        zeros = f"; {self.zeros:,} vectors of zeros count as missing" if self.zeros else ""
+        return f"{self.name}: {self.width} wide, {self.coverage:.1%} of the items{zeros}"
 
 
 class Content(NamedTuple):
@@ -48,9 +54,8 @@ def count_content(items: pd.DataFrame, found: Sequence[Found], kept: "pd.Series[
     with_text = written.ne("") & kept
     with_picture = pd.Series([one.place is not None for one in found], items.index) & kept
     differ = written[with_text].nunique() >= MIN_ITEMS
-    return Content(
-        int(with_text.sum()) if differ else 0, int(with_picture.sum()), int((with_text & with_picture).sum())
-    )
+    with_text &= differ
+    return Content(int(with_text.sum()), int(with_picture.sum()), int((with_text & with_picture).sum()))
 
 
 def find_embeddings(
@@ -69,15 +74,16 @@ def find_embeddings(
         if fault := _useless(embedding, item_ids, has):
             refused.append((path.relative_to(folder).as_posix(), fault))
         else:
-            width, coverage = embedding.matrix.shape[1], float(has.mean())
-            found.append(FoundEmbedding(modality, name, width, coverage, int((has & kept).sum())))
+            width, zeros = embedding.matrix.shape[1], int((~embedding.present()).sum())
+            found.append(FoundEmbedding(modality, name, width, float(has.mean()), int((has & kept).sum()), zeros))
     return found, refused
 
 
 def encoders(content: Content, embeddings: Sequence[FoundEmbedding], items: int) -> dict[str, str]:
     """How texts and pictures become embeddings; what too few items have is left out.
 
-    The small open_clip model learns from pairs and so needs both. Texts alone are read by `lsa`, pictures by `pixels`.
+    The small open_clip model learns from pairs and so needs both. Texts alone are read by `lsa`, pictures by `pixels`
+    unless a precomputed embedding has at least half as many.
 
     Args:
         content: what the items have.
@@ -85,13 +91,15 @@ def encoders(content: Content, embeddings: Sequence[FoundEmbedding], items: int)
         items: that preparation leaves.
     """
     enough = max(MIN_ITEMS, MIN_SHARE * items)
-    given = {found.modality for found in embeddings if found.kept >= enough}
+    given = {found.modality: found.kept for found in embeddings if found.kept >= enough}
     pairs = content.pairs >= max(MIN_PAIRS, enough)
     text = "open_clip" if pairs else "lsa" if content.texts >= enough else "none"
     image = "pixels" if content.pictures >= enough else "none"
+    if "image" in given and 2 * given["image"] >= content.pictures:
+        image = "precomputed"
     return {
         "text": "precomputed" if "text" in given else text,
-        "image": "open_clip" if pairs else "precomputed" if "image" in given else image,
+        "image": "open_clip" if pairs else image,
     }
 
 

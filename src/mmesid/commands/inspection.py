@@ -60,8 +60,8 @@ class Inspection(NamedTuple):
     core: Core
     warnings: list[str]
     content: Content
-    left_out: dict[str, str] = {}  # columns of the items table that are no text, and why
-    refused: list[tuple[str, str]] = []  # files that are no usable embedding, and why
+    left_out: dict[str, str]  # columns of the items table that are no text, and why
+    refused: list[tuple[str, str]]  # files that are no usable embedding, and why
 
     def rows(self) -> list[tuple[str, str]]:
         """The findings as (subject, detail), for a person."""
@@ -74,10 +74,7 @@ class Inspection(NamedTuple):
             ("items with text", f"{self.with_text:.1%}; columns: {columns}"),
             *([("columns left out", _left_out(self.left_out))] if self.left_out else []),
             ("items with a picture", f"{self.with_picture:.1%}"),
-            *(
-                (f"{found.modality} embedding", f"{found.name}: {found.width} wide, {found.coverage:.1%} of the items")
-                for found in self.embeddings
-            ),
+            *((f"{found.modality} embedding", found.describe()) for found in self.embeddings),
             (
                 "after preparation",
                 f"{core.users:,} users with at least {core.min_user} interactions, {core.items:,} items with at least "

@@ -157,14 +157,12 @@ VALUES: dict[str, Callable[[str], object]] = {
 
 def _reason(name: str, column: "pd.Series[Any]") -> str | None:
     """Why the rule takes a column for no text, None where it is text."""
-    values = _sample(column)
-    if not values:
+    written = [(value, text) for value in _sample(column) if (text := flatten(value).strip())]
+    if not written:
         return "empty"
+    values, texts = zip(*written, strict=True)
     if _nearly_all(map(_is_nested, values)):
         return "nested"
-    texts = [text for value in values if (text := flatten(value).strip())]
-    if not texts:
-        return "empty"
     if _plain(name) in TITLES:
         return None
     for reason, test in VALUES.items():

@@ -48,4 +48,5 @@ def encode(pictures: Sequence[bytes | None], dimension: int, seed: int) -> Embed
 
 def _small(picture: "Image") -> NDArray[np.float32]:
     """The whole picture as a square, 0 to 1, in one row."""
-    return np.asarray(picture.resize((SIDE, SIDE)), dtype=np.float32).ravel() / 255
+    values: NDArray[np.float32] = np.asarray(picture.resize((SIDE, SIDE)), dtype=np.float32).ravel()
+    return values / np.float32(255)
