@@ -11,12 +11,13 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from mmesid.data.item_ids import canonical
 
 SUFFIXES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm")
 SUFFIX = re.compile(rf"\.(?:{'|'.join(SUFFIXES)})$", re.IGNORECASE)
+HOST = re.compile(r"(?:[a-z][a-z0-9+.-]+:)?//[^/?#]*", re.IGNORECASE)
+PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 SLASHES = re.compile(r"[/\\]+")
 NOISE = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave among files
 FOLDERS = ("", ".", "images")  # leading parts that mean nothing
@@ -111,12 +112,18 @@ def is_noise(place: str) -> bool:
 
 def fold(name: str) -> str:
     """Equal for names that differ in letter case, Unicode form or percent signs alone."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", unquote(name)).casefold())
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", _unquote(name)).casefold())
 
 
 def _without_host(name: str) -> str:
     """The path of a URL, any other name as it is."""
-    return urlsplit(name).path or name if re.match(r"(?:[a-z][a-z0-9+.-]+:)?//", name, re.IGNORECASE) else name
+    host = HOST.match(name)
+    return (host and re.split("[?#]", name[host.end() :])[0]) or name
+
+
+def _unquote(name: str) -> str:
+    """`%20` is a space."""
+    return PERCENT.sub(lambda found: bytes.fromhex(found[0].replace("%", "")).decode("utf-8", "replace"), name)
 
 
 def _ends(parts: list[str]) -> Iterator[str]:
