@@ -9,6 +9,7 @@ import html
 import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -108,10 +109,12 @@ def flatten(value: object) -> str:
         return ", ".join(f"{key}: {part}" for key, part in parts if part)
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return ", ".join(filter(None, map(flatten, value)))
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if value is None or value is pd.NA or value is pd.NaT:
         return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+    if isinstance(value, float | np.floating):
+        return "" if math.isnan(value) else f"{value:.0f}" if float(value).is_integer() else str(value)
     return str(value)
 
 
@@ -119,13 +122,20 @@ def _parsed(text: str) -> Any:
     """The list or dictionary that the text is, None where it is none."""
     if text[:1] + text[-1:] not in ("[]", "{}"):
         return None
-    for parse in (json.loads, lambda literal: ast.literal_eval(LITERAL_GAP.sub(", ", literal))):
+    for parse in (json.loads, _literal):
         try:
             parsed = parse(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
         return parsed if isinstance(parsed, list | dict | set) else None
     return None
+
+
+def _literal(text: str) -> Any:
+    """A list or dictionary as Python or NumPy prints it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # of backslashes that Python would not write
+        return ast.literal_eval(LITERAL_GAP.sub(", ", text))
 
 
 def _is_nested(value: object) -> bool:

@@ -97,7 +97,7 @@ def train_embedded(
         raise DataError(
             f"the embedded open_clip model learns from items with a text and a picture and needs {MIN_PAIRS}, "
             f"it found {pairs}; set encode_content.text to lsa, precomputed or none and encode_content.image to "
-            "precomputed or none"
+            "pixels, precomputed or none"
         )
     torch.manual_seed(seed)
     vocabulary = _vocabulary(texts, settings.context_length)
