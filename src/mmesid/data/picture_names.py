@@ -30,6 +30,9 @@ class Found(NamedTuple):
     fault: str | None
 
 
+NO_PICTURE = Found(None, None)
+
+
 class PictureNames:
     """Finds files by name.
 
@@ -70,7 +73,7 @@ class PictureNames:
         """The file whose name is an item's id, whatever its suffix; an item without one has no picture."""
         candidates = self._stems.get(fold(canonical(item_id)), [])
         top = [place for place in candidates if len(parts_of(place)) == 1]
-        return _only(top or candidates) if candidates else Found(None, None)
+        return _only(top or candidates) if candidates else NO_PICTURE
 
     def _nearest(self, name: str) -> str:
         """The file whose name comes next in the order of names."""
@@ -89,10 +92,10 @@ def find(names: Sequence[object], item_ids: Sequence[object], places: Sequence[s
         places: of the files.
     """
     files = PictureNames(places)
-    found = [files.by_name(name) if isinstance(name, str) else Found(None, None) for name in names]
+    found = [files.by_name(name) if isinstance(name, str) else NO_PICTURE for name in names]
     if not places or any(one.place for one in found):
         return found
-    by_id = [files.by_id(item_id) if isinstance(item_id, str) else Found(None, None) for item_id in item_ids]
+    by_id = [files.by_id(item_id) if isinstance(item_id, str) else NO_PICTURE for item_id in item_ids]
     return by_id if any(one.place for one in by_id) else found
 
 

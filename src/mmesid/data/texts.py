@@ -102,7 +102,7 @@ def flatten(value: object) -> str:
     Text that is a list as Python, NumPy or JSON write one is read as such.
     """
     if isinstance(value, str):
-        parsed = _parsed(value.strip())
+        parsed = _parsed(value.strip()) if "[" in value or "{" in value else None
         return value if parsed is None else flatten(parsed)
     if isinstance(value, Mapping):
         parts = [(key, flatten(part)) for key, part in value.items()]
