@@ -313,6 +313,12 @@ def test_an_embedding_file_that_is_not_used_has_a_line_with_the_right_name(folde
     ]
 
 
+def test_a_conf_that_names_a_file_of_another_name_is_told_the_right_one(folder: Path) -> None:
+    (folder / "embeddings" / "text_tiny.npz").rename(folder / "embeddings" / "text-tiny.npz")
+    with pytest.raises(DataError, match=r"usable are: none; text-tiny\.npz is not: .* rename it to text_tiny\.npz"):
+        files.read(folder, {"text": "tiny"})
+
+
 def test_an_embedding_that_the_conf_does_not_name_has_a_line(folder: Path) -> None:
     np.savez(folder / "embeddings" / "collaborative_mine.npz", item_id=np.array(IDS), embedding=np.eye(8))
     rows = [detail for subject, detail in inspect(folder).rows() if subject == "not used"]

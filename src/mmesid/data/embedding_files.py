@@ -62,13 +62,14 @@ def find_embedding(folder: Path, modality: str, name: str) -> Path:
     """The file of the embedding that `ingest.embeddings` names.
 
     Raises:
-        DataError: there is none; lists those that exist.
+        DataError: there is none; lists those that exist, and why others cannot be used.
     """
     path = folder / FOLDER / f"{modality}_{name}.npz"
     if not path.is_file():
         present = ", ".join(f"{{{found}: {label}}}" for found, label in list_embeddings(folder)) or "none"
+        others = "".join(f"; {other.name} is not: {why}" for other, why in unused_files(folder))
         raise DataError(
-            f"ingest.embeddings names {{{modality}: {name}}}, but {path} does not exist; usable are: {present}"
+            f"ingest.embeddings names {{{modality}: {name}}}, but {path} does not exist; usable are: {present}{others}"
         )
     return path
 
