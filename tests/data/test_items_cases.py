@@ -93,6 +93,10 @@ def test_a_value_is_read_as_a_person_would(value: object, text: str | None) -> N
     [
         ("Unnamed: 0", ["0", "1", "2"], "row numbers"),
         ("price", ["$9.99", "$5.00 - $10.00", "EUR 3,50"], "numbers"),
+        ("cost", ["1999.99", "1234.5", "1,000"], "numbers"),
+        ("reviewed", ["09 13, 2014", "May 5, 2024", "5 May 2024"], "dates"),
+        ("month", ["March 2019", "2019 April", "Sept 2020"], "dates"),
+        ("day", ["31.05.2024", "31/5/24", "2024/5/31"], "dates"),
         ("year", ["1995", "1996", "1995"], "numbers"),
         ("rating", [4.1, 4.5, None], "numbers"),
         ("released", ["01-Jan-1995", "02-Feb-1996", None], "dates"),

@@ -27,7 +27,7 @@ MONTHS = "january|february|march|april|may|june|july|august|september|october|no
 DAYS = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
 OF_DATES = "|".join(f"{name[:3]}(?:{name[3:]})?" for name in f"{MONTHS}|{DAYS}".split("|"))
 DATE_WORD = re.compile(rf"\b(?:{OF_DATES}|sept|[ap]m|utc|gmt|st|nd|rd|th)\b|(?<=\d)(?:t|z|st|nd|rd|th)(?![a-z])", re.I)
-DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d:\d\d|\b\d{4}\b")
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d:\d\d|\d, \d{4}\b")
 CURRENCY = re.compile(r"\b(?:usd|eur|gbp|chf|jpy|inr|rs|cad|aud|brl|rub|cny|rmb|kr)\b", re.I)
 FLOAT = re.compile(r"[-+]?[\d.]+e[-+]?\d+", re.I)
 LETTER = re.compile(r"[^\W\d_]")
@@ -153,14 +153,17 @@ def _is_number(text: str) -> bool:
 
 
 def _is_date(text: str) -> bool:
-    return bool(DATE.search(text)) and not LETTER.search(DATE_WORD.sub("", text))
+    """Digits, with names of months and the like or in the shape of a date, and no other word."""
+    rest = DATE_WORD.sub("", text)
+    shaped = rest != text or DATE.search(text)
+    return bool(shaped) and any(map(str.isdigit, rest)) and not LETTER.search(rest)
 
 
 VALUES: dict[str, Callable[[str], object]] = {
     "links": lambda text: all(LINK.fullmatch(part) for part in text.split(", ")),
     "file names": lambda text: all(SUFFIX.search(part) for part in text.split(", ")),
     "yes or no": lambda text: text.casefold() in BOOLEANS,
-    "dates": lambda text: _is_date(text) and not text.isdigit(),
+    "dates": _is_date,
     "numbers": _is_number,
 }
 
