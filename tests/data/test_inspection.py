@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from mmesid import config
+from mmesid.commands.content import Content
 from mmesid.commands.inspection import Core, Inspection, inspect, render_conf, suggest
 from mmesid.config import SECTIONS, Config
 from mmesid.data import files
@@ -41,7 +42,7 @@ def drop_embeddings(folder: Path) -> None:
 
 
 def add_image_embedding(folder: Path) -> None:
-    np.savez(folder / "embeddings" / "image_net.npz", item_id=np.array(["i0", "i1"]), embedding=np.ones((2, 5)))
+    np.savez(folder / "embeddings" / "image_net.npz", item_id=np.array(["i0", "i1"]), embedding=np.eye(2, 5))
 
 
 def test_counts_modalities_and_embeddings_are_found(folder: Path) -> None:
@@ -51,8 +52,11 @@ def test_counts_modalities_and_embeddings_are_found(folder: Path) -> None:
     assert (found.users, found.items, found.interactions) == (6, 8, 36)
     assert found.text_columns == {"title": 1.0, "brand": 0.5}
     assert (found.with_text, found.with_picture) == (1.0, 0.875)
-    assert [tuple(item) for item in found.embeddings] == [("image", "net", 5, 0.25), ("text", "tiny", 3, 1.0)]
-    assert found.warnings[0] == "pictures that the items table names but that are not there: 1"
+    assert [tuple(item) for item in found.embeddings] == [
+        ("image", "net", 5, 0.25, 2, 0),
+        ("text", "tiny", 3, 1.0, 8, 0),
+    ]
+    assert found.warnings[0].startswith("pictures that the items table names but that are not there: 1, as 'i7.jpg' (")
 
 
 def test_rows_hold_every_finding(folder: Path) -> None:
@@ -65,13 +69,14 @@ def test_rows_hold_every_finding(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "encoders", "embeddings"),
     [
-        ([], ("precomputed", "open_clip"), {"text": "tiny"}),
-        ([drop_embeddings], ("open_clip", "open_clip"), {}),
+        ([], ("precomputed", "pixels"), {"text": "tiny"}),
+        ([drop_embeddings], ("lsa", "pixels"), {}),
         ([drop_embeddings, drop_pictures], ("lsa", "none"), {}),
-        ([drop_embeddings, drop_texts], ("none", "none"), {}),
-        ([drop_embeddings, drop_texts, add_image_embedding], ("none", "precomputed"), {"image": "net"}),
+        ([drop_embeddings, drop_texts], ("none", "pixels"), {}),
+        ([drop_embeddings, drop_texts, drop_pictures], ("none", "none"), {}),
+        ([drop_embeddings, drop_texts, drop_pictures, add_image_embedding], ("none", "precomputed"), {"image": "net"}),
         ([drop_pictures, add_image_embedding], ("precomputed", "precomputed"), {"text": "tiny", "image": "net"}),
-        ([add_image_embedding], ("precomputed", "open_clip"), {"text": "tiny"}),
+        ([add_image_embedding], ("precomputed", "pixels"), {"text": "tiny"}),
     ],
 )
 def test_the_suggested_conf_is_valid_and_fits_the_modalities(
@@ -111,7 +116,7 @@ def test_an_unusable_embedding_is_a_warning(folder: Path) -> None:
     np.savez(folder / "embeddings" / "image_far.npz", item_id=np.array(["x"]), embedding=np.ones((1, 2)))
     found = inspect(folder)
     assert [item.name for item in found.embeddings] == ["tiny"]
-    assert sum(warning.startswith("not usable: ") for warning in found.warnings) == 2
+    assert [path for path, _ in found.refused] == ["embeddings/image_bad.npz", "embeddings/image_far.npz"]
 
 
 def test_the_k_core_is_loosened_until_it_keeps_half(folder: Path) -> None:
@@ -123,7 +128,8 @@ def test_the_k_core_is_loosened_until_it_keeps_half(folder: Path) -> None:
 
 def _inspection(items: int, interactions: int = 1000, users: int = 100) -> Inspection:
     core = Core(5, 5, users, items, interactions)
-    return Inspection(users, items, interactions, {"title": 1.0}, 1.0, 1.0, [], core, [])
+    content = Content(items, items, items)
+    return Inspection(users, items, interactions, {"title": 1.0}, 1.0, 1.0, [], core, [], content, {}, [])
 
 
 @pytest.mark.parametrize(("items", "codes"), [(3, 2), (8, 2), (100, 16), (1000, 128), (1023, 128), (1024, None)])
@@ -156,10 +162,7 @@ def test_faults_are_counted_in_warnings(folder: Path) -> None:
         "the first: interactions.csv, row 37",
     ):
         assert sentence in refused
-    for sentence in (
-        "items without any text, to be masked: 7",
-        "pictures that no column `image` of the items table names: 8",
-    ):
+    for sentence in ("items without any text, to be masked: 7",):
         assert sentence in warnings
 
 

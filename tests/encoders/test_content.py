@@ -22,7 +22,8 @@ CLIP = OpenClip(
 
 
 def settings(text: str, image: str) -> EncodeContent:
-    return EncodeContent.model_validate({"text": text, "image": image, "open_clip": CLIP, "lsa_dimension": 6})
+    widths = {"lsa_dimension": 6, "pixels_dimension": 5}
+    return EncodeContent.model_validate({"text": text, "image": image, "open_clip": CLIP, **widths})
 
 
 def silent(metrics: dict[str, float], step: int) -> None:

@@ -82,6 +82,7 @@ def test_content_embeddings_pass_through_the_store(store):
     assert found["text"].present.sum() == 199
 
 
-def test_no_content_at_all_writes_nothing(store):
+def test_no_content_at_all_writes_that_there_is_none(store):
     encode_content.run(settings("encode_content", text="none", image="none"), store, silent)
-    assert not list(store.folder("encode_content").iterdir())
+    (written,) = store.folder("encode_content").iterdir()  # git and DVC carry no empty folder
+    assert (written.name, written.read_text(encoding="utf-8")) == ("modalities.json", "{}\n")

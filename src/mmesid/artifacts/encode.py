@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mmesid.artifacts.files import load_arrays, load_tensors, save_arrays, save_tensors
+from mmesid.artifacts.files import load_arrays, load_tensors, save_arrays, save_json, save_tensors
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import MODALITIES, Embedding
 from mmesid.errors import ArtifactError
@@ -16,6 +16,12 @@ def save_embedding(store: Store, modality: str, embedding: Embedding) -> None:
     """One modality's, into the folder of the stage that makes it."""
     arrays = {"matrix": embedding.matrix, "present": embedding.present}
     save_arrays(store.folder(_encoder(modality)) / f"{modality}.safetensors", arrays)
+
+
+def save_modalities(store: Store, embeddings: Mapping[str, Embedding]) -> None:
+    """How many items have which content, also where there is none: DVC and git carry no empty folder."""
+    counts = {modality: int(embedding.present.sum()) for modality, embedding in embeddings.items()}
+    save_json(store.folder("encode_content") / "modalities.json", counts)
 
 
 def load_embeddings(store: Store) -> dict[str, Embedding]:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-NOT_TEXT = ("item_id", "image", "image_name", "file", "row")
+NOT_TEXT = ("item_id", "image", "image_name", "image_fault", "file", "row")
 
 
 def text_columns(items: pd.DataFrame) -> list[str]:

@@ -22,13 +22,18 @@ class RawEmbedding(NamedTuple):
     item_ids: NDArray[Any]  # (n,) str
     matrix: NDArray[np.float32]  # (n, D)
 
+    def present(self) -> NDArray[np.bool_]:
+        """Which rows say something, (n,): a vector of zeros alone stands for a missing one."""
+        return np.asarray((self.matrix != 0).any(axis=1))
+
 
 class Catalogue(NamedTuple):
     """A source in canonical form, nothing filtered.
 
     interactions: user_id str, item_id str, timestamp int64 (nanoseconds since 1970, or the source's own count where
         that is no time), and where each row came from: file str, row int64 from 1 in each file.
-    items: item_id str, text columns str or null (title first), image bytes or null, image_name str or null, file, row.
+    items: item_id str, text columns str or null (title first), image bytes or null, image_name str or null, file, row;
+        image_fault str or null, why a picture that is named was not found, where there are such.
     embeddings: named precomputed embeddings, by modality.
     notes: sentences on what the reader changed or doubts, for people.
     """

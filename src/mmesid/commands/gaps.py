@@ -1,6 +1,6 @@
 """What a person should know before a catalogue is run: rows that lead nowhere, items without text or picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 
 from mmesid.artifacts.items import text_columns
 from mmesid.data.joins import explain_join
+from mmesid.data.picture_names import Found
 from mmesid.data.preparation import tied
 
 
@@ -68,21 +69,49 @@ def _judge(count: int, of: int, what: str, key: str, limit: float, then: str) ->
     )
 
 
-def item_gaps(items: pd.DataFrame, pictures: set[str]) -> list[str]:
+def item_gaps(items: pd.DataFrame, found: Sequence[Found], places: Sequence[str]) -> list[str]:
     """A sentence for each kind of gap among the items, where there are any.
 
     Args:
         items: canonical items, without their pictures.
-        pictures: names of the picture files that exist.
+        found: the picture file of each item.
+        places: of all picture files.
     """
-    named = items["image_name"].notna()
-    lost = named & ~items["image_name"].isin(list(pictures))
+    unnamed = sum(one == (None, None) for one in found)
     counts = {
         "items without item_id: {}": items["item_id"].isna().sum(),
         "rows of the items table that repeat an item_id: {}": items["item_id"].dropna().duplicated().sum(),
         "items without any text, to be masked: {}": items[text_columns(items)].isna().all(axis=1).sum(),
-        "items without a picture, to be masked: {}": (~named).sum() if named.any() else 0,
-        "pictures that the items table names but that are not there: {}": lost.sum(),
-        "pictures that no column `image` of the items table names: {}": 0 if named.any() else len(pictures),
+        "items without a picture, to be masked: {}": unnamed if unnamed < len(found) else 0,
     }
-    return [text.format(f"{count:,}") for text, count in counts.items() if count]
+    used = any(one.place is not None for one in found)
+    return [
+        *(text.format(f"{count:,}") for text, count in counts.items() if count),
+        *_lost_pictures(items, found),
+        *([] if used or not places else [_unused_pictures(items, places)]),
+    ]
+
+
+def _lost_pictures(items: pd.DataFrame, found: Sequence[Found]) -> list[str]:
+    """For each kind of fault how many pictures have it, and the first of them beside the files' names."""
+    named = items["image_name"].fillna(items["item_id"])
+    faults = [(name, one.fault) for name, one in zip(named, found, strict=True) if one.fault]
+    kinds = {
+        "missing": "pictures that the items table names but that are not there: {}, as {!r} ({})",
+        "ambiguous": "pictures that are not taken because two files fit: {}, as {!r} ({})",
+    }
+    lines = []
+    for kind, text in kinds.items():
+        of_kind = [(name, fault.partition(": ")[2]) for name, fault in faults if fault.startswith(kind)]
+        if of_kind:
+            lines.append(text.format(f"{len(of_kind):,}", *of_kind[0]))
+    return lines
+
+
+def _unused_pictures(items: pd.DataFrame, places: Sequence[str]) -> str:
+    known = items["item_id"].dropna()
+    item_id = known.iloc[0] if len(known) else None
+    return (
+        f"picture files that no item uses: {len(places):,}, as {places[0]!r}; a picture is found by the column `image` "
+        f"of the items table or by the item_id, as {item_id!r}"
+    )

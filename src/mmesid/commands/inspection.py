@@ -5,18 +5,29 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 
 from mmesid.artifacts.items import text_columns
+from mmesid.commands.content import (
+    Content,
+    FoundEmbedding,
+    best,
+    count_content,
+    encoders,
+    find_embeddings,
+    least_covered,
+)
+from mmesid.commands.content import notes as content_notes
 from mmesid.commands.gaps import interaction_gaps, item_gaps
 from mmesid.config import SECTIONS
-from mmesid.data.embedding_files import list_embeddings, read_embedding
-from mmesid.data.files import check_folder, read_interactions, read_items
+from mmesid.data.files import canonical_items, check_folder, choose_text, items_table, read_interactions
 from mmesid.data.formats import How
+from mmesid.data.picture_names import find
 from mmesid.data.pictures import list_pictures
 from mmesid.data.preparation import k_core, usable_interactions
-from mmesid.errors import DataError
 
 CORES = ((5, 5), (3, 3), (3, 1))  # k-cores to choose from: interactions per user, per item
 KEPT_SHARE = 0.5  # of the usable interactions that a k-core must keep to be chosen
@@ -27,15 +38,6 @@ LARGE = 200_000  # training targets from which one pass is worth several over fe
 LARGE_EPOCHS = {"encode_collaborative": 8, "finetune": 3}
 DENSE = 100  # interactions per item from which little dropout is enough
 DENSE_DROPOUT = 0.2  # of SASRec, as its authors set it for MovieLens (arXiv 1808.09781)
-
-
-class FoundEmbedding(NamedTuple):
-    """A precomputed embedding that `ingest.embeddings` could name."""
-
-    modality: str
-    name: str
-    width: int
-    coverage: float  # share of the items that it has
 
 
 class Core(NamedTuple):
@@ -60,6 +62,9 @@ class Inspection(NamedTuple):
     embeddings: list[FoundEmbedding]
     core: Core
     warnings: list[str]
+    content: Content
+    left_out: dict[str, str]  # columns of the items table that are no text, and why
+    unusable: list[tuple[str, str]]  # files that are no usable embedding, and why
     refused: Sequence[str] = ()  # what `validate` will not let pass
     ingest: Mapping[str, Any] = MappingProxyType({})  # how the files are to be read, beside the defaults
 
@@ -72,17 +77,17 @@ class Inspection(NamedTuple):
             ("items", f"{self.items:,}"),
             ("interactions", f"{self.interactions:,}"),
             ("items with text", f"{self.with_text:.1%}; columns: {columns}"),
+            *([("columns left out", _left_out(self.left_out))] if self.left_out else []),
             ("items with a picture", f"{self.with_picture:.1%}"),
-            *(
-                (f"{found.modality} embedding", f"{found.name}: {found.width} wide, {found.coverage:.1%} of the items")
-                for found in self.embeddings
-            ),
+            *((f"{found.modality} embedding", found.describe()) for found in self.embeddings),
             (
                 "after preparation",
                 f"{core.users:,} users with at least {core.min_user} interactions, {core.items:,} items with at least "
                 f"{core.min_item}, {core.interactions:,} interactions",
             ),
             *(("refused", sentence) for sentence in self.refused),
+            *(("not used", f"{path}: {why}") for path, why in self.unusable),
+            *(("not used", _offer(item)) for item in _unused(self)),
             *(("warning", warning) for warning in self.warnings),
         ]
 
@@ -103,12 +108,18 @@ def inspect(
     check_folder(folder)
     given = dict(ingest or {})
     how = How(**given)
-    (interactions, notes), (items, more) = read_interactions(folder, how), read_items(folder, how)
-    embeddings, unusable = _embeddings(folder, items["item_id"])
-    pictures = list_pictures(folder)
-    filled = {column: float(items[column].notna().mean()) for column in text_columns(items)}
+    interactions, notes = read_interactions(folder, how)
+    raw = items_table(folder, how)
+    choice = choose_text(raw, how.text)
+    items, more = canonical_items(raw, choice)
+    places = list_pictures(folder)
+    found = find(items["image_name"].tolist(), items["item_id"].tolist(), places)
     usable = usable_interactions(interactions, items["item_id"])
-    core = _choose_core(usable)
+    core, core_ids = _choose_core(usable)
+    kept = items["item_id"].isin(core_ids)
+    embeddings, unusable = find_embeddings(folder, items["item_id"], kept)
+    content = count_content(items, found, kept)
+    filled = {column: float(items[column].notna().mean()) for column in text_columns(items)}
     gaps = interaction_gaps(interactions, items, limits or {})
     return Inspection(
         users=interactions["user_id"].nunique(),
@@ -116,17 +127,20 @@ def inspect(
         interactions=len(interactions),
         text_columns=filled,
         with_text=float(items[list(filled)].notna().any(axis=1).mean()),
-        with_picture=float(items["image_name"].isin(list(pictures)).mean()),
+        with_picture=float(np.mean([one.place is not None for one in found])),
         embeddings=embeddings,
         core=core,
         warnings=[
             *notes,
             *more,
             *gaps.others,
-            *item_gaps(items, set(pictures)),
+            *item_gaps(items, found, places),
             *_core_warnings(core, len(usable)),
-            *unusable,
+            *content_notes(content, encoders(content, embeddings, core.items), core.items),
         ],
+        content=content,
+        left_out=choice.left_out,
+        unusable=unusable,
         refused=gaps.refused,
         ingest=given,
     )
@@ -134,22 +148,22 @@ def inspect(
 
 def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
     """The overrides of `params.yaml` that fit the folder; where the defaults fit, nothing."""
-    content = _encoders(inspection)
+    core, content = inspection.core, inspection.content
+    chosen = encoders(content, inspection.embeddings, core.items)
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     sections["ingest"] = {"source": "files", **inspection.ingest}
-    used = {modality: _best(inspection, modality).name for modality, way in content.items() if way == "precomputed"}
+    used = {m: best(inspection.embeddings, m).name for m, way in chosen.items() if way == "precomputed"}
     if used:
         sections["ingest"]["embeddings"] = used
-    core = inspection.core
     if (core.min_user, core.min_item) != (5, 5):
         sections["prepare"] = {"min_user_interactions": core.min_user, "min_item_interactions": core.min_item}
-    sections["encode_content"] = content
-    codes = MAX_CODES
-    while codes > 2 and codes * ITEMS_PER_CODE > core.items:
+    sections["encode_content"] = dict(chosen)
+    codes, least = MAX_CODES, least_covered(content, inspection.embeddings, chosen, core.items)
+    while codes > 2 and (codes * ITEMS_PER_CODE > core.items or codes > least):
         codes //= 2
     if codes < MAX_CODES:
         sections["tokenize"] = {"codes": codes}
-    if set(content.values()) == {"none"}:
+    if set(chosen.values()) == {"none"}:
         sections["init_codes"] = {"item_table": "random", "score_modalities": ["collaborative"]}
     if core.interactions >= DENSE * core.items:
         sections["encode_collaborative"]["dropout"] = DENSE_DROPOUT
@@ -163,42 +177,20 @@ def render_conf(name: str, inspection: Inspection) -> str:
     """The text of `conf/<name>.yaml`: what was found as comments, and the suggested overrides."""
     found = [_comment(f"  {subject}: {detail}") for subject, detail in inspection.rows()]
     lines = [f"# {name}: what differs from params.yaml for this dataset alone. Found in its folder:", *found]
-    sections = suggest(inspection)
-    used = sections["ingest"].get("embeddings", {})
-    unused = [item for item in inspection.embeddings if used.get(item.modality) != item.name]
-    for section, values in sections.items():
+    for section, values in suggest(inspection).items():
         lines.append(yaml.safe_dump({section: values}, sort_keys=False, allow_unicode=True).rstrip())
-        if section == "ingest":
-            lines += [f"  {_comment(_offer(item))}" for item in unused]
     return "\n".join(lines) + "\n"
 
 
-def _embeddings(folder: Path, item_ids: "pd.Series[str]") -> tuple[list[FoundEmbedding], list[str]]:
-    """Embeddings that can be read and have some of the items, and a warning for each other one."""
-    found, warnings = [], []
-    for (modality, name), path in list_embeddings(folder).items():
-        try:
-            embedding = read_embedding(path)
-        except DataError as error:
-            warnings.append(f"not usable: {error}")
-            continue
-        coverage = float(item_ids.isin(list(embedding.item_ids)).mean())
-        if coverage:
-            found.append(FoundEmbedding(modality, name, embedding.matrix.shape[1], coverage))
-        else:
-            warnings.append(f"not usable: {path} has none of the item_id of the items table")
-    return found, warnings
-
-
-def _choose_core(usable: pd.DataFrame) -> Core:
-    """The first of CORES that keeps enough, else the last."""
-    cores = []
+def _choose_core(usable: pd.DataFrame) -> tuple[Core, NDArray[Any]]:
+    """The first of CORES that keeps enough, else the last; and the ids of the items that it leaves."""
     for min_user, min_item in CORES:
         kept = usable[k_core(usable, min_user, min_item)]
-        cores.append(Core(min_user, min_item, kept["user_id"].nunique(), kept["item_id"].nunique(), len(kept)))
+        item_ids = kept["item_id"].unique()
+        core = Core(min_user, min_item, kept["user_id"].nunique(), len(item_ids), len(kept))
         if len(kept) >= KEPT_SHARE * max(1, len(usable)):
             break
-    return cores[-1]
+    return core, np.asarray(item_ids, dtype=object)
 
 
 def _core_warnings(core: Core, usable: int) -> list[str]:
@@ -208,30 +200,27 @@ def _core_warnings(core: Core, usable: int) -> list[str]:
     return [f"users and items with too few interactions leave, and {lost:,} of {usable:,} interactions with them"]
 
 
-def _encoders(inspection: Inspection) -> dict[str, Any]:
-    """How texts and pictures become embeddings: the small open_clip model learns from pairs and so needs both."""
-    pairs = inspection.with_picture > 0 and inspection.with_text > 0
-    precomputed = {found.modality for found in inspection.embeddings}
-    if "text" in precomputed:
-        text = "precomputed"
-    elif pairs:
-        text = "open_clip"
-    else:
-        text = "lsa" if inspection.with_text else "none"
-    image = "open_clip" if pairs else "precomputed" if "image" in precomputed else "none"
-    return {"text": text, "image": image}
-
-
-def _best(inspection: Inspection, modality: str) -> FoundEmbedding:
-    return max((found for found in inspection.embeddings if found.modality == modality), key=lambda item: item.coverage)
+def _unused(inspection: Inspection) -> list[FoundEmbedding]:
+    """Embeddings that the suggested conf does not name."""
+    used = suggest(inspection)["ingest"].get("embeddings", {})
+    return [item for item in inspection.embeddings if used.get(item.modality) != item.name]
 
 
 def _offer(item: FoundEmbedding) -> str:
     section = "encode_collaborative.encoder" if item.modality == "collaborative" else f"encode_content.{item.modality}"
     return (
-        f" also found: {item.modality}_{item.name}; to use it, put `{item.modality}: {item.name}` under "
-        f"ingest.embeddings and set {section} to precomputed"
+        f"embeddings/{item.modality}_{item.name}.npz: the conf does not name it; to use it, put "
+        f"`{item.modality}: {item.name}` under ingest.embeddings and set {section} to precomputed"
     )
+
+
+def _left_out(left_out: dict[str, str]) -> str:
+    """The columns by reason; how to take one in."""
+    by_reason: dict[str, list[str]] = {}
+    for column, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(column)
+    listed = "; ".join(f"{reason}: {', '.join(columns)}" for reason, columns in by_reason.items())
+    return f"{listed} (no text by their values; ingest.text: [COLUMN, ...] names those to take)"
 
 
 def _comment(text: str) -> str:

@@ -33,6 +33,7 @@ class Ingest(Section):
     encoding: str
     timestamp_format: str | None
     embeddings: dict[Modality, str]
+    text: list[str] | None
 
 
 class Validate(Section):
@@ -89,9 +90,10 @@ class OpenClip(Section):
 
 class EncodeContent(Section):
     text: Literal["open_clip", "precomputed", "lsa", "none"]
-    image: Literal["open_clip", "precomputed", "none"]
+    image: Literal["open_clip", "precomputed", "pixels", "none"]
     open_clip: OpenClip
     lsa_dimension: Positive
+    pixels_dimension: Positive
 
 
 class Tokenize(Section):

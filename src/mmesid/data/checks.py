@@ -5,15 +5,15 @@ that whatever is wrong with it can be found in the source.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from mmesid.artifacts.items import text_columns
+from mmesid.artifacts.pictures import decode
 from mmesid.artifacts.values import Catalogue, RawEmbedding
 from mmesid.data.preparation import tied
 
@@ -36,7 +36,7 @@ def frames(catalogue: Catalogue, min_image_side: int) -> dict[str, pd.DataFrame]
         "interactions": _interactions(catalogue),
         "users": _users(catalogue.interactions),
         "items": _items(catalogue),
-        "texts": catalogue.items.drop(columns=["image", "image_name"]),
+        "texts": catalogue.items.drop(columns=["image", "image_name", "image_fault"], errors="ignore"),
         "pictures": _pictures(catalogue.items, min_image_side),
     }
     for modality, embedding in catalogue.embeddings.items():
@@ -57,19 +57,16 @@ def picture_fault(content: bytes, min_side: int) -> str | None:
     if not content:
         return "does not open: the file is empty"
     try:
-        with Image.open(BytesIO(content)) as image:
-            image.load()
-            width, height = image.size
-            extrema = (image.convert("RGBA") if image.mode in ("P", "PA") else image).getextrema()
+        picture = decode(content)
     except UnidentifiedImageError:
         beginning = content[:_BEGINNING].decode("ascii", errors="replace")
         return f"does not open: not a picture, it begins with {shorten(beginning)!r}"
     except Exception as error:  # decoders raise whatever the bytes make them trip over
         return f"does not open: {shorten(error)}"
+    width, height = picture.size
     if min(width, height) < min_side:
         return f"too small: {width} x {height} pixels, a side needs {min_side}"
-    bands = [extrema] if isinstance(extrema[0], int | float) else extrema
-    if all(low == high for low, high in bands):
+    if all(low == high for low, high in cast(tuple[tuple[int, int], ...], picture.getextrema())):
         return "a single colour: shows nothing"
     return None
 
@@ -129,7 +126,7 @@ def _items(catalogue: Catalogue) -> pd.DataFrame:
         "has_picture": _has_picture(catalogue.items),
     }
     for modality, embedding in catalogue.embeddings.items():
-        facts[f"has_{modality}_embedding"] = item_id.isin(pd.Series(embedding.item_ids))
+        facts[f"has_{modality}_embedding"] = item_id.isin(pd.Series(embedding.item_ids[embedding.present()]))
     return items.assign(**facts)
 
 
@@ -139,6 +136,8 @@ def _pictures(items: pd.DataFrame, min_side: int) -> pd.DataFrame:
     with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
         faults = list(pool.map(lambda content: _content_fault(content, min_side), named["image"]))
     fault = pd.Series(faults, index=named.index, dtype=object)
+    if "image_fault" in named:  # says more than that there is none
+        fault = named["image_fault"].astype(object).where(named["image_fault"].notna(), fault)
     return named[["item_id", "image_name", "file", "row"]].assign(fault=fault)
 
 

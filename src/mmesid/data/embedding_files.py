@@ -7,10 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmesid.artifacts.values import MODALITIES, RawEmbedding
+from mmesid.artifacts.values import CONTENT, MODALITIES, RawEmbedding
+from mmesid.data.ids import canonical_array
+from mmesid.data.picture_names import is_noise
 from mmesid.errors import DataError
 
 FOLDER = "embeddings"
+ALIASES = {  # of modalities, in others' file names
+    **dict.fromkeys(("vision", "visual", "img", "images", "picture", "pictures", "photo", "pixel"), "image"),
+    **dict.fromkeys(("txt", "texts", "textual", "title", "titles", "language"), "text"),
+    **dict.fromkeys(("cf", "collab", "sasrec", "id", "ids"), "collaborative"),
+}
 
 
 def list_embeddings(folder: Path) -> dict[tuple[str, str], Path]:
@@ -23,17 +30,46 @@ def list_embeddings(folder: Path) -> dict[tuple[str, str], Path]:
     return found
 
 
+def unused_files(folder: Path) -> list[tuple[Path, str]]:
+    """The files that cannot be used as embeddings under their name, each with what would make it usable."""
+    inside = [path for path in sorted((folder / FOLDER).glob("*")) if not is_noise(path.name)]
+    beside = [path for path in sorted(folder.glob("*.np[yz]")) if not is_noise(path.name)]
+    usable = set(list_embeddings(folder).values())
+    return [(path, _why_unused(path)) for path in inside if path not in usable] + [
+        (path, f"it lies beside {FOLDER}/; move it there as {_right_name(path.stem)}") for path in beside
+    ]
+
+
+def _why_unused(path: Path) -> str:
+    if path.is_dir():
+        return f"it is a folder; files lie in {FOLDER}/ itself"
+    name = _right_name(path.stem)
+    if path.suffix != ".npz":
+        return f"it is no .npz file; save it with np.savez as {name}, with the arrays item_id and embedding"
+    return f"its name does not begin with a modality and `_`; rename it to {name}"
+
+
+def _right_name(stem: str) -> str:
+    """The name under which a file would be found, its modality guessed from the name."""
+    first, _, rest = stem.replace("-", "_").replace(".", "_").replace(" ", "_").strip("_").partition("_")
+    modality = ALIASES.get(first.casefold(), first.casefold())
+    if modality in MODALITIES:
+        return f"{modality}_{rest or 'own'}.npz"
+    return " or ".join(f"{modality}_{stem}.npz" for modality in CONTENT)
+
+
 def find_embedding(folder: Path, modality: str, name: str) -> Path:
     """The file of the embedding that `ingest.embeddings` names.
 
     Raises:
-        DataError: there is none; lists those that exist.
+        DataError: there is none; lists those that exist, and why others cannot be used.
     """
     path = folder / FOLDER / f"{modality}_{name}.npz"
     if not path.is_file():
         present = ", ".join(f"{{{found}: {label}}}" for found, label in list_embeddings(folder)) or "none"
+        others = "".join(f"; {other.name} is not: {why}" for other, why in unused_files(folder))
         raise DataError(
-            f"ingest.embeddings names {{{modality}: {name}}}, but {path} does not exist; usable are: {present}"
+            f"ingest.embeddings names {{{modality}: {name}}}, but {path} does not exist; usable are: {present}{others}"
         )
     return path
 
@@ -55,7 +91,7 @@ def read_embedding(path: Path) -> RawEmbedding:
         hint = "; store item_id as text, not as Python objects" if "allow_pickle" in str(error) else ""
         raise DataError(f"{path} is not an .npz file of plain arrays ({error}){hint}") from None
     _check(path, item_ids, matrix)
-    ids = np.char.decode(item_ids, "utf-8") if item_ids.dtype.kind == "S" else item_ids.astype(str)
+    ids = canonical_array(item_ids).astype(str)
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         raise DataError(f"{path}: item_id {str(values[counts.argmax()])!r} appears {counts.max()} times, expected once")
@@ -63,7 +99,8 @@ def read_embedding(path: Path) -> RawEmbedding:
 
 
 def _check(path: Path, item_ids: NDArray[Any], matrix: NDArray[Any]) -> None:
-    if item_ids.ndim != 1 or item_ids.dtype.kind not in "USiu":
+    whole = item_ids.dtype.kind == "f" and bool((item_ids % 1 == 0).all())
+    if item_ids.ndim != 1 or not (whole or item_ids.dtype.kind in "USiu"):
         raise DataError(f"{path}: item_id must be (items,) text, it is {item_ids.shape} {item_ids.dtype}")
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or not matrix.size:
         raise DataError(f"{path}: embedding must be (items, width) numbers, it is {matrix.shape} {matrix.dtype}")

@@ -2,7 +2,7 @@
 
     interactions.*                     user_id, item_id, timestamp; further columns are ignored
     items.*                            item_id, any text columns, `image` = name of the picture's file
-    images/ or images.zip              optional
+    images/ or images.zip              optional; without a column `image` a picture is named after its item_id
     embeddings/<modality>_<name>.npz   optional; item_id (n,), embedding (n, D)
 
 A table is a file in one of the formats of `formats.FORMATS`, or a folder of such parts. Nothing is filtered here:
@@ -10,22 +10,25 @@ A table is a file in one of the formats of `formats.FORMATS`, or a folder of suc
 would: the row after a CSV's header is 1, and blank lines are not counted.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from mmesid.artifacts.values import Catalogue
+from mmesid.data import texts
 from mmesid.data.embedding_files import find_embedding, read_embedding
 from mmesid.data.formats import PLAIN, How
 from mmesid.data.ids import canonical_ids
-from mmesid.data.pictures import read_pictures
-from mmesid.data.tables import as_text, read_table, swallowed
+from mmesid.data.picture_names import find
+from mmesid.data.pictures import list_pictures, read_pictures
+from mmesid.data.tables import Table, as_text, read_table, swallowed
 from mmesid.data.times import to_timestamps
 from mmesid.errors import DataError
 
 INTERACTIONS = ("user_id", "item_id", "timestamp")
-RESERVED = ("image_name", "file", "row")
+RESERVED = ("image_name", "image_fault", "file", "row")
 
 
 class Read(NamedTuple):
@@ -48,9 +51,7 @@ def read(folder: Path, embeddings: dict[str, str], how: How = PLAIN) -> Catalogu
     """
     check_folder(folder)
     interactions, items = read_interactions(folder, how), read_items(folder, how)
-    frame = items.frame
-    images = read_pictures(folder, [name if isinstance(name, str) else None for name in frame["image_name"]])
-    frame["image"] = pd.Series(images, dtype=object)
+    frame = with_pictures(folder, items.frame)
     named = {modality: read_embedding(find_embedding(folder, modality, name)) for modality, name in embeddings.items()}
     return Catalogue(interactions.frame, frame, named, (*interactions.notes, *items.notes))
 
@@ -78,17 +79,49 @@ def read_interactions(folder: Path, how: How = PLAIN) -> Read:
 
 def read_items(folder: Path, how: How = PLAIN) -> Read:
     """Items in the order of the files, columns as in `Catalogue`; the pictures themselves are still absent."""
-    columns, origin = read_table(folder, "items", ("item_id",), how)
-    if taken := [column for column in RESERVED if column in columns]:
+    raw = items_table(folder, how)
+    return canonical_items(raw, choose_text(raw, how.text))
+
+
+def items_table(folder: Path, how: How = PLAIN) -> Table:
+    """The items table as its files hold it."""
+    return read_table(folder, "items", ("item_id",), how)
+
+
+def choose_text(raw: Table, text: Sequence[str] | None) -> texts.Choice:
+    """The text columns of an items table."""
+    columns = {name: as_text(column) for name, column in raw.columns.items()}
+    return texts.choose(pd.DataFrame(columns), text, passed_over=("item_id", "image"))
+
+
+def canonical_items(raw: Table, choice: texts.Choice) -> Read:
+    """The items table with the chosen text columns alone.
+
+    Raises:
+        DataError: a text column has a name that is needed for something else.
+    """
+    columns, origin = raw
+    if taken := [column for column in RESERVED if column in choice.columns]:
         raise DataError(
-            f"{folder}: the items table has a column {', '.join(taken)}, a name that is needed for something else; "
-            "rename it"
+            f"{origin.files[0]} has a column {', '.join(taken)}, a name that is needed for something else; rename it"
         )
     ids, notes = canonical_ids(columns["item_id"], "items: item_id", origin)
     frame = pd.DataFrame({"item_id": ids})
-    texts = [name for name in columns if name not in ("item_id", "title", "image")]
-    for name in ("title", *texts):
-        frame[name] = as_text(columns[name]) if name in columns else pd.Series(None, frame.index, "str")
+    for name in choice.columns:
+        frame[name] = texts.readable(as_text(columns[name]))
     frame["image"] = pd.Series(None, frame.index, object)
     frame["image_name"] = as_text(columns["image"]) if "image" in columns else pd.Series(None, frame.index, "str")
     return Read(frame.assign(**origin.columns()), [*notes, *swallowed(columns, origin)])
+
+
+def with_pictures(folder: Path, items: pd.DataFrame) -> pd.DataFrame:
+    """The items with the pictures that were found, and a column `image_fault` where one that is named was not."""
+    found = find(items["image_name"].tolist(), items["item_id"].tolist(), list_pictures(folder))
+    places = [one.place for one in found]
+    items["image"] = pd.Series(read_pictures(folder, places), items.index, dtype=object)
+    items["image_name"] = items["image_name"].fillna(pd.Series(places, items.index, "str"))
+    if any(one.fault for one in found):
+        faults = pd.Series([one.fault for one in found], items.index, "str")
+        items["image_fault"] = faults
+        items["image_name"] = items["image_name"].mask(faults.notna() & items["image_name"].isna(), items["item_id"])
+    return items

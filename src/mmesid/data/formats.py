@@ -1,7 +1,7 @@
 """Which files a table may be, and where they lie: one table of formats, from which documentation and tests draw."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -51,6 +51,7 @@ class How(NamedTuple):
     timestamp_format: str | None = None
     interactions: str | None = None  # file or folder inside the catalogue's folder
     items: str | None = None
+    text: Sequence[str] | None = None  # text columns of the items, in their order; None chooses them by rule
 
     def names(self, table: str) -> dict[str, str | int]:
         """The columns that are named for one table; a key with the table's name before it wins."""

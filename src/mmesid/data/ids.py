@@ -3,6 +3,7 @@
 Tables, embeddings and requests go through here, so that an id that one of them knows is found in all.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,12 @@ def canonical_id(value: object) -> str | None:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     return str(value).strip() or None
+
+
+def id_in_a_name(text: str) -> str:
+    """An id that stands alone, as in the name of a file: a whole number without its fraction, else as it is."""
+    trimmed = text.strip()
+    return re.sub(r"\.0+$", "", trimmed) if re.fullmatch(r"-?\d+\.0+", trimmed) else trimmed
 
 
 def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[str]", list[str]]:

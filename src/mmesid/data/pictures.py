@@ -1,19 +1,20 @@
 """Pictures of a catalogue: the folder `images/` or the archive `images.zip`, read as bytes, never decoded."""
 
+import contextlib
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from mmesid.data.picture_names import is_noise
 from mmesid.errors import DataError
 
 FOLDER, ARCHIVE = "images", "images.zip"
+UTF_8 = 0x800  # the flag of a ZIP archive that a name is UTF-8, else it is read as code page 437
 
 
-def list_pictures(folder: Path) -> dict[str, str]:
-    """Every file of `images/` or `images.zip` by the name that the items table uses, with its place inside.
-
-    An archive may hold the files at its top or in a folder `images/`. Without pictures the result is empty.
+def list_pictures(folder: Path) -> list[str]:
+    """The place of every file inside `images/` or `images.zip`, but for what systems leave there; often empty.
 
     Raises:
         DataError: there are both, or the archive is damaged.
@@ -22,30 +23,43 @@ def list_pictures(folder: Path) -> dict[str, str]:
     if directory.is_dir() and archive.exists():
         raise DataError(f"{folder} has both {FOLDER}/ and {ARCHIVE}; keep the one that is meant")
     if directory.is_dir():
-        return {
-            (place := path.relative_to(directory).as_posix()): place for path in directory.rglob("*") if path.is_file()
-        }
-    if not archive.exists():
-        return {}
-    with _open(archive) as opened:
-        members = [info.filename for info in opened.infolist() if not info.is_dir()]
-    return {member.removeprefix(f"{FOLDER}/"): member for member in members} | {member: member for member in members}
+        places = [path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()]
+    elif archive.exists():
+        with _open(archive) as opened:
+            places = list(_members(opened))
+    else:
+        places = []
+    return sorted(place for place in places if not is_noise(place))
 
 
-def read_pictures(folder: Path, names: Iterable[str | None]) -> list[bytes | None]:
-    """The bytes of each named picture, None where no name is given or no such file exists.
+def read_pictures(folder: Path, places: Iterable[str | None]) -> list[bytes | None]:
+    """The bytes of each file, None where no place is given.
 
-    Only names that `list_pictures` found are opened, so that no name leads out of the folder.
+    Args:
+        folder: the source's folder.
+        places: as `list_pictures` gave them.
 
     Raises:
         DataError: the archive or a file in it is damaged or encrypted.
     """
-    places = list_pictures(folder)
-    found = [places.get(name) if isinstance(name, str) else None for name in names]
     if not (folder / ARCHIVE).exists():
-        return [None if place is None else (folder / FOLDER / place).read_bytes() for place in found]
+        return [None if place is None else (folder / FOLDER / place).read_bytes() for place in places]
     with _open(folder / ARCHIVE) as archive:
-        return [None if place is None else _extract(archive, place) for place in found]
+        members = _members(archive)
+        return [None if place is None else _extract(archive, members[place]) for place in places]
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The files of an archive by their names. Some packers write UTF-8 without saying so."""
+    members = {}
+    for info in archive.infolist():
+        name = info.filename
+        if not info.flag_bits & UTF_8:
+            with contextlib.suppress(UnicodeError):
+                name = name.encode("cp437").decode("utf-8")
+        if not info.is_dir():
+            members[name] = info
+    return members
 
 
 def _open(path: Path) -> zipfile.ZipFile:
@@ -55,8 +69,9 @@ def _open(path: Path) -> zipfile.ZipFile:
         raise DataError(f"{path} is not a readable ZIP archive ({error}); pack the pictures again") from None
 
 
-def _extract(archive: zipfile.ZipFile, place: str) -> bytes:
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     try:
-        return archive.read(place)
+        return archive.read(member)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
-        raise DataError(f"{archive.filename}: {place} cannot be unpacked ({error}); pack the pictures again") from None
+        place = f"{archive.filename}: {member.filename}"
+        raise DataError(f"{place} cannot be unpacked ({error}); pack the pictures again") from None

@@ -10,7 +10,7 @@ from mmesid.artifacts.values import Catalogue, Prepared, Sequences
 from mmesid.config import Prepare
 from mmesid.errors import DataError
 
-ORIGIN = ["file", "row"]
+LEFT_BEHIND = ["image", "image_fault", "file", "row"]  # columns of the catalogue that no later stage needs
 
 
 def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
@@ -44,7 +44,7 @@ def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
     sequences = Sequences(list(user_ids), np.split(item[order].astype(np.int64) + 1, bounds), len(item_ids))
     table = items.set_index("item_id").loc[item_ids].reset_index()
     pictures = [image if isinstance(image, bytes) else None for image in table["image"]]
-    return Prepared(sequences, table.drop(columns=["image", *ORIGIN]), pictures)
+    return Prepared(sequences, table.drop(columns=LEFT_BEHIND, errors="ignore"), pictures)
 
 
 def usable_interactions(interactions: pd.DataFrame, known: "pd.Series[str]") -> pd.DataFrame:

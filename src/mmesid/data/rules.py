@@ -172,8 +172,8 @@ def _items(table: Table, embeddings: list[str]) -> list[Rule]:
         table.true("item_id", "has_picture", "item has a picture", "names no picture", "max_missing_image"),
     ]
     for name in embeddings:
-        fact, says, because = f"has_{name.replace(' ', '_')}", f"item has a row in the {name}", f"no row in the {name}"
-        found.append(table.true("item_id", fact, says, because, "max_missing_embeddings"))
+        fact, because = f"has_{name.replace(' ', '_')}", f"no row in the {name}, or one of zeros"
+        found.append(table.true("item_id", fact, f"item has a row in the {name}", because, "max_missing_embeddings"))
     return found
 
 

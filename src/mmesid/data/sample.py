@@ -52,8 +52,10 @@ def read(folder: Path, embeddings: dict[str, str], how: How = PLAIN) -> Catalogu
         how: of no use here, a recipe says everything itself.
 
     Raises:
-        DataError: the recipe is missing or wrong, or an embedding is asked for.
+        DataError: the recipe is missing or wrong, or an embedding or a text column is asked for.
     """
+    if how.text is not None:
+        raise DataError(f"ingest.text names {how.text}, but a drawn catalogue knows its texts; leave it null")
     if embeddings:
         raise DataError(
             f"ingest.embeddings names {embeddings}, but a drawn catalogue has no embedding files; leave it {{}}"

@@ -9,7 +9,7 @@ import pandas as pd
 from mmesid.artifacts.items import texts
 from mmesid.artifacts.values import Embedding, RawEmbedding
 from mmesid.config import EncodeContent
-from mmesid.encoders import lsa, open_clip_encoder, open_clip_training, precomputed
+from mmesid.encoders import lsa, open_clip_encoder, open_clip_training, pixels, precomputed
 from mmesid.encoders.open_clip_encoder import Log, Towers
 from mmesid.encoders.pictures import usable
 
@@ -70,6 +70,12 @@ def _image_open_clip(source: Source) -> Embedding | None:
     return open_clip_encoder.encode_pictures(source.towers, source.pictures, source.device, source.log)
 
 
+def _image_pixels(source: Source) -> Embedding | None:
+    if not any(source.pictures):
+        return None
+    return pixels.encode(source.pictures, source.settings.pixels_dimension, source.seed)
+
+
 def _image_precomputed(source: Source) -> Embedding | None:
     return precomputed.join("image", source.items["item_id"].to_numpy(object), source.raw.get("image"))
 
@@ -84,7 +90,12 @@ TEXT: dict[str, Encoder] = {
     "lsa": _text_lsa,
     "none": _none,
 }
-IMAGE: dict[str, Encoder] = {"open_clip": _image_open_clip, "precomputed": _image_precomputed, "none": _none}
+IMAGE: dict[str, Encoder] = {
+    "open_clip": _image_open_clip,
+    "precomputed": _image_precomputed,
+    "pixels": _image_pixels,
+    "none": _none,
+}
 
 
 def encode(

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmesid.artifacts.pictures import decode
 from mmesid.artifacts.values import Embedding
 from mmesid.config import OpenClip
-from mmesid.encoders.pictures import open_picture
 from mmesid.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def encode_pictures(towers: Towers, pictures: Sequence[bytes | None], device: st
     parts = []
     for start in range(0, len(present), BATCH):
         files = [pictures[place] for place in present[start : start + BATCH]]
-        pixels = torch.stack([towers.preprocess(open_picture(file)) for file in files if file])  # (B, 3, side, side)
+        pixels = torch.stack([towers.preprocess(decode(file)) for file in files if file])  # (B, 3, side, side)
         parts.append(_unit(towers.model.encode_image(pixels.to(device))))
         log({"progress": min(1.0, (start + BATCH) / len(present))}, start // BATCH)
     return scatter(parts, present, len(pictures))

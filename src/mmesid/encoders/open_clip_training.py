@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmesid.artifacts.pictures import decode
 from mmesid.config import OpenClip
 from mmesid.encoders.open_clip_encoder import Log, Towers, shorten
-from mmesid.encoders.pictures import open_picture
 from mmesid.errors import DataError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def train_embedded(
         raise DataError(
             f"the embedded open_clip model learns from items with a text and a picture and needs {MIN_PAIRS}, "
             f"it found {pairs}; set encode_content.text to lsa, precomputed or none and encode_content.image to "
-            "precomputed or none"
+            "pixels, precomputed or none"
         )
     torch.manual_seed(seed)
     vocabulary = _vocabulary(texts, settings.context_length)
@@ -149,7 +149,7 @@ def _prepare(texts: Sequence[str], pictures: Sequence[bytes | None], towers: Tow
     from PIL import Image
 
     blank = Image.new("RGB", (1, 1))
-    opened = (open_picture(picture) if picture else blank for picture in pictures)
+    opened = (decode(picture) if picture else blank for picture in pictures)
     return Catalogue(
         tokens=towers.tokenize(shorten(texts, towers.tokenize.context_length)),
         pixels=torch.stack([towers.preprocess(picture) for picture in opened]),

@@ -1,12 +1,8 @@
 """Pictures of items, as the content encoders take them."""
 
-import io
-import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from mmesid.artifacts.pictures import decode
 
 
 def usable(pictures: Sequence[bytes | None]) -> list[bytes | None]:
@@ -14,28 +10,11 @@ def usable(pictures: Sequence[bytes | None]) -> list[bytes | None]:
     return [picture if picture is not None and _opens(picture) else None for picture in pictures]
 
 
-def open_picture(content: bytes) -> "Image":
-    """Decode a picture as RGB; what is transparent becomes white.
-
-    Raises:
-        OSError: the file is damaged.
-    """
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        opened = Image.open(io.BytesIO(content))
-        if opened.mode in ("RGBA", "LA", "PA", "P"):
-            layer = opened.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-        return opened.convert("RGB")
-
-
 def _opens(content: bytes) -> bool:
     from PIL import Image
 
     try:
-        open_picture(content)
+        decode(content)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
     return True

@@ -8,7 +8,8 @@ from mmesid.errors import DataError
 
 
 def join(modality: str, item_ids: NDArray[np.object_], raw: RawEmbedding | None) -> Embedding:
-    """The embedding file's rows in the order of the prepared items; items that the file lacks are masked.
+    """The embedding file's rows in the order of the prepared items; items that the file lacks are masked, and
+    so are vectors of zeros alone.
 
     Args:
         modality: for messages: collaborative, text or image.
@@ -27,10 +28,12 @@ def join(modality: str, item_ids: NDArray[np.object_], raw: RawEmbedding | None)
     places = {item: place for place, item in enumerate(map(str, raw.item_ids))}
     if len(places) < len(raw.item_ids):
         raise DataError(f"the precomputed {modality} embedding holds {len(raw.item_ids) - len(places)} item ids twice")
+    known = raw.present()
     found = np.array([places.get(str(item), -1) for item in item_ids], dtype=np.int64)
+    found[~known[found]] = -1  # where there is none, found is -1 already
     if not (found >= 0).any():
         raise DataError(
-            f"none of the {len(item_ids)} items is in the precomputed {modality} embedding "
+            f"none of the {len(item_ids)} items has a vector in the precomputed {modality} embedding "
             f"(its ids look like {str(raw.item_ids[0])!r}, the items' like {str(item_ids[0])!r}); "
             "check item_id in the npz file"
         )

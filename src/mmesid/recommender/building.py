@@ -98,8 +98,9 @@ def random_tables(codebooks: Tensor, seed: int) -> Tensor:
 def content_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, seed: int) -> Tensor:
     """Whitened content embeddings, (N + 1, C): principal directions of text and image, each with deviation `std`.
 
-    Directions that the content lacks (fewer than C) start at random. Rows without any content start at random too.
-    Starting a trainable table from content beats projecting frozen content (docs/log.md).
+    Without any content the collaborative embedding takes their place. Directions that the content lacks (fewer than C)
+    start at random. Rows without any content start at random too. Starting a trainable table from content beats
+    projecting frozen content (docs/log.md).
     """
     content = [embeddings[m] for m in CONTENT if m in embeddings] or list(embeddings.values())
     table = random_table(embeddings, hidden, std, seed)

@@ -69,10 +69,11 @@ def _cell(values: Mapping[str, Any], metric: str) -> str:
 def _settings(config: Config, metrics: Mapping[str, Any]) -> str:
     start, tune, tokens = config.init_codes, config.finetune, config.tokenize
     trained = "all weights of the backbone are trained" if tune.adapter == "full" else f"LoRA rank {tune.rank}"
+    scored = [modality for modality in start.score_modalities if modality in metrics["tokenizer"]]
     return "\n".join(
         [
             f"- backbone: {start.backbone} ({start.dtype}), {trained}",
-            f"- modalities: {', '.join(metrics['tokenizer'])}; in the score: {', '.join(start.score_modalities)}",
+            f"- modalities: {', '.join(metrics['tokenizer'])}; in the score: {', '.join(scored) or 'none'}",
             f"- semantic IDs: {tokens.levels} levels of {tokens.codes} codes, reconstruction {tokens.reconstruction}, "
             f"alignment {tokens.alignment}, tables start {start.code_init}",
             f"- history: {config.protocol.history_length} items; seed {config.seed}",

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmesid.artifacts.items import titles
 from mmesid.artifacts.values import Catalogue
 from mmesid.reporting.jinja import environment
 from mmesid.reporting.pictures import thumbnail
@@ -164,15 +165,14 @@ def _gallery(rejects: pd.DataFrame, items: pd.DataFrame) -> list[dict[str, Any]]
 def _glance(items: pd.DataFrame) -> list[dict[str, Any]]:
     """A few items, evenly spread over the catalogue."""
     positions = np.unique(np.linspace(0, len(items) - 1, min(GLANCE, len(items))).astype(int))
+    shown = items.iloc[positions]
     return [
-        {"item_id": str(row["item_id"]), "title": _title(row.get("title")), "picture": _picture(row["image"])}
-        for row in items.iloc[positions].to_dict("records")
+        {"item_id": str(item_id), "title": _shorten(title), "picture": _picture(picture)}
+        for item_id, title, picture in zip(shown["item_id"], titles(shown), shown["image"], strict=True)
     ]
 
 
-def _title(title: object) -> str:
-    if not isinstance(title, str) or not title.strip():
-        return "no title"
+def _shorten(title: str) -> str:
     return title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
 
 

@@ -1,6 +1,6 @@
 """`encode_content`: text and image embeddings with their presence masks."""
 
-from mmesid.artifacts.encode import save_embedding
+from mmesid.artifacts.encode import save_embedding, save_modalities
 from mmesid.artifacts.ingest import load_raw_embeddings
 from mmesid.artifacts.prepare import load_items, load_pictures
 from mmesid.artifacts.store import Store
@@ -11,12 +11,12 @@ from mmesid.tracking import StageRun
 
 
 def run(config: Config, store: Store, log: StageRun) -> None:
-    """Encode what the items show; a modality that no item has is not written."""
+    """Encode what the items show; a modality that no item has is not written, `modalities.json` names the others."""
     section = config.encode_content
     raw = load_raw_embeddings(store) if "precomputed" in (section.text, section.image) else {}
     items, pictures = load_items(store), load_pictures(store)
-    store.folder("encode_content").mkdir(parents=True, exist_ok=True)  # DVC asks for it even where nothing is encoded
     embeddings = content.encode(items, pictures, raw, section, config.seed, device(), log)
+    save_modalities(store, embeddings)
     for modality, embedding in embeddings.items():
         save_embedding(store, modality, embedding)
         log({f"{modality}_present": float(embedding.present[1:].mean())}, 0)

@@ -14,7 +14,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     source = config.ingest.source
     embeddings = {str(modality): name for modality, name in config.ingest.embeddings.items()}
     given = config.ingest
-    how = How(given.columns, given.encoding, given.timestamp_format, given.interactions, given.items)
+    how = How(given.columns, given.encoding, given.timestamp_format, given.interactions, given.items, given.text)
     catalogue = SOURCES[source](store.source(), embeddings, how)
     save_catalogue(store, catalogue)
     if source in ORACLES:

@@ -1,5 +1,7 @@
 """Stage `tokenize`: trains MM-RQ-VAE on the items' embeddings and assigns semantic IDs."""
 
+import sys
+
 from mmesid.artifacts.curves import save_curves
 from mmesid.artifacts.encode import load_embeddings
 from mmesid.artifacts.files import save_tensors
@@ -15,6 +17,8 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     from mmesid.tokenizer.training import train
 
     embeddings = load_embeddings(store)
+    if len(embeddings) == 1 and config.tokenize.alignment != "none":
+        sys.stderr.write(f"{store.dataset}: {next(iter(embeddings))} is the only modality, there is nothing to align\n")
     result = train(embeddings, config.tokenize, config.seed, device(), log)
     save_semantic_ids(store, result.ids)
     save_tensors(store.folder("tokenize") / "tokenizer.safetensors", result.weights)

@@ -1,0 +1,147 @@
+"""What an inspected folder has beside ids, how much of it preparation leaves, and which encoders that is enough for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mmesid.artifacts.items import texts
+from mmesid.artifacts.values import CONTENT, RawEmbedding
+from mmesid.data.embedding_files import list_embeddings, read_embedding, unused_files
+from mmesid.data.picture_names import Found
+from mmesid.errors import DataError
+
+MIN_PAIRS = 32  # items with text and picture that the small open_clip model needs
+MIN_ITEMS = 2  # that tell a modality's vectors apart
+MIN_SHARE = 0.05  # of the items, below which a modality would cost all others their codes
+
+
+class FoundEmbedding(NamedTuple):
+    """A precomputed embedding that `ingest.embeddings` could name."""
+
+    modality: str
+    name: str
+    width: int
+    coverage: float  # share of the items that it has
+    kept: int  # items after preparation that it has
+    zeros: int  # vectors of zeros, which count as missing ones
+
+    def describe(self) -> str:
+        """One line for a person."""
+        zeros = f"; {self.zeros:,} vectors of zeros count as missing" if self.zeros else ""
+        return f"{self.name}: {self.width} wide, {self.coverage:.1%} of the items{zeros}"
+
+
+class Content(NamedTuple):
+    """Items after preparation that have a text, a picture, or both; none of a kind that says the same of all."""
+
+    texts: int
+    pictures: int
+    pairs: int
+
+
+def count_content(items: pd.DataFrame, found: Sequence[Found], kept: "pd.Series[bool]") -> Content:
+    """What the items that preparation leaves have.
+
+    Args:
+        items: canonical items.
+        found: the picture file of each.
+        kept: which of them remain.
+    """
+    written = pd.Series(texts(items), items.index)
+    with_text = written.ne("") & kept
+    with_picture = pd.Series([one.place is not None for one in found], items.index) & kept
+    differ = written[with_text].nunique() >= MIN_ITEMS
+    with_text &= differ
+    return Content(int(with_text.sum()), int(with_picture.sum()), int((with_text & with_picture).sum()))
+
+
+def find_embeddings(
+    folder: Path, item_ids: "pd.Series[str]", kept: "pd.Series[bool]"
+) -> tuple[list[FoundEmbedding], list[tuple[str, str]]]:
+    """Embeddings that can be used, and each other file with why it cannot."""
+    found: list[FoundEmbedding] = []
+    refused = [(path.relative_to(folder).as_posix(), why) for path, why in unused_files(folder)]
+    for (modality, name), path in list_embeddings(folder).items():
+        try:
+            embedding = read_embedding(path)
+        except DataError as error:
+            refused.append((path.relative_to(folder).as_posix(), str(error)))
+            continue
+        has = item_ids.isin(list(embedding.item_ids[embedding.present()]))
+        if fault := _useless(embedding, item_ids, has):
+            refused.append((path.relative_to(folder).as_posix(), fault))
+        else:
+            width, zeros = embedding.matrix.shape[1], int((~embedding.present()).sum())
+            found.append(FoundEmbedding(modality, name, width, float(has.mean()), int((has & kept).sum()), zeros))
+    return found, refused
+
+
+def encoders(content: Content, embeddings: Sequence[FoundEmbedding], items: int) -> dict[str, str]:
+    """How texts and pictures become embeddings; what too few items have is left out.
+
+    The small open_clip model learns from pairs and so needs both. Texts alone are read by `lsa`, pictures by `pixels`
+    unless a precomputed embedding has at least half as many.
+
+    Args:
+        content: what the items have.
+        embeddings: those of the source.
+        items: that preparation leaves.
+    """
+    enough = max(MIN_ITEMS, MIN_SHARE * items)
+    given = {found.modality: found.kept for found in embeddings if found.kept >= enough}
+    pairs = content.pairs >= max(MIN_PAIRS, enough)
+    text = "open_clip" if pairs else "lsa" if content.texts >= enough else "none"
+    image = "pixels" if content.pictures >= enough else "none"
+    if "image" in given and 2 * given["image"] >= content.pictures:
+        image = "precomputed"
+    return {
+        "text": "precomputed" if "text" in given else text,
+        "image": "open_clip" if pairs else image,
+    }
+
+
+def least_covered(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str], items: int) -> int:
+    """Items of the modality that the fewest have, of those that are encoded: a codebook cannot hold more codes."""
+    own = {"text": content.texts, "image": content.pictures}
+    counts = [items]
+    for modality, way in chosen.items():
+        if way == "precomputed":
+            counts.append(best(embeddings, modality).kept)
+        elif way != "none":
+            counts.append(own[modality])
+    return min(counts)
+
+
+def best(embeddings: Sequence[FoundEmbedding], modality: str) -> FoundEmbedding:
+    """The one that most items have."""
+    return max((found for found in embeddings if found.modality == modality), key=lambda found: found.kept)
+
+
+def notes(content: Content, chosen: dict[str, str], items: int) -> list[str]:
+    """What is not encoded although some items have it, and what a catalogue without any content means."""
+    own = {"text": content.texts, "image": content.pictures}
+    lines = [
+        f"only {own[modality]:,} of {items:,} items after preparation have a {word}: too few to learn from, "
+        f"encode_content.{modality} is none"
+        for modality, word in zip(CONTENT, ("text", "picture"), strict=True)
+        if chosen[modality] == "none" and own[modality]
+    ]
+    if set(chosen.values()) == {"none"}:
+        lines.append("no text, picture or embedding to learn from: the items are told apart by who took them alone")
+    return lines
+
+
+def _useless(embedding: RawEmbedding, item_ids: "pd.Series[str]", has: "pd.Series[bool]") -> str | None:
+    """Why an embedding that can be read says nothing of the items."""
+    if not has.any():
+        known = item_ids.dropna()
+        item_id = known.iloc[0] if len(known) else None
+        return (
+            f"it has a vector for none of the item_id of the items table (its ids look like "
+            f"{str(embedding.item_ids[0])!r}, the items' like {item_id!r})"
+        )
+    matrix = embedding.matrix[embedding.present()]
+    return None if np.ptp(matrix, axis=0).any() else "all its vectors are the same"
