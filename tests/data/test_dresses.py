@@ -12,6 +12,7 @@ from mmesid.config import Prepare
 from mmesid.data import files
 from mmesid.data.formats import FORMATS, How
 from mmesid.data.preparation import prepare
+from mmesid.data.texts import clean
 from tests.data.dresses import TIMES, ZONES, Dress, write
 
 EXAMPLES = int(os.environ.get("MMESID_DRESSES", "60"))  # dresses that are drawn
@@ -62,7 +63,8 @@ def titles(dress: Dress) -> st.SearchStrategy[str]:
 @st.composite
 def worlds(draw: st.DrawFn) -> dict[str, Any]:
     """A catalogue, what both tables wear, and how the reader is told of what it cannot see."""
-    how, worn = {"columns": {}}, {}
+    how: dict[str, Any] = {"columns": {}, "text": ["title", "kind"]}
+    worn: dict[str, Dress] = {}
     encoding = None
     for table in ("interactions", "items"):
         dress = draw(dresses(table))
@@ -120,6 +122,6 @@ def test_every_dress_gives_the_same_tables(world: dict[str, Any]) -> None:
     assert catalogue.interactions["user_id"].to_list() == [row["user_id"] for row in world["rows"]]
     for column in ("title", "kind"):
         found = catalogue.items[column].astype(object).where(catalogue.items[column].notna(), None).to_list()
-        assert found == [row[column] if (row[column] or "").strip() else None for row in world["items"]]
+        assert found == [clean(row[column]) for row in world["items"]]
     assert catalogue.items["item_id"].to_list() == [row["item_id"] for row in world["items"]]
     assert list(catalogue.items)[:3] == ["item_id", "title", "kind"]

@@ -116,7 +116,7 @@ def test_an_unusable_embedding_is_a_warning(folder: Path) -> None:
     np.savez(folder / "embeddings" / "image_far.npz", item_id=np.array(["x"]), embedding=np.ones((1, 2)))
     found = inspect(folder)
     assert [item.name for item in found.embeddings] == ["tiny"]
-    assert [path for path, _ in found.refused] == ["embeddings/image_bad.npz", "embeddings/image_far.npz"]
+    assert [path for path, _ in found.unusable] == ["embeddings/image_bad.npz", "embeddings/image_far.npz"]
 
 
 def test_the_k_core_is_loosened_until_it_keeps_half(folder: Path) -> None:

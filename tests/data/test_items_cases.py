@@ -19,6 +19,7 @@ from mmesid.commands.inspection import inspect, suggest
 from mmesid.data import files, texts
 from mmesid.data.checks import frames
 from mmesid.data.embedding_files import read_embedding
+from mmesid.data.formats import How
 from mmesid.data.picture_names import PictureNames, find
 from mmesid.data.pictures import list_pictures, read_pictures
 from mmesid.encoders import precomputed
@@ -165,7 +166,7 @@ def test_nested_metadata_leaves_words_alone(folder: Path) -> None:
     ]
     (folder / "items.csv").unlink()
     (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    items = files.read_items(folder)
+    items = files.read_items(folder).frame
     assert text_columns(items) == ["title", "features", "categories"]
     assert items.loc[1, ["title", "features", "categories"]].to_list() == [
         "Amber lamp 1 & shade",
@@ -173,7 +174,7 @@ def test_nested_metadata_leaves_words_alone(folder: Path) -> None:
         "Home, Lamps",
     ]
     assert pd.isna(items["features"][0])
-    asked = files.read_items(folder, ["details", "title"])
+    asked = files.read_items(folder, How(text=["details", "title"])).frame
     assert text_columns(asked) == ["details", "title"]
     assert asked["details"][1] == "Rank: Lamps: 1"
     rows_said = dict(inspect(folder).rows())
