@@ -97,4 +97,4 @@ def _allowed_by(rule: Rule, checked: int, failed: int, frame: pd.DataFrame) -> s
 def _rounded_up(share: float) -> float:
     """To two digits that differ from zero: 0.0123 becomes 0.013."""
     digits = 1 - math.floor(math.log10(share))
-    return min(1.0, round(math.ceil(round(share * 10**digits, 6)) / 10**digits, digits))
+    return min(1.0, round(math.ceil(round(share * 10**digits, 6)) / float(10**digits), digits))
