@@ -14,6 +14,12 @@ from mmesid.config import Validate
 from mmesid.data import checks
 from mmesid.data.rules import Rule, rules
 
+# What a limit does not say about the rows that it lets pass.
+REMARKS = {
+    "max_duplicates": "; prepare.repeats then says whether they are dropped or kept",
+    "max_duplicate_items": "; the first of equal rows is kept",
+}
+
 
 class Refusal(NamedTuple):
     """A rule that does not hold."""
@@ -91,10 +97,11 @@ def _allowed_by(rule: Rule, checked: int, failed: int, frame: pd.DataFrame) -> s
         return f"validate.{rule.key}: {checked}"
     if "max_value" in rule.arguments:  # a length, of which none may be too long
         return f"validate.{rule.key}: {int(frame[rule.column].astype(str).str.len().max())}"
-    return f"validate.{rule.key}: {_rounded_up(failed / checked)}"
+    return f"validate.{rule.key}: {_rounded_up(failed / checked)}{REMARKS.get(rule.key, '')}"
 
 
 def _rounded_up(share: float) -> float:
     """To two digits that differ from zero: 0.0123 becomes 0.013."""
     digits = 1 - math.floor(math.log10(share))
-    return min(1.0, round(math.ceil(round(share * 10**digits, 6)) / float(10**digits), digits))
+    scale = 10.0**digits
+    return min(1.0, round(math.ceil(round(share * scale, 6)) / scale, digits))
