@@ -34,10 +34,11 @@ help:  ## this list
 repro: .venv/.stamp  ## run the pipeline; DATASETS=a,b runs only these (names listed under `datasets` in params.yaml)
 	@mmesid mend
 ifdef DATASETS
-	dvc repro $(foreach name,$(subst $(comma), ,$(DATASETS)),evaluate@$(name))
-	dvc repro --single-item report
+	@options=$$(mmesid sources) && set -x && \
+	dvc repro $$options $(foreach name,$(subst $(comma), ,$(DATASETS)),evaluate@$(name)) && \
+	dvc repro $$options --single-item report
 else
-	dvc repro
+	@options=$$(mmesid sources) && set -x && dvc repro $$options
 endif
 
 test: .venv/.stamp  ## every test but `make e2e`'s, pipeline and flow included (minutes)

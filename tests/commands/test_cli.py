@@ -5,43 +5,17 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from mmesid import __version__, config, registry
-from mmesid.commands import add, cli, doctor, project
-from mmesid.errors import ConfigError, DataError, MmesidError, RegistryError
+from mmesid.commands import cli, doctor, project
+from mmesid.errors import ConfigError, MmesidError, RegistryError
 from mmesid.serving import Answer, Recommended
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, project_copy: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = project_copy(tmp_path / "checkout")
-    monkeypatch.chdir(root)
-    return root
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path) -> Path:
-    """A folder in the `files` format: 30 users with 8 interactions each, 12 items, no pictures."""
-    folder = tmp_path / "toys"
-    folder.mkdir()
-    draw = np.random.default_rng(0)
-    rows = [(f"u{user}", f"i{item}", step) for user in range(30) for step, item in enumerate(draw.permutation(12)[:8])]
-    pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(folder / "interactions.csv", index=False)
-    items = pd.DataFrame(
-        {"item_id": [f"i{item}" for item in range(12)], "title": [f"toy {item}" for item in range(12)]}
-    )
-    items.to_csv(folder / "items.csv", index=False)
-    return folder
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -88,101 +62,6 @@ def test_a_mistake_is_one_message_without_traceback(tmp_path: Path) -> None:
 def test_the_project_is_found_from_a_folder_below(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout / "conf")
     assert project.find_root() == checkout
-
-
-def test_add_links_the_folder_writes_a_valid_conf_and_lists_the_dataset(checkout: Path, catalogue: Path) -> None:
-    before = (checkout / "params.yaml").read_text(encoding="utf-8")
-    status, said = run("add", "toys", "--files", str(catalogue))
-    assert status == 0
-    assert "30" in said
-    assert 'make repro DATASETS="toys"' in said
-    assert (checkout / "sources" / "toys").readlink() == catalogue.resolve()
-    assert config.load("toys", checkout).ingest.source == "files"
-    after = (checkout / "params.yaml").read_text(encoding="utf-8")
-    assert after == before.replace("datasets: [sample]", "datasets: [sample, toys]")
-
-
-def test_add_writes_only_sections_that_differ_from_the_defaults(checkout: Path, catalogue: Path) -> None:
-    run("add", "toys", "--files", str(catalogue))
-    assert all(yaml.safe_load((checkout / "conf" / "toys.yaml").read_text(encoding="utf-8")).values())
-
-
-def test_add_can_copy_and_leave_the_list_alone(checkout: Path, catalogue: Path) -> None:
-    status, said = run("add", "toys", "--files", str(catalogue), "--copy", "--no-enable")
-    assert status == 0
-    assert "add toys to `datasets` in params.yaml" in said
-    copied = checkout / "sources" / "toys"
-    assert not copied.is_symlink()
-    assert sorted(path.name for path in copied.iterdir()) == ["interactions.csv", "items.csv"]
-    assert config.datasets(checkout) == ["sample"]
-
-
-def test_add_takes_a_folder_that_lies_in_sources_already(checkout: Path, catalogue: Path) -> None:
-    place = catalogue.rename(checkout / "sources" / "toys")
-    assert run("add", "toys", "--files", str(place))[0] == 0
-    assert (place / "items.csv").exists()
-    assert not place.is_symlink()
-
-
-def test_add_refuses_a_taken_name_and_force_replaces_it(checkout: Path, catalogue: Path, tmp_path: Path) -> None:
-    run("add", "toys", "--files", str(catalogue))
-    other = catalogue.rename(tmp_path / "moved")
-    with pytest.raises(ConfigError, match=r"'toys' exists already \(conf/toys\.yaml and sources/toys\).*--force"):
-        run("add", "toys", "--files", str(other))
-    assert run("add", "toys", "--files", str(other), "--force")[0] == 0
-    assert (checkout / "sources" / "toys").readlink() == other.resolve()
-    assert config.datasets(checkout) == ["sample", "toys"]
-
-
-def test_add_never_deletes_a_folder_of_data(checkout: Path, catalogue: Path) -> None:
-    mine = checkout / "sources" / "toys"
-    mine.mkdir()
-    (mine / "only copy").touch()
-    with pytest.raises(ConfigError, match="is a folder of its own, not a link"):
-        run("add", "toys", "--files", str(catalogue), "--force")
-    assert (mine / "only copy").exists()
-
-
-@pytest.mark.parametrize("name", ["Toys", "a b", "../up", "", "a.b", "-x", "x" * 41, "ä"])
-def test_add_refuses_a_name_that_folders_and_stages_cannot_bear(checkout: Path, catalogue: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot name a dataset"):
-        add.add(name, catalogue, checkout)
-
-
-def test_add_writes_nothing_when_the_folder_is_no_catalogue(checkout: Path, tmp_path: Path) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    for folder in (empty, tmp_path / "missing", ROOT / "params.yaml"):
-        with pytest.raises(DataError):
-            run("add", "toys", "--files", str(folder))
-    assert not (checkout / "sources" / "toys").is_symlink()
-    assert not (checkout / "conf" / "toys.yaml").exists()
-    assert config.datasets(checkout) == ["sample"]
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("datasets: [a]  # why\nseed: 0\n", "datasets: [a, new]  # why\nseed: 0\n"),
-        ("datasets: [a, b,]\n", "datasets: [a, b, new]\n"),
-        ("datasets: []\n", "datasets: [new]\n"),
-        ("datasets:\n  - a  # one\n  - b\nseed: 0\n", "datasets:\n  - a  # one\n  - b\n  - new\nseed: 0\n"),
-        ("datasets:\n- a\n\nother:\n- b\n", "datasets:\n- a\n- new\n\nother:\n- b\n"),
-        ("datasets: [new]\n", "datasets: [new]\n"),
-    ],
-)
-def test_listing_a_dataset_changes_nothing_else(tmp_path: Path, before: str, after: str) -> None:
-    (tmp_path / "params.yaml").write_text(before, encoding="utf-8")
-    add.enable_dataset("new", tmp_path)
-    assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == after
-
-
-@pytest.mark.parametrize("text", ["datasets: [a,\n  b]\n", "seed: 0\n", "datasets: {a: 1}\n"])
-def test_a_list_in_another_form_is_left_to_the_person(tmp_path: Path, text: str) -> None:
-    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match="add `new` to the list by hand"):
-        add.enable_dataset("new", tmp_path)
-    assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == text
 
 
 class Champion:
@@ -254,14 +133,11 @@ def test_the_doctor_sees_a_package_of_another_version(checkout: Path) -> None:
     assert re.search(r"rich \S+ \(lock: 0\.0\.1\)", found.detail)
 
 
-def test_the_doctor_sees_a_lost_source_and_a_wrong_key(checkout: Path, catalogue: Path, tmp_path: Path) -> None:
-    run("add", "toys", "--files", str(catalogue))
-    catalogue.rename(tmp_path / "elsewhere")
+def test_the_doctor_sees_a_wrong_key(checkout: Path) -> None:
     (checkout / "conf" / "sample.yaml").write_text("tokenize: {levles: 1}\n", encoding="utf-8")
-    sample, toys = doctor.check_datasets(checkout)
-    assert sample.level == toys.level == "wrong"
+    (sample,) = doctor.check_datasets(checkout)
+    assert sample.level == "wrong"
     assert "Did you mean `levels`?" in sample.detail
-    assert "which is gone" in toys.detail
 
 
 def test_the_doctor_sees_a_tracking_server_that_is_down_and_hides_its_password(

@@ -122,6 +122,12 @@ def repeat_first(catalogue: Catalogue) -> Catalogue:
     return catalogue._replace(interactions=pd.concat([rows, again], ignore_index=True))
 
 
+def repeat_item(catalogue: Catalogue) -> Catalogue:
+    items = catalogue.items
+    again = items[6:7].assign(row=len(items) + 1)
+    return catalogue._replace(items=pd.concat([items, again], ignore_index=True))
+
+
 def repeat_vector(catalogue: Catalogue) -> Catalogue:
     embedding = catalogue.embeddings["text"]
     item_ids = embedding.item_ids.copy()
@@ -160,7 +166,10 @@ FAULTS = {
     ),
     "three items": Fault(three_items, "items.enough", 17, tolerated_by={"min_items": 3}),
     "null in the items": Fault(cell("items", 24, "item_id", None), "items.item_id_not_null", 1, "items.csv", 24),
-    "duplicate item": Fault(cell("items", 5, "item_id", "i0"), "items.item_id_unique", 2, "items.csv", 1),
+    "duplicate item": Fault(cell("items", 5, "item_id", "i0"), "items.rows_agree", 2, "items.csv", 1),
+    "item repeated": Fault(
+        repeat_item, "items.is_new", 1, "items.csv", ITEMS + 1, tolerated_by={"max_duplicate_items": 0.05}
+    ),
     "no text": Fault(
         cell("items", 1, "times", " "), "items.has_text", 1, "items.csv", 1, tolerated_by={"max_missing_text": 0.05}
     ),
@@ -253,7 +262,7 @@ TOLERATED = (
         "too long title",
     ),
     ("three items", "one interaction each", "too few interactions", "no picture"),
-    ("too few users", "too long title"),
+    ("too few users", "too long title", "item repeated"),
 )
 
 

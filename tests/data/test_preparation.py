@@ -25,7 +25,7 @@ def history(user: str, items: str, times: list[int] | None = None) -> list[tuple
     return [(user, item, time) for item, time in zip(items, times or range(len(items)), strict=True)]
 
 
-LOOSE = Prepare(min_user_interactions=3, min_item_interactions=1)
+LOOSE = Prepare(repeats="drop", min_user_interactions=3, min_item_interactions=1)
 
 
 def test_ids_are_contiguous_in_order_of_first_appearance() -> None:
@@ -120,7 +120,10 @@ def test_nothing_left_says_what_the_k_core_removed() -> None:
     with pytest.raises(
         DataError, match=r"k-core \(5 per user, 5 per item\).*busiest user has 3.*min_user_interactions"
     ):
-        prepare(catalogue(history("u", "abc"), list("abc")), Prepare(min_user_interactions=5, min_item_interactions=5))
+        prepare(
+            catalogue(history("u", "abc"), list("abc")),
+            Prepare(repeats="drop", min_user_interactions=5, min_item_interactions=5),
+        )
 
 
 def test_users_with_one_interaction_only_leave_nothing() -> None:
@@ -132,3 +135,10 @@ def test_users_with_one_interaction_only_leave_nothing() -> None:
 def test_only_unknown_items_leave_nothing() -> None:
     with pytest.raises(DataError, match="0 have a user and a known item"):
         prepare(catalogue(history("u", "xyz"), list("abc")), LOOSE)
+
+
+def test_a_repeat_at_the_same_time_is_dropped_or_kept() -> None:
+    doubled = catalogue([*history("u", "abc"), ("u", "b", 1)], list("abc"))
+    for repeats, expected in (("drop", [1, 2, 3]), ("keep", [1, 2, 2, 3])):
+        prepared = prepare(doubled, LOOSE.model_copy(update={"repeats": repeats}))
+        assert prepared.sequences.items[0].tolist() == expected

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from mmesid.artifacts import source
+
+EXPERIMENTS = (".dvc", "tmp", "exps")  # where `dvc exp run --temp` and `dvc queue start` copy a checkout to
+
 
 class Store:
     """The folders of one dataset. Asking where something lies makes nothing: whoever writes makes the folder."""
@@ -15,9 +19,21 @@ class Store:
         return self.root / "data" / self.dataset / stage
 
     def source(self) -> Path:
-        """Where the dataset comes from: `sources/<dataset>`, a folder or a link to one."""
-        return self.root / "sources" / self.dataset
+        """Where the dataset comes from: `sources/<dataset>`, or the folder outside that it stands for.
+
+        Raises:
+            DataError: it is not here, or a folder outside has changed since its digest was recorded.
+        """
+        return source.locate(self.dataset, self.root, home(self.root))
 
     def report(self) -> Path:
         """`reports/<dataset>`."""
         return self.root / "reports" / self.dataset
+
+
+def home(root: Path = Path()) -> Path:
+    """The checkout that a folder belongs to: itself, unless it is one of DVC's temporary copies for an experiment."""
+    for folder in root.absolute().parents:
+        if folder.parts[-3:] == EXPERIMENTS:
+            return folder.parents[2]
+    return root

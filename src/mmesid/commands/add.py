@@ -4,38 +4,46 @@ The folder is inspected first; nothing is written unless it can be read. Every f
 """
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
 from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.source import digest, is_external
+from mmesid.commands.listing import enable_dataset
 from mmesid.config.loading import read_sections
 from mmesid.errors import ConfigError, DataError
+from mmesid.pipeline import sources
 
 if TYPE_CHECKING:
     from mmesid.commands.inspection import Inspection
+    from mmesid.data.verdict import Refusal
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+TAKEN_FOLDERS = (  # of the project: stages, tools and people write there
+    *(".dvc", ".git", ".prefect", ".uv", ".venv", "benchmarks", "conf", "data", "docs", "flows", "mlruns"),
+    *("recommendations", "reports", "src", "tests"),
+)
 
 
 class Added(NamedTuple):
     """What `add` did."""
 
-    source: Path  # sources/NAME, a link or a copy
+    source: Path  # sources/NAME: a copy of the files, or their digest and a link to them
     conf: Path  # conf/NAME.yaml
-    enabled: bool  # whether `datasets` in params.yaml names it now
+    kept_conf: bool  # whether it was there already and is as it was
+    changed: bool  # whether DVC had tracked another state of the source before
     inspection: "Inspection"
+    refusals: "list[Refusal]"  # what the stage `validate` will say
 
 
 def add(
     name: str,
     files: Path,
     root: Path = Path(),
-    copy: bool = False,
+    external: bool = False,
     force: bool = False,
+    reset_conf: bool = False,
     enable: bool = True,
     ingest: Mapping[str, Any] | None = None,
 ) -> Added:
@@ -45,47 +53,58 @@ def add(
         name: of the dataset: lower-case letters, digits, `-` and `_`.
         files: folder with interactions, items and pictures.
         root: the project's folder.
-        copy: copy the folder instead of linking to it.
-        force: replace an existing dataset's link and conf/NAME.yaml.
+        external: leave the files where they are; the project holds their digest and a link.
+        force: replace the source of an existing dataset.
+        reset_conf: write conf/NAME.yaml anew where there is one.
         enable: name it under `datasets` in params.yaml, so that `dvc repro` runs it.
         ingest: keys of the section `ingest` that say how to read the files, beside the defaults.
 
     Raises:
-        ConfigError: the name is not usable or taken.
+        ConfigError: the name is not usable or taken, or the folder is one that the project writes to.
         DataError: the folder is missing or holds no catalogue.
     """
     from mmesid.commands import inspection
 
     source, conf = root / "sources" / name, root / "conf" / f"{name}.yaml"
-    _check_name(name, source, conf, files, root, force)
-    if not files.is_dir():
-        raise DataError(f"--files: {files} is {'not a folder' if files.exists() else 'missing'}; name a folder")
+    _check_name(name, root)
+    _check_files(files, source, root)
+    _check_taken(name, source, files, root, external, force)
     limits = read_sections(root / "params.yaml").get("validate")
-    catalogue = inspection.inspect(files, ingest, limits)
-    text = inspection.render_conf(name, catalogue)
-    _place(files, source, copy)
-    write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
+    found = inspection.inspect(files, ingest, limits)
+    before = sources.tracked_hash(name, root)
+    sources.place(files, name, root, external)
+    changed = sources.track(name, root) != before
+    kept = conf.exists() and not reset_conf
+    if not kept:
+        text = inspection.render_conf(name, found)
+        write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
     if enable:
         enable_dataset(name, root)
-    return Added(source, conf, enable, catalogue)
+    return Added(source, conf, kept, bool(before) and changed, found, foresee(name, root))
 
 
-def enable_dataset(name: str, root: Path = Path()) -> None:
-    """Name a dataset under `datasets` in params.yaml, leaving every other character of the file as it is.
-
-    Raises:
-        ConfigError: the list is not written in one of YAML's two plain forms.
-    """
-    path = root / "params.yaml"
-    text = path.read_text(encoding="utf-8")
-    names = yaml.safe_load(text).get("datasets") or []
-    if name in names:
-        return
-    changed = _append(text, name)
-    before, after = yaml.safe_load(text), yaml.safe_load(changed)
-    if after != {**before, "datasets": [*names, name]}:
-        raise ConfigError(f"params.yaml: `datasets` could not be edited; add `{name}` to the list by hand")
-    write_atomically(path, lambda beside: beside.write_text(changed, encoding="utf-8"))
+def describe(added: Added, name: str, root: Path, enabled: bool) -> list[str]:
+    """What was written, what the gate will say, and what to do next."""
+    again = f"`mmesid add {name} --files PATH --force`"
+    if is_external(added.source):
+        lines = [f"sources/{name} holds a digest of the files and a link to them; `make repro` sees when they change"]
+    else:
+        held = digest(added.source)
+        lines = [
+            f"sources/{name} is a copy ({held.files:,} files, {held.bytes / 1e6:,.1f} MB), shared with DVC's cache; "
+            f"later changes of the original are taken by {again}"
+        ]
+    if added.changed:
+        lines.append(f"it differs from what sources/{name}.dvc named before: the dataset's stages will run")
+    conf = f"conf/{name}.yaml"
+    lines.append(
+        f"{conf} was there and is as it was (--reset-conf writes it anew)" if added.kept_conf else f"wrote {conf}"
+    )
+    lines.append(f"commit sources/{name}.dvc, {conf} and params.yaml; `dvc push` takes the source along")
+    if added.refusals:
+        return [*lines, *(f"validate will refuse this: {refusal}" for refusal in added.refusals)]
+    run = f'make repro DATASETS="{name}"'
+    return [*lines, f"run it: {run}" if enabled else f"add {name} to `datasets` in params.yaml, then: {run}"]
 
 
 def parse_columns(text: str) -> dict[str, str | int]:
@@ -100,54 +119,59 @@ def parse_columns(text: str) -> dict[str, str | int]:
     return {left.strip(): int(right) if right.strip().isdigit() else right.strip() for left, _, right in pairs}
 
 
-def _append(text: str, name: str) -> str:
-    """`datasets: [a]` or a block of `- a` lines, with one name more."""
-    flow = re.compile(r"^(datasets:\s*\[)([^\]\n#]*)(\])", re.MULTILINE)
-    if match := flow.search(text):
-        listed = ", ".join(filter(None, [match[2].strip().rstrip(","), name]))
-        return text[: match.start()] + match[1] + listed + match[3] + text[match.end() :]
-    block = re.compile(r"^datasets:[^\S\n]*(?:#.*)?\n(?:([^\S\n]*)- .*\n|[^\S\n]*(?:#.*)?\n)*(?<=\n)", re.MULTILINE)
-    if (match := block.search(text)) and match[1] is not None:
-        end = text.rindex("- ", match.start(), match.end())
-        line_end = text.index("\n", end) + 1
-        return f"{text[:line_end]}{match[1]}- {name}\n{text[line_end:]}"
-    return text
+def foresee(name: str, root: Path) -> "list[Refusal]":
+    """What the stage `validate` will refuse in the dataset's source, by the parameters as they stand."""
+    from mmesid import config
+    from mmesid.artifacts.store import Store
+    from mmesid.data import SOURCES, verdict
+    from mmesid.data.formats import How
+
+    settings = config.load(name, root)
+    embeddings = {str(modality): chosen for modality, chosen in settings.ingest.embeddings.items()}
+    catalogue = SOURCES[settings.ingest.source](Store(name, root).source(), embeddings, How.of(settings.ingest))
+    return verdict.refusals(catalogue, settings.validate_)
 
 
-def _check_name(name: str, source: Path, conf: Path, files: Path, root: Path, force: bool) -> None:
+def _check_name(name: str, root: Path) -> None:
     if not (root / "params.yaml").exists():
         raise ConfigError(f"{root.absolute()} holds no params.yaml; run `mmesid add` in the project's folder")
     if not NAME.fullmatch(name):
         raise ConfigError(f"'{name}' cannot name a dataset: use up to 40 lower-case letters, digits, `-` and `_`")
-    taken = [path for path in (conf, source) if path.exists() or path.is_symlink()]
-    in_place = source.is_dir() and files.is_dir() and source.samefile(files)
-    if in_place and source in taken:
-        taken.remove(source)
-    if taken and not force:
-        there = " and ".join(str(path.relative_to(root)) for path in taken)
-        raise ConfigError(f"dataset '{name}' exists already ({there}); choose another name, or --force replaces it")
-    if source.is_dir() and not source.is_symlink() and not in_place:
-        raise ConfigError(f"{source.relative_to(root)} is a folder of its own, not a link: move it away first")
 
 
-def _place(files: Path, source: Path, copy: bool) -> None:
-    """A link or a copy at `source`; nothing to do where the files lie there already."""
-    if source.is_dir() and source.samefile(files) and not (copy and source.is_symlink()):
+def _check_files(files: Path, source: Path, root: Path) -> None:
+    """A catalogue lies outside the project, or in a folder of it that nobody writes to."""
+    if not files.is_dir():
+        raise DataError(f"--files: {files} is {'not a folder' if files.exists() else 'missing'}; name a folder")
+    place, project = files.resolve(), root.resolve()
+    if project.is_relative_to(place):
+        what = "is the project's own folder" if place == project else "contains the project"
+        raise ConfigError(f"--files: {files} {what}; name the folder that holds the two tables")
+    inside = place.relative_to(project).parts if place.is_relative_to(project) else ()
+    if inside[:1] == ("sources",) and (len(inside) == 1 or inside[1] != source.name):
+        raise ConfigError(f"--files: {files} holds another dataset's source; name a folder outside sources/")
+    if inside and inside[0] in TAKEN_FOLDERS:
+        raise ConfigError(
+            f"--files: {files} lies in {inside[0]}/ of the project, where stages or tools write; move it out of there"
+        )
+
+
+def _check_taken(name: str, source: Path, files: Path, root: Path, external: bool, force: bool) -> None:
+    """Refuse to replace a source unasked, and what would be lost with it in any case."""
+    if not source.exists():
+        return  # nothing, or a link to nowhere
+    in_place = source.samefile(files) and not source.is_symlink()
+    if in_place and external:
+        raise ConfigError(f"{source.relative_to(root)} lies inside the project: --external is for a folder outside")
+    if in_place and not (root / "sources" / f"{name}.dvc").exists():
         return
-    source.parent.mkdir(parents=True, exist_ok=True)
-    beside = source.with_name(f".{source.name}.new")
-    _remove(beside)
-    if copy:
-        shutil.copytree(files, beside)
-    else:
-        beside.symlink_to(files.resolve(), target_is_directory=True)
-    if source.is_symlink():
-        source.unlink()
-    beside.rename(source)
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
+    if not force:
+        raise ConfigError(
+            f"dataset '{name}' exists already ({source.relative_to(root)}); choose another name, or --force replaces "
+            f"its source and keeps conf/{name}.yaml"
+        )
+    if not in_place and not source.is_symlink() and not sources.is_kept(name, root):
+        raise ConfigError(
+            f"{source.relative_to(root)} is a folder whose content DVC's cache does not hold: move it away, or keep it "
+            f"with `dvc add sources/{name}` first"
+        )

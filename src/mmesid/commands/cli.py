@@ -58,8 +58,9 @@ def common(version: Annotated[bool, typer.Option("--version", help="Show the ver
 def add(
     name: Annotated[str, typer.Argument(help="Name of the new dataset.")],
     files: Annotated[Path, typer.Option(help="Folder with interactions, items and pictures.")],
-    copy: Annotated[bool, typer.Option(help="Copy the folder instead of linking to it.")] = False,
-    force: Annotated[bool, typer.Option(help="Replace an existing link and conf/NAME.yaml.")] = False,
+    external: Annotated[bool, typer.Option("--external", help="Leave the files there; track their digest.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the source; conf/NAME.yaml stays.")] = False,
+    reset_conf: Annotated[bool, typer.Option("--reset-conf", help="Write conf/NAME.yaml anew.")] = False,
     enable: Annotated[bool, typer.Option(help="List the dataset in params.yaml, so that `dvc repro` runs it.")] = True,
     columns: Annotated[
         str, typer.Option(help="Names in the files: user_id=userId,items.item_id=movieId; or user_id=1")
@@ -69,7 +70,7 @@ def add(
     interactions: Annotated[str, typer.Option(help="File or folder of the interactions inside the folder.")] = "",
     items: Annotated[str, typer.Option(help="File or folder of the items inside the folder.")] = "",
 ) -> None:
-    """Make a folder a dataset: inspect it, link it, write conf/NAME.yaml."""
+    """Make a folder a dataset: inspect it, copy it to sources/NAME, have DVC track it, write conf/NAME.yaml."""
     from mmesid.commands import add
 
     root = find_root()
@@ -81,14 +82,10 @@ def add(
         "timestamp_format": timestamp_format,
     }
     given = {key: value for key, value in ingest.items() if value}
-    added = add.add(name, files, root, copy=copy, force=force, enable=enable, ingest=given)
+    added = add.add(name, files, root, external, force, reset_conf, enable, given)
     table(["found", ""], [[plain(subject), plain(detail)] for subject, detail in added.inspection.rows()])
-    say(f"wrote {added.conf.relative_to(root)}; the files are at {added.source.relative_to(root)}")
-    run = f'make repro DATASETS="{name}"'
-    if added.inspection.refused:
-        say(f"`validate` will refuse it as it is; mend that first, then: [bold]{run}[/]")
-        return
-    say(f"run it: [bold]{run}[/]" if enable else f"add {name} to `datasets` in params.yaml, then: [bold]{run}[/]")
+    for line in add.describe(added, name, root, enable):
+        say(plain(line))
 
 
 @app.command()
@@ -235,6 +232,20 @@ def mend() -> None:
 
     if done := mend.mend(find_root()):
         say(done)
+
+
+@app.command()
+def sources() -> None:
+    """Take changed sources as they are now; `make repro` and each retrain do it first. Prints options for dvc repro."""
+    from mmesid import config
+    from mmesid.pipeline import sources
+
+    root = find_root()
+    datasets = config.datasets(root)
+    for line in sources.refresh(datasets, root):
+        say(plain(line), error=True)
+    if sources.missing(datasets, root):
+        print("--allow-missing")  # what DVC then leaves alone is up to date all the same
 
 
 @app.command()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mmesid import config
+from mmesid.artifacts import source
 from mmesid.errors import MmesidError, first_line, without_secret
 from mmesid.pipeline.mend import lock_fault
 from mmesid.tracking import tracking_uri
@@ -199,12 +200,16 @@ def check_datasets(root: Path) -> list[Finding]:
         except MmesidError as error:
             findings.append(Finding("wrong", subject, str(error), "correct the key that it names"))
             continue
-        source = root / "sources" / name
-        if not source.is_dir():
-            gone = f"{source} points to {source.readlink()}, which is gone" if source.is_symlink() else f"no {source}"
-            findings.append(Finding("wrong", subject, gone, f"mmesid add {name} --force --files PATH"))
-            continue
+        folder = root / "sources" / name
         done = (root / "reports" / name / "metrics.json").exists()
+        if needed := source.missing(folder, root):
+            gone = f"{folder} points to {folder.readlink()}, which is gone" if folder.is_symlink() else f"no {folder}"
+            detail = f"the source is not here ({gone}); nothing that is up to date needs it" if done else gone
+            findings.append(Finding("warning" if done else "wrong", subject, detail, needed))
+            continue
+        if folder.is_symlink():
+            remedy = f"`mmesid add {name} --files {folder.readlink()} --force` has DVC track it; conf/{name}.yaml stays"
+            findings.append(Finding("warning", subject, f"{folder} is a link, which no clone gets", remedy))
         detail = f"source {parameters.ingest.source}, backbone {parameters.init_codes.backbone}"
         remedy = "" if done else f'no result yet: make repro DATASETS="{name}"'
         findings.append(Finding("fine" if done else "warning", subject, detail, remedy))

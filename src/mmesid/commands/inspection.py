@@ -85,7 +85,7 @@ class Inspection(NamedTuple):
                 f"{core.users:,} users with at least {core.min_user} interactions, {core.items:,} items with at least "
                 f"{core.min_item}, {core.interactions:,} interactions",
             ),
-            *(("refused", sentence) for sentence in self.refused),
+            *(("warning", sentence) for sentence in self.refused),
             *(("not used", f"{path}: {why}") for path, why in self.unusable),
             *(("not used", _offer(item)) for item in _unused(self)),
             *(("warning", warning) for warning in self.warnings),

@@ -44,7 +44,8 @@ def datasets(root: Path = Path()) -> list[str]:
     """Names of the datasets that `dvc repro` runs, from `datasets` in `params.yaml`."""
     names = read_sections(root / "params.yaml").get("datasets")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"params.yaml: `datasets` must be a list of names, like [sample]; it is {names!r}")
+        quote = " (a name that YAML reads as something else, like 2024 or on, needs quotes)"
+        raise ConfigError(f"params.yaml: `datasets` must be a list of names, like [sample]; it is {names!r}{quote}")
     return names
 
 

@@ -44,6 +44,7 @@ class Validate(Section):
     max_short_users: Share
     max_unknown_items: Share
     max_duplicates: Share
+    max_duplicate_items: Share
     max_unordered: Share
     max_missing_text: Share
     max_missing_image: Share
@@ -54,6 +55,7 @@ class Validate(Section):
 
 
 class Prepare(Section):
+    repeats: Literal["drop", "keep"]
     min_user_interactions: Annotated[int, Field(ge=3)]
     min_item_interactions: Positive
 

@@ -121,13 +121,26 @@ def _items(catalogue: Catalogue) -> pd.DataFrame:
     filled = {name: text.notna() & text.astype(str).str.strip().ne("") for name, text in texts.items()}
     facts: dict[str, Any] = {
         "item_id_is_text": _is_text(item_id),
-        "times": item_id.map(item_id.value_counts()).fillna(1).astype(int),
+        **_repeated_items(catalogue.items),
         "has_text": pd.DataFrame(filled, index=items.index, dtype=bool).any(axis=1),
         "has_picture": _has_picture(catalogue.items),
     }
     for modality, embedding in catalogue.embeddings.items():
         facts[f"has_{modality}_embedding"] = item_id.isin(pd.Series(embedding.item_ids[embedding.present()]))
     return items.assign(**facts)
+
+
+def _repeated_items(items: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
+    """How often each item_id stands, whether all of its rows say the same, and where a row's content stood first."""
+    item_id = items["item_id"]
+    times = item_id.map(item_id.value_counts()).fillna(1).astype(int)
+    content = items[times > 1].drop(columns=["image", "file", "row"]).astype(object).fillna("\0")
+    first_row, rows_agree = items["row"].copy(), pd.Series(True, items.index)
+    if len(content):
+        key = pd.Series(pd.factorize(pd.MultiIndex.from_frame(content))[0], content.index)
+        first_row[content.index] = items["row"][content.index].groupby(key).transform("first")
+        rows_agree[content.index] = key.groupby(content["item_id"]).transform("nunique") == 1
+    return {"times": times, "rows_agree": rows_agree, "first_row": first_row, "is_new": first_row == items["row"]}
 
 
 def _pictures(items: pd.DataFrame, min_side: int) -> pd.DataFrame:

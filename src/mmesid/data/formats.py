@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from mmesid.config import Ingest
 from mmesid.errors import DataError
 
 GZIP = ".gz"
@@ -52,6 +53,11 @@ class How(NamedTuple):
     interactions: str | None = None  # file or folder inside the catalogue's folder
     items: str | None = None
     text: Sequence[str] | None = None  # text columns of the items, in their order; None chooses them by rule
+
+    @classmethod
+    def of(cls, section: Ingest) -> "How":
+        """What the section `ingest` says."""
+        return cls(**{name: getattr(section, name) for name in cls._fields})
 
     def names(self, table: str) -> dict[str, str | int]:
         """The columns that are named for one table; a key with the table's name before it wins."""

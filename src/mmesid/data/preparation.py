@@ -16,14 +16,15 @@ LEFT_BEHIND = ["image", "image_fault", "file", "row"]  # columns of the catalogu
 def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
     """Make the sequences that every later stage works on.
 
-    Rows that `validate` tolerates but nobody can use leave first: null ids, interactions of unknown items, repetitions
-    of the same user, item and timestamp. Then users and items with too few interactions leave, until all have enough
-    (the k-core). Ids 1..N and the order of users follow the first appearance among the interactions that remain; equal
-    timestamps of a user keep the order of the files and their rows.
+    Rows that `validate` tolerates but nobody can use leave first: null ids, interactions of unknown items, items that
+    stand once more and, unless `repeats` is `keep`, repetitions of the same user, item and timestamp. Then users and
+    items with too few interactions leave, until all have enough (the k-core). Ids 1..N and the order of users follow
+    the first appearance among the interactions that remain; equal timestamps of a user keep the order of the
+    files and their rows.
 
     Args:
         catalogue: as `ingest` wrote it.
-        settings: the bounds of the k-core.
+        settings: what becomes of repetitions, and the bounds of the k-core.
 
     Returns:
         Sequences over ids 1..N, and one row per id with the columns of `Catalogue.items` except picture and origin;
@@ -33,7 +34,7 @@ def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
         DataError: no interaction remains.
     """
     items = catalogue.items.dropna(subset="item_id").drop_duplicates("item_id")
-    usable = usable_interactions(catalogue.interactions, items["item_id"])
+    usable = usable_interactions(catalogue.interactions, items["item_id"], settings.repeats)
     kept = usable[k_core(usable, settings.min_user_interactions, settings.min_item_interactions)]
     if kept.empty:
         raise DataError(_nothing_left(catalogue.interactions, usable, settings))
@@ -47,11 +48,11 @@ def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
     return Prepared(sequences, table.drop(columns=LEFT_BEHIND, errors="ignore"), pictures)
 
 
-def usable_interactions(interactions: pd.DataFrame, known: "pd.Series[str]") -> pd.DataFrame:
-    """Interactions with a user, a known item, and no earlier row of the same user, item and timestamp."""
+def usable_interactions(interactions: pd.DataFrame, known: "pd.Series[str]", repeats: str = "drop") -> pd.DataFrame:
+    """Interactions with a user and a known item; with `drop`, none that repeats an earlier user, item and timestamp."""
     rows = interactions.dropna(subset=["user_id", "item_id"])
     rows = rows[rows["item_id"].isin(known)]
-    return rows.drop_duplicates(["user_id", "item_id", "timestamp"])
+    return rows if repeats == "keep" else rows.drop_duplicates(["user_id", "item_id", "timestamp"])
 
 
 def k_core(interactions: pd.DataFrame, min_user: int, min_item: int) -> NDArray[np.bool_]:

@@ -167,7 +167,19 @@ def _items(table: Table, embeddings: list[str]) -> list[Rule]:
         table.enough("items", "min_items"),
         table.not_null("item_id"),
         table.true("item_id", "item_id_is_text", "item_id is text", "not text, or empty"),
-        table.unique("item_id"),
+        table.true(
+            "item_id",
+            "rows_agree",
+            "item has one row, or rows that say the same",
+            lambda wrong: "stands " + wrong["times"].astype(str) + " times with different values",
+        ),
+        table.true(
+            "item_id",
+            "is_new",
+            "row of an item stands only once",
+            lambda wrong: "repeats row " + wrong["first_row"].astype(str),
+            "max_duplicate_items",
+        ),
         table.true("item_id", "has_text", "item has a text", "no text in any column", "max_missing_text"),
         table.true("item_id", "has_picture", "item has a picture", "names no picture", "max_missing_image"),
     ]

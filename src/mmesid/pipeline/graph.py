@@ -3,14 +3,15 @@
 The only reader of the graph: `mmesid plan` shows it and the flows run it. Reading changes no file of the project.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmesid import config as configuration
-from mmesid.errors import ConfigError, PipelineError
+from mmesid.errors import ConfigError
+from mmesid.pipeline import sources
+from mmesid.pipeline.repo import opened
 
 Graph = dict[str, list[str]]  # stage -> the stages it waits for, in an order in which they may run
 
@@ -52,14 +53,14 @@ def read(root: Path = Path()) -> list[Stage]:
     Raises:
         PipelineError: DVC cannot read the pipeline, or another dvc holds its lock.
     """
-    from dvc.repo import Repo
-
-    with _explained(root), Repo(str(root)) as repo:
-        edges = repo.index.graph  # stage -> upstream
-        stages = {stage.name: stage for stage in edges}  # names, not addresses: those depend on the working directory
-        upstream = {name: [other.name for other in edges.successors(stage)] for name, stage in stages.items()}
+    with opened(root) as repo:
+        edges = repo.index.graph  # stage -> upstream; a tracked source is one too, without a command and a name
+        stages = {stage.name: stage for stage in edges if stage.cmd}  # addresses depend on the working directory
+        upstream = {
+            name: [other.name for other in edges.successors(stage) if other.cmd] for name, stage in stages.items()
+        }
         with repo.lock:
-            found = {name: _changes(stage, edges.successors(stage), root) for name, stage in stages.items()}
+            found = {name: _changes(stage, list(edges.successors(stage)), root) for name, stage in stages.items()}
         return [
             Stage(name, upstream[name], found[name], _restorable(stages[name], found[name]), _size(stages[name]))
             for name in TopologicalSorter(upstream).static_order()
@@ -102,22 +103,7 @@ def known_datasets(graph: Mapping[str, object]) -> list[str]:
     return sorted({stage.partition("@")[2] for stage in graph if "@" in stage})
 
 
-@contextmanager
-def _explained(root: Path) -> Iterator[None]:
-    from dvc.exceptions import DvcException
-    from dvc.lock import LockError
-
-    try:
-        yield
-    except LockError as error:
-        text = str(error).partition("\n")[0].rstrip(".")
-        raise PipelineError(f"{root.absolute()}: another dvc works here ({text}); ask again when it is done") from error
-    except DvcException as error:
-        text = f"{error}" + (f": {error.__cause__}" if error.__cause__ else "")
-        raise PipelineError(f"DVC cannot read the pipeline in {root.absolute()}: {text}") from error
-
-
-def _changes(stage: Any, upstream: Iterable[Any], root: Path) -> list[Change]:
+def _changes(stage: Any, upstream: Sequence[Any], root: Path) -> list[Change]:
     """What differs from the stage's last run, by the checks that `dvc repro` makes."""
     from dvc.lock import LockError
 
@@ -125,26 +111,39 @@ def _changes(stage: Any, upstream: Iterable[Any], root: Path) -> list[Change]:
         stage.status(check_updates=True)
         if not any(out.hash_info for out in stage.outs):
             return [Change(NEVER_RAN)]
-        producers = {Path(str(out)): other.name for other in upstream for out in other.outs}
         return [
             *([Change(COMMAND, stage.cmd)] if stage.changed_stage() else []),
-            *(change for dep in stage.deps for change in _of_dependency(dep, stage.name, producers, root)),
+            *(change for dep in stage.deps for change in _of_dependency(dep, stage.name, upstream, root)),
             *(Change(OUTPUT, name, _word(status)) for out in stage.outs for name, status in out.status().items()),
         ]
     except LockError:
         return [Change(RUNNING)]
 
 
-def _of_dependency(dep: Any, stage: str, producers: Mapping[Path, str], root: Path) -> list[Change]:
+def _of_dependency(dep: Any, stage: str, upstream: Sequence[Any], root: Path) -> list[Change]:
     from dvc.dependency.param import ParamsDependency
 
     if isinstance(dep, ParamsDependency):
         dataset = stage.partition("@")[2]
         resolved = Path(dep.fs_path) == configuration.resolved_path(dataset, root.resolve())
         return _of_resolved(dep, dataset, root) if resolved else _of_parameters(dep)
+    if Path(dep.fs_path).parent == root.resolve() / "sources":
+        return _of_source(dep, upstream)
     path = Path(str(dep))
+    producers = {Path(str(out)): other.name for other in upstream if other.cmd for out in other.outs}
     of = {name for out, name in producers.items() if path.is_relative_to(out) or out.is_relative_to(path)}
     return [Change(DEPENDENCY, name, _word(status), tuple(sorted(of))) for name, status in dep.status().items()]
+
+
+def _of_source(dep: Any, upstream: Sequence[Any]) -> list[Change]:
+    """One that is not here has changed only if `sources/<dataset>.dvc` tells another state than the last run saw."""
+    folder = Path(dep.fs_path)
+    if not folder.exists():
+        told = [out.hash_info for other in upstream for out in other.outs if out.fs_path == dep.fs_path]
+        changed = not dep.hash_info or any(state != dep.hash_info for state in told)
+    else:
+        changed = bool(dep.status()) or sources.outside_changed(folder, dep.repo)
+    return [Change(DEPENDENCY, str(dep), "modified")] if changed else []
 
 
 def _of_parameters(dep: Any) -> list[Change]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmesid import config as configuration
 from mmesid import tracking
-from mmesid.artifacts.store import Store
+from mmesid.artifacts.store import Store, home
 from mmesid.config import Config
 from mmesid.errors import ConfigError, MmesidError
 
@@ -94,12 +94,23 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _check_code() -> None:
-    """Refuse to run another checkout's code: the `python` on PATH may belong to another environment."""
+    """Refuse to run another checkout's code: the `python` on PATH may belong to another environment.
+
+    DVC runs an experiment in a temporary copy of the checkout, and its results belong to the code that was copied: then
+    this process starts again with that code.
+    """
     here, running = Path("src/mmesid").resolve(), Path(__file__).resolve().parents[1]
-    if here.exists() and here != running:
-        raise ConfigError(
-            f"{sys.executable} runs the code in {running}, not in {here}: activate this folder's .venv, or use make"
-        )
+    if not here.exists() or here == running:
+        return
+    if home().resolve() == running.parents[1] and os.environ.get("PYTHONPATH", "").partition(os.pathsep)[0] != str(
+        here.parent
+    ):
+        path = os.pathsep.join(filter(None, [str(here.parent), os.environ.get("PYTHONPATH")]))
+        module = f"mmesid.stages.{Path(sys.argv[0]).stem}"
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], {**os.environ, "PYTHONPATH": path})
+    raise ConfigError(
+        f"{sys.executable} runs the code in {running}, not in {here}: activate this folder's .venv, or use make"
+    )
 
 
 def device() -> str:

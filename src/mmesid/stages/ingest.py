@@ -13,9 +13,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """Read `sources/<dataset>` and save it, with its law where it was drawn."""
     source = config.ingest.source
     embeddings = {str(modality): name for modality, name in config.ingest.embeddings.items()}
-    given = config.ingest
-    how = How(given.columns, given.encoding, given.timestamp_format, given.interactions, given.items, given.text)
-    catalogue = SOURCES[source](store.source(), embeddings, how)
+    catalogue = SOURCES[source](store.source(), embeddings, How.of(config.ingest))
     save_catalogue(store, catalogue)
     if source in ORACLES:
         save_oracle(store, ORACLES[source](store.source()))

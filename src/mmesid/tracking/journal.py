@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmesid.artifacts.store import home
 from mmesid.host import locked, take_lock
 
 Entry = dict[str, Any]
@@ -28,7 +29,12 @@ def now() -> int:
 
 def folder(root: Path = Path()) -> Path:
     """Where the journals of a checkout lie."""
-    return root.absolute() / "mlruns" / "journal"
+    return mlruns(root) / "journal"
+
+
+def mlruns(root: Path = Path()) -> Path:
+    """What MLflow keeps of a checkout, and of its temporary copies, which DVC deletes after an experiment."""
+    return home(root.absolute()) / "mlruns"
 
 
 class Journal:

@@ -36,7 +36,7 @@ IMPATIENT = {  # a server that is down costs seconds, not minutes
 
 def tracking_uri(root: Path = Path()) -> str:
     """`MLFLOW_TRACKING_URI` if set, else a sqlite file under `mlruns/`, by its absolute path."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.absolute() / 'mlruns' / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{journal.mlruns(root) / 'mlflow.db'}"
 
 
 def client(root: Path = Path()) -> "MlflowClient":
@@ -58,7 +58,7 @@ def experiment_id(mlflow: "MlflowClient", dataset: str, root: Path = Path()) -> 
         experiment = mlflow.get_experiment_by_name(dataset)
         if experiment is None:
             remote = tracking_uri(root).startswith("http")
-            location = None if remote else (root.absolute() / "mlruns" / "artifacts" / dataset).as_uri()
+            location = None if remote else (journal.mlruns(root) / "artifacts" / dataset).as_uri()
             return str(mlflow.create_experiment(dataset, artifact_location=location))
         if experiment.lifecycle_stage == "deleted":
             mlflow.restore_experiment(experiment.experiment_id)
@@ -218,7 +218,7 @@ def _find(mlflow: "MlflowClient", experiment: str, tags: dict[str, str]) -> list
 
 
 def _lock(root: Path) -> Any:
-    return host.locked(root / "mlruns" / ".lock")
+    return host.locked(journal.mlruns(root) / ".lock")
 
 
 def follow(path: Path, root: Path) -> None:

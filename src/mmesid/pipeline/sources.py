@@ -1,0 +1,144 @@
+"""Raw catalogues under DVC: `sources/<dataset>` is tracked by `sources/<dataset>.dvc`, which git keeps.
+
+DVC's cache and the folder share their files by hard links, so a tracked catalogue costs the disk one copy of itself.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmesid.artifacts import source
+from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.source import LINK, RECORD, Digest
+from mmesid.errors import DataError
+from mmesid.pipeline.repo import opened
+
+SHARED = {"cache": {"type": ["hardlink", "copy"]}}
+REMARK = "# The catalogue lies outside the project: `mmesid add NAME --files PATH --external` wrote what it held.\n"
+
+
+def track(name: str, root: Path) -> str:
+    """Have DVC track `sources/<name>`, as `dvc add` does.
+
+    Returns:
+        `sources/<name>.dvc`'s hash of the content.
+
+    Raises:
+        PipelineError: DVC refuses, or another dvc works here.
+    """
+    with opened(root, SHARED) as repo:
+        (stage,) = repo.add(str(root / "sources" / name))
+        return str(stage.outs[0].hash_info.value)
+
+
+def is_kept(name: str, root: Path) -> bool:
+    """Whether DVC's cache holds what lies at `sources/<name>`, so that it can be replaced without a loss."""
+    if not (root / "sources" / f"{name}.dvc").exists():
+        return False
+    with opened(root) as repo:
+        out = _out(repo, name, root)
+        return bool(out.hash_info) and not out.status()
+
+
+def tracked_hash(name: str, root: Path) -> str:
+    """What `sources/<name>.dvc` says of the content; empty where there is no such file."""
+    path = root / "sources" / f"{name}.dvc"
+    if not path.exists():
+        return ""
+    return str(yaml.safe_load(path.read_text(encoding="utf-8"))["outs"][0].get("md5", ""))
+
+
+def place(files: Path, name: str, root: Path, external: bool) -> None:
+    """Make `files` the folder `sources/<name>`: a copy, or with `external` a link and a digest.
+
+    What lay there before is replaced in one step; a folder that is there already stays as it is.
+    """
+    target = root / "sources" / name
+    if not external and not target.is_symlink() and target.is_dir() and target.samefile(files):
+        return
+    files, beside = files.resolve(), target.with_name(f".{name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    if external:
+        beside.mkdir(parents=True)
+        (beside / LINK).symlink_to(files, target_is_directory=True)
+        write_record(beside, source.digest(files))
+    else:
+        for path in source.catalogue_files(files):
+            copied = beside / path.relative_to(files)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copied)
+    if target.is_symlink():
+        target.unlink()
+    elif target.exists():
+        shutil.rmtree(target)
+    beside.rename(target)
+
+
+def write_record(folder: Path, found: Digest) -> None:
+    """Write down what the folder outside holds."""
+    text = REMARK + yaml.safe_dump(found._asdict(), sort_keys=False)
+    write_atomically(folder / RECORD, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def refresh(datasets: Sequence[str], root: Path) -> list[str]:
+    """Take the sources as they are now: what changed is tracked anew, what DVC's cache still holds comes back.
+
+    Args:
+        datasets: whose.
+        root: the project's folder.
+
+    Returns:
+        A line for each source that was taken or brought back.
+    """
+    tracked = [name for name in datasets if (root / "sources" / f"{name}.dvc").exists()]
+    if not tracked:
+        return []
+    with opened(root, SHARED) as repo:
+        return [line for name in tracked if (line := _refresh(repo, name, root))]
+
+
+def missing(datasets: Sequence[str], root: Path) -> list[str]:
+    """Those of the datasets whose `sources/<dataset>` is not here: DVC must be told that it may do without."""
+    return [name for name in datasets if not (root / "sources" / name).exists()]
+
+
+def outside_changed(folder: Path, repo: Any) -> bool:
+    """Whether a catalogue outside differs from its record; one that is not on this machine does not."""
+    if not source.is_external(folder) or not (folder / LINK).is_dir():
+        return False
+    return _digest(repo, folder) != source.read_record(folder)
+
+
+def _refresh(repo: Any, name: str, root: Path) -> str:
+    folder, out = root / "sources" / name, _out(repo, name, root)
+    if not out.exists:
+        if out.changed_cache():
+            return ""
+        out.checkout()
+        return f"sources/{name} came back from DVC's cache"
+    if outside_changed(folder, repo):
+        write_record(folder, _digest(repo, folder))
+    elif not out.status():
+        return ""
+    repo.add(str(folder))
+    return f"sources/{name} has changed; sources/{name}.dvc tells its state now: commit it"
+
+
+def _digest(repo: Any, folder: Path) -> Digest:
+    """As `source.digest`; DVC remembers the hash of a file whose size and age are the same."""
+    from dvc.fs import LocalFileSystem
+    from dvc_data.hashfile.hash import hash_file
+
+    files = LocalFileSystem()
+    outside = (folder / LINK).resolve()
+    return source.digest(outside, lambda path: str(hash_file(str(path), files, "md5", state=repo.state)[1].value))
+
+
+def _out(repo: Any, name: str, root: Path) -> Any:
+    path = root / "sources" / f"{name}.dvc"
+    for stage in repo.stage.load_file(str(path)):
+        return stage.outs[0]
+    raise DataError(f"{path} tracks nothing; `mmesid add {name} --files PATH --force` writes it anew")

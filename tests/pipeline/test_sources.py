@@ -1,0 +1,197 @@
+"""Sources under DVC: clones without the files have nothing to run, changes are noticed, what is needed is said."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from mmesid.artifacts import source
+from mmesid.artifacts.store import Store
+from mmesid.commands import remote
+from mmesid.errors import DataError
+from mmesid.pipeline import graph, sources
+from tests import tiny
+
+pytestmark = pytest.mark.pipeline
+
+GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+COPY = "import pathlib, sys; from mmesid.artifacts.store import Store; p = pathlib.Path(sys.argv[1]); p.mkdir()"
+WRITE = "(p / 'rows').write_bytes((Store('toys').source() / 'interactions.csv').read_bytes())"
+DVC_YAML = {
+    "stages": {
+        "ingest": {
+            "matrix": {"dataset": "${datasets}"},
+            "cmd": f'python -c "{COPY}; {WRITE}" ${{item.dataset}}-rows',
+            "deps": ["sources/${item.dataset}"],
+            "outs": ["${item.dataset}-rows"],
+        }
+    }
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    folder = tmp_path / "toys"
+    (folder / "images").mkdir(parents=True)
+    (folder / "interactions.csv").write_text("one\n", encoding="utf-8")
+    (folder / "images" / "a.png").write_bytes(b"picture")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, project_copy: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose pipeline is one stage that reads the source `toys`; results go to a folder."""
+    root = project_copy(tmp_path / "project")
+    tiny.write_yaml(root / "dvc.yaml", DVC_YAML)
+    tiny.write_yaml(root / "params.yaml", {"datasets": ["toys"]})
+    with (root / ".gitignore").open("a", encoding="utf-8") as file:
+        file.write("/toys-rows\n")
+    remote.use(str(tmp_path / "store"), root)
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture(params=["copied", "external"])
+def added(request: pytest.FixtureRequest, project: Path, files: Path) -> Path:
+    """The project with `toys` in either way, run once."""
+    sources.place(files, "toys", project, external=request.param == "external")
+    sources.track("toys", project)
+    must(project, "dvc", "repro")
+    return project
+
+
+def must(root: Path, *command: str) -> str:
+    done = tiny.run(root, *command)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def clone(project: Path, place: Path) -> Path:
+    """Another machine: neither the files nor the link to them are there."""
+    must(project, "git", "add", ".")
+    must(project, *GIT, "commit", "--quiet", "--message", "toys")
+    must(project, "dvc", "push")
+    must(project, "git", "clone", "--quiet", str(project), str(place))
+    return place
+
+
+def is_due(root: Path) -> bool:
+    return any(stage.changes for stage in graph.read(root))
+
+
+def change(files: Path) -> None:
+    (files / "interactions.csv").write_text("one\ntwo\n", encoding="utf-8")
+
+
+def test_a_clone_has_nothing_to_run_after_a_full_pull(added: Path, tmp_path: Path, files: Path) -> None:
+    other = clone(added, tmp_path / "clone")
+    files.rename(tmp_path / "gone")
+    must(other, "dvc", "pull")
+    assert not is_due(other)
+    assert "Running stage" not in must(other, "dvc", "repro")
+    assert sources.missing(["toys"], other) == []
+
+
+def test_a_clone_without_the_source_has_nothing_to_run_either(added: Path, tmp_path: Path, files: Path) -> None:
+    other = clone(added, tmp_path / "clone")
+    files.rename(tmp_path / "gone")
+    must(other, "dvc", "pull", "ingest@toys")
+    assert not is_due(other)
+    assert sources.missing(["toys"], other) == ["toys"]
+    assert "Running stage" not in must(other, "dvc", "repro", "--allow-missing")
+
+
+def test_a_source_that_is_needed_and_missing_is_one_sentence(added: Path, tmp_path: Path, files: Path) -> None:
+    other = clone(added, tmp_path / "clone")
+    files.rename(tmp_path / "gone")
+    assert is_due(other), "its results were not pulled"
+    done = tiny.run(other, "dvc", "repro", "--allow-missing")
+    assert done.returncode != 0
+    told = "the files of sources/toys are not here: `dvc pull sources/toys.dvc` fetches them, or `mmesid add toys"
+    assert told in done.stdout
+    must(other, "dvc", "pull", "sources/toys.dvc")
+    if source.is_external(other / "sources" / "toys"):
+        with pytest.raises(DataError, match=r"`mmesid add toys --files PATH --external` names the folder on this"):
+            Store("toys", other).source()
+    else:
+        assert "Running stage" in must(other, "dvc", "repro")
+
+
+def test_a_record_of_another_state_is_a_reason_to_run_even_without_the_files(
+    added: Path, tmp_path: Path, files: Path
+) -> None:
+    other = clone(added, tmp_path / "clone")
+    must(other, "dvc", "pull", "ingest@toys")
+    path = other / "sources" / "toys.dvc"
+    path.write_text(path.read_text(encoding="utf-8").replace("md5: ", "md5: 0"), encoding="utf-8")
+    assert is_due(other)
+
+
+def test_a_change_outside_is_noticed_and_taken(project: Path, files: Path) -> None:
+    sources.place(files, "toys", project, external=True)
+    sources.track("toys", project)
+    must(project, "dvc", "repro")
+    change(files)
+    assert is_due(project), "the plan looks at the files themselves"
+    with pytest.raises(DataError, match=r"is not as .*external\.yaml records.*`mmesid sources`"):
+        Store("toys", project).source()
+    (said,) = sources.refresh(["toys"], project)
+    assert said.startswith("sources/toys has changed; sources/toys.dvc tells its state now")
+    assert sources.refresh(["toys"], project) == []
+    assert "Running stage" in must(project, "dvc", "repro")
+    assert (project / "toys-rows" / "rows").read_text(encoding="utf-8") == "one\ntwo\n"
+
+
+def test_the_copy_is_not_the_original_and_a_change_in_it_is_taken(project: Path, files: Path) -> None:
+    sources.place(files, "toys", project, external=False)
+    before = sources.track("toys", project)
+    change(files)
+    assert sources.refresh(["toys"], project) == []
+    assert sources.is_kept("toys", project)
+    mine = project / "sources" / "toys"
+    (mine / "interactions.csv").unlink()
+    change(mine)
+    assert not sources.is_kept("toys", project)
+    assert len(sources.refresh(["toys"], project)) == 1
+    assert sources.tracked_hash("toys", project) not in ("", before)
+
+
+def test_what_the_cache_holds_comes_back(project: Path, files: Path) -> None:
+    sources.place(files, "toys", project, external=False)
+    sources.track("toys", project)
+    shutil.rmtree(project / "sources" / "toys")
+    assert sources.refresh(["toys"], project) == ["sources/toys came back from DVC's cache"]
+    assert (project / "sources" / "toys" / "images" / "a.png").exists()
+
+
+def test_a_link_of_old_goes_on_working(project: Path, files: Path) -> None:
+    (project / "sources" / "toys").symlink_to(files, target_is_directory=True)
+    must(project, "dvc", "repro")
+    assert sources.refresh(["toys"], project) == []
+    assert not is_due(project)
+    change(files)
+    assert is_due(project)
+
+
+def test_neither_place_nor_age_changes_a_digest(files: Path, tmp_path: Path) -> None:
+    before = source.digest(files)
+    assert (before.files, before.bytes) == (2, 11)
+    copied = Path(shutil.copytree(files, tmp_path / "copy"))
+    os.utime(copied / "interactions.csv", (0, 0))
+    (copied / ".DS_Store").touch()
+    assert source.digest(copied) == before
+    (copied / "images" / "a.png").rename(copied / "images" / "b.png")
+    assert source.digest(copied) != before
+
+
+def test_git_and_dvc_see_the_tracked_file_and_nothing_below(project: Path, files: Path) -> None:
+    sources.place(files, "toys", project, external=True)
+    sources.track("toys", project)
+    tracked = yaml.safe_load((project / "sources" / "toys.dvc").read_text(encoding="utf-8"))["outs"][0]
+    assert tracked["nfiles"] == 1, "external.link leads elsewhere on every machine"
+    with Repo(str(project)) as repo:
+        assert "sources/toys.dvc" in {stage.addressing for stage in repo.index.stages}
