@@ -183,8 +183,7 @@ def test_nothing_is_written_when_the_folder_is_no_catalogue(checkout: Path, tmp_
 def test_what_validate_would_refuse_is_said_instead_of_run_it(checkout: Path, catalogue: Path) -> None:
     rows = pd.read_csv(catalogue / "interactions.csv")
     pd.concat([rows, rows[:1]]).to_csv(catalogue / "interactions.csv", index=False)
-    items = pd.read_csv(catalogue / "items.csv")
-    pd.concat([items, items[:1]] * 2).drop_duplicates(keep="last").to_csv(catalogue / "items.csv", index=False)
+    pd.read_csv(catalogue / "items.csv")[:12].to_csv(catalogue / "items.csv", index=False)
     said = run("toys", "--files", str(catalogue))
     assert "run it" not in said
     assert "validate will refuse this: every interaction stands only once: 1 of 241 interactions" in said
