@@ -190,7 +190,7 @@ def test_what_validate_would_refuse_is_said_instead_of_run_it(checkout: Path, ca
     assert "first interactions.csv row 241: u0, " in said
     assert "set validate.max_duplicates: 0.0042; prepare.repeats then says" in said
     assert "validate will refuse this: there are at least 20 items: there are 12; " in said
-    limits = {"max_duplicates": 0.0042, "min_items": 12}
+    limits = {"max_duplicates": 0.0042, "min_items": 12, "max_unknown_items": 0.52}
     conf = {"ingest": {"source": "files"}, "validate": limits}
     (checkout / "conf" / "toys.yaml").write_text(yaml.safe_dump(conf), encoding="utf-8")
     assert "run it" in run("toys", "--files", str(catalogue), "--force"), "the kept limits count"
