@@ -33,13 +33,8 @@ help:  ## this list
 
 repro: .venv/.stamp  ## run the pipeline; DATASETS=a,b runs only these (names listed under `datasets` in params.yaml)
 	@mmesid mend
-ifdef DATASETS
-	@options=$$(mmesid sources) && set -x && \
-	dvc repro $$options $(foreach name,$(subst $(comma), ,$(DATASETS)),evaluate@$(name)) && \
-	dvc repro $$options --single-item report
-else
-	@options=$$(mmesid sources) && set -x && dvc repro $$options
-endif
+	@steps=$$(mmesid sources --datasets "$(DATASETS)") && echo "$$steps" | while read -r step; do \
+	  echo "dvc repro $$step"; dvc repro $$step </dev/null || exit; done
 
 test: .venv/.stamp  ## every test but `make e2e`'s, pipeline and flow included (minutes)
 	pytest $(WORKERS) --ignore=tests/e2e

@@ -183,14 +183,16 @@ def test_nothing_is_written_when_the_folder_is_no_catalogue(checkout: Path, tmp_
 def test_what_validate_would_refuse_is_said_instead_of_run_it(checkout: Path, catalogue: Path) -> None:
     rows = pd.read_csv(catalogue / "interactions.csv")
     pd.concat([rows, rows[:1]]).to_csv(catalogue / "interactions.csv", index=False)
-    pd.read_csv(catalogue / "items.csv")[:12].to_csv(catalogue / "items.csv", index=False)
+    items = pd.read_csv(catalogue / "items.csv")
+    pd.concat([items, items[:1]]).to_csv(catalogue / "items.csv", index=False)
     said = run("toys", "--files", str(catalogue))
     assert "run it" not in said
     assert "validate will refuse this: every interaction stands only once: 1 of 241 interactions" in said
     assert "first interactions.csv row 241: u0, " in said
     assert "set validate.max_duplicates: 0.0042; prepare.repeats then says" in said
-    assert "validate will refuse this: there are at least 20 items: there are 12; " in said
-    limits = {"max_duplicates": 0.0042, "min_items": 12, "max_unknown_items": 0.52}
+    assert "validate will refuse this: every row of an item stands only once: 1 of 25 items" in said
+    assert "set validate.max_duplicate_items: 0.04; " in said
+    limits = {"max_duplicates": 0.0042, "max_duplicate_items": 0.04}
     conf = {"ingest": {"source": "files"}, "validate": limits}
     (checkout / "conf" / "toys.yaml").write_text(yaml.safe_dump(conf), encoding="utf-8")
     assert "run it" in run("toys", "--files", str(catalogue), "--force"), "the kept limits count"

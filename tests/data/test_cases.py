@@ -49,7 +49,9 @@ def rows(folder: Path) -> list[tuple[str, str, str]]:
 
 def histories(folder: Path) -> dict[str, list[str]]:
     """Each user's items in order of time, as `prepare` makes them."""
-    prepared = prepare(files.read(folder, {}), Prepare(repeats="drop", min_user_interactions=3, min_item_interactions=1))
+    prepared = prepare(
+        files.read(folder, {}), Prepare(repeats="drop", min_user_interactions=3, min_item_interactions=1)
+    )
     ids = prepared.items["item_id"].to_list()
     sequences = prepared.sequences
     return {user: [ids[i - 1] for i in taken] for user, taken in zip(sequences.user_ids, sequences.items, strict=True)}

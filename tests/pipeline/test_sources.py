@@ -13,7 +13,7 @@ from mmesid.artifacts import source
 from mmesid.artifacts.store import Store
 from mmesid.commands import remote
 from mmesid.errors import DataError
-from mmesid.pipeline import graph, sources
+from mmesid.pipeline import graph, sources, steps
 from tests import tiny
 
 pytestmark = pytest.mark.pipeline
@@ -93,32 +93,42 @@ def test_a_clone_has_nothing_to_run_after_a_full_pull(added: Path, tmp_path: Pat
     must(other, "dvc", "pull")
     assert not is_due(other)
     assert "Running stage" not in must(other, "dvc", "repro")
-    assert sources.missing(["toys"], other) == []
+    assert steps.steps(["toys"], True, other) == [""]
 
 
 def test_a_clone_without_the_source_has_nothing_to_run_either(added: Path, tmp_path: Path, files: Path) -> None:
     other = clone(added, tmp_path / "clone")
     files.rename(tmp_path / "gone")
+    told = "ingest@toys must run, and the files of sources/toys are not here: `dvc pull sources/toys.dvc` fetches them"
+    with pytest.raises(DataError, match=told):
+        steps.steps(["toys"], True, other)
     must(other, "dvc", "pull", "ingest@toys")
     assert not is_due(other)
-    assert sources.missing(["toys"], other) == ["toys"]
-    assert "Running stage" not in must(other, "dvc", "repro", "--allow-missing")
+    assert steps.steps(["toys"], True, other) == ["--single-item report"]
 
 
-def test_a_source_that_is_needed_and_missing_is_one_sentence(added: Path, tmp_path: Path, files: Path) -> None:
+def test_what_was_made_of_a_source_that_is_not_here_comes_back(project: Path, files: Path, tmp_path: Path) -> None:
+    link = project / "sources" / "toys"
+    link.symlink_to(files, target_is_directory=True)
+    must(project, "dvc", "repro")
+    files.rename(tmp_path / "gone")
+    shutil.rmtree(project / "toys-rows")
+    sources.refresh(["toys"], project)
+    assert (project / "toys-rows" / "rows").exists()
+    assert steps.steps(["toys"], True, project) == ["--single-item report"]
+
+
+def test_a_source_that_the_stage_misses_is_one_sentence(added: Path, tmp_path: Path, files: Path) -> None:
     other = clone(added, tmp_path / "clone")
     files.rename(tmp_path / "gone")
-    assert is_due(other), "its results were not pulled"
-    done = tiny.run(other, "dvc", "repro", "--allow-missing")
-    assert done.returncode != 0
-    told = "the files of sources/toys are not here: `dvc pull sources/toys.dvc` fetches them, or `mmesid add toys"
-    assert told in done.stdout
+    with pytest.raises(DataError, match=r"are not here: `dvc pull sources/toys\.dvc` fetches them, or `mmesid"):
+        Store("toys", other).source()
     must(other, "dvc", "pull", "sources/toys.dvc")
-    if source.is_external(other / "sources" / "toys"):
-        with pytest.raises(DataError, match=r"`mmesid add toys --files PATH --external` names the folder on this"):
-            Store("toys", other).source()
-    else:
+    if not source.is_external(other / "sources" / "toys"):
         assert "Running stage" in must(other, "dvc", "repro")
+        return
+    with pytest.raises(DataError, match=r"`mmesid add toys --files PATH --external` names the folder on this"):
+        Store("toys", other).source()
 
 
 def test_a_record_of_another_state_is_a_reason_to_run_even_without_the_files(

@@ -104,8 +104,8 @@ def locate(dataset: str, root: Path, home: Path) -> Path:
     outside = (home / "sources" / dataset / LINK).resolve()
     if digest(outside) != read_record(folder):
         raise DataError(
-            f"{outside} is not as {folder / RECORD} records: `mmesid sources`, which `make repro` and each "
-            "retrain call, takes them as they are now"
+            f"{outside} is not as {folder / RECORD} records: `mmesid sources`, which `make repro` calls, or a "
+            "retrain takes them as they are now"
         )
     return outside
 

@@ -235,17 +235,18 @@ def mend() -> None:
 
 
 @app.command()
-def sources() -> None:
-    """Take changed sources as they are now; `make repro` and each retrain do it first. Prints options for dvc repro."""
+def sources(datasets: Datasets = "") -> None:
+    """Take changed sources as they are now, and print what `make repro` then asks of `dvc repro`, a line for each."""
     from mmesid import config
-    from mmesid.pipeline import sources
+    from mmesid.pipeline import sources, steps
 
     root = find_root()
-    datasets = config.datasets(root)
-    for line in sources.refresh(datasets, root):
+    chosen = config.split_names(datasets) or config.datasets(root)
+    config.check_datasets(chosen, config.datasets(root))
+    for line in sources.refresh(chosen, root):
         say(plain(line), error=True)
-    if sources.missing(datasets, root):
-        print("--allow-missing")  # what DVC then leaves alone is up to date all the same
+    for arguments in steps.steps(chosen, not datasets.strip(), root):
+        print(arguments)
 
 
 @app.command()

@@ -4,6 +4,7 @@ The only reader of the graph: `mmesid plan` shows it and the flows run it. Readi
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,7 +109,8 @@ def _changes(stage: Any, upstream: Sequence[Any], root: Path) -> list[Change]:
     from dvc.lock import LockError
 
     try:
-        stage.status(check_updates=True)
+        with suppress(FileNotFoundError):  # the link of a source leads nowhere, which `_of_source` judges
+            stage.status(check_updates=True)
         if not any(out.hash_info for out in stage.outs):
             return [Change(NEVER_RAN)]
         return [

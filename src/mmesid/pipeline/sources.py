@@ -94,15 +94,14 @@ def refresh(datasets: Sequence[str], root: Path) -> list[str]:
         A line for each source that was taken or brought back.
     """
     tracked = [name for name in datasets if (root / "sources" / f"{name}.dvc").exists()]
-    if not tracked:
+    if not tracked and all((root / "sources" / name).exists() for name in datasets):
         return []
     with opened(root, SHARED) as repo:
-        return [line for name in tracked if (line := _refresh(repo, name, root))]
-
-
-def missing(datasets: Sequence[str], root: Path) -> list[str]:
-    """Those of the datasets whose `sources/<dataset>` is not here: DVC must be told that it may do without."""
-    return [name for name in datasets if not (root / "sources" / name).exists()]
+        lines = [line for name in tracked if (line := _refresh(repo, name, root))]
+        for name in datasets:
+            if not (root / "sources" / name).exists():
+                _restore_ingested(repo, name)
+        return lines
 
 
 def outside_changed(folder: Path, repo: Any) -> bool:
@@ -125,6 +124,15 @@ def _refresh(repo: Any, name: str, root: Path) -> str:
         return ""
     repo.add(str(folder))
     return f"sources/{name} has changed; sources/{name}.dvc tells its state now: commit it"
+
+
+def _restore_ingested(repo: Any, name: str) -> None:
+    """What `ingest` once made of a source that is not here: DVC itself restores nothing whose input is missing."""
+    for stage in repo.index.stages:
+        if stage.addressing == f"ingest@{name}":
+            for out in stage.outs:
+                if out.hash_info and not out.exists and not out.changed_cache():
+                    out.checkout()
 
 
 def _digest(repo: Any, folder: Path) -> Digest:
