@@ -1,5 +1,6 @@
 """The source `files`: what is read unchanged, what becomes null, and one clear error for each kind of bad input."""
 
+import gzip
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -364,9 +365,49 @@ def test_lines_may_end_in_two_ways(folder: Path) -> None:
     assert files.read_items(folder).frame["title"].to_list() == ["a b", "c"]
 
 
+def test_lines_may_end_as_on_old_macs(folder: Path) -> None:
+    (folder / "items.csv").write_bytes(b"item_id,title\r1,a\r2,b\r")
+    assert files.read_items(folder).frame["title"].to_list() == ["a", "b"]
+
+
+def test_parts_of_several_names_are_in_the_order_of_names(folder: Path) -> None:
+    (folder / "items.csv").unlink()
+    (folder / "items").mkdir()
+    for name in ("b0", "a11", "a2"):
+        write_csv(folder, f"items/{name}.csv", f"item_id\n{name}\n")
+    assert files.read_items(folder).frame["item_id"].to_list() == ["a2", "a11", "b0"]
+
+
+def test_a_torn_gzip_is_named(folder: Path) -> None:
+    (folder / "items.csv").unlink()
+    for spoilt in (gzip.compress(b"item_id\n" + b"1\n" * 999)[:-9], b"\x1f\x8bno gzip at all"):
+        (folder / "items.csv.gz").write_bytes(spoilt)
+        with pytest.raises(DataError, match=r"items\.csv\.gz cannot be read"):
+            files.read_items(folder)
+
+
 def test_json_that_python_wrote_is_read(folder: Path) -> None:
     (folder / "items.csv").unlink()
     write_csv(folder, "items.jsonl", """{"item_id": 1, "price": NaN}\n{'item_id': '2', "title": "it's"}\n""")
     items = files.read_items(folder).frame
     assert items["item_id"].to_list() == ["1", "2"]
     assert items["title"].fillna("-").to_list() == ["-", "it's"]
+
+
+@pytest.mark.parametrize("header", ["item_id,title", 'item_id,"ti\ntle"'])
+def test_a_line_break_in_the_first_record_loses_no_row(header: str, folder: Path) -> None:
+    how = How(columns={"items.title": "ti\ntle"} if '"' in header else {})
+    for end in ("\n", "\r\n"):
+        (folder / "items.csv").write_bytes(f'{header}{end}1,"a\nb"{end}2,"c\r\nd"{end}'.encode())
+        assert files.read_items(folder, how).frame["title"].to_list() == ["a\nb", "c\r\nd"]
+        (folder / "items.csv").write_bytes(f'1,"a\nb"{end}2,c{end}3,d{end}'.encode())
+        items = files.read_items(folder, How(columns={"item_id": 1, "title": 2})).frame
+        assert items["title"].to_list() == ["a\nb", "c", "d"]
+
+
+def test_quotes_of_a_tsv_are_quotes_unless_they_make_no_sense(folder: Path) -> None:
+    (folder / "items.csv").unlink()
+    (folder / "items.tsv").write_bytes(b'item_id\ttitle\n1\t"a b"\r\n2\tc\n')
+    assert files.read_items(folder).frame["title"].to_list() == ["a b", "c"]
+    write_csv(folder, "items.tsv", 'item_id\ttitle\n1\t"The Lamp" and more\n2\t"open\n')
+    assert files.read_items(folder).frame["title"].to_list() == ['"The Lamp" and more', '"open']

@@ -15,6 +15,7 @@ from mmesid.errors import DataError
 
 QUOTE = '"'
 SAMPLE = 20  # records by which delimiters are compared
+HEAD = 1 << 16  # bytes in which a file without any line feed is known
 _MAGIC = b"\x1f\x8b"  # gzip
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -24,6 +25,10 @@ class Dialect(NamedTuple):
 
     delimiter: str
     quoted: bool
+    header: bool  # whether the first record names the columns
+
+
+REWRITTEN = Dialect(",", quoted=True, header=True)
 
 
 def is_packed(path: Path) -> bool:
@@ -60,7 +65,7 @@ def lines(part: Part, encoding: str) -> Iterator[str]:
     """
     with open_bytes(part.path) as file:
         if encoding.startswith("utf-8"):
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(_pieces(file), start=1):
                 try:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
@@ -76,6 +81,13 @@ def lines(part: Part, encoding: str) -> Iterator[str]:
             raise _not_text(part, f"line {number + 1} or later", error.object[error.start], encoding) from None
 
 
+def _pieces(file: BinaryIO) -> Iterable[bytes]:
+    """Lines, also of a file whose lines end as they did on old Macs."""
+    head = file.read(HEAD)
+    file.seek(0)
+    return file if b"\n" in head or b"\r" not in head else file.read().splitlines(keepends=True)
+
+
 def beginning(part: Part, dialect: Dialect, encoding: str) -> list[list[str]]:
     """The fields of the first records that are not blank; raises csv.Error where their quotes make no sense."""
     records = (fields for _, fields in _split(lines(part, encoding), dialect) if fields)
@@ -83,7 +95,7 @@ def beginning(part: Part, dialect: Dialect, encoding: str) -> list[list[str]]:
 
 
 def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Path) -> None:
-    """The same records as UTF-8 CSV, checked line by line.
+    """The same records as the dialect `REWRITTEN`, checked line by line.
 
     Args:
         part: the file.
@@ -95,11 +107,12 @@ def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pat
     Raises:
         DataError: a record breaks the rules; names its line, or that in which its quote opens.
     """
-    csv.field_size_limit(sys.maxsize)
     kept: list[str] = []  # lines of the record under way
     last = 0  # line in which the record before ended
     with target.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out)
+        writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer.writerow(f"c{number}" for number in range(width))
+        is_header = dialect.header
         records = _split(_remembered(lines(part, encoding), kept), dialect)
         while True:
             try:
@@ -112,8 +125,9 @@ def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pat
                 fields = fields[:width]
             if fields and len(fields) != width:
                 raise DataError(_say_width(part, dialect, last, kept, len(fields), width))
-            if fields:
+            if fields and not is_header:
                 writer.writerow(fields)
+            is_header = is_header and not fields
             last = end
             kept.clear()
 
@@ -121,6 +135,7 @@ def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pat
 def _split(text: Iterable[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """The last line and the fields of each record; no fields where a line is blank."""
     if dialect.quoted:
+        csv.field_size_limit(sys.maxsize)
         reader = csv.reader(text, delimiter=dialect.delimiter, quotechar=QUOTE, skipinitialspace=True, strict=True)
         for fields in reader:
             yield reader.line_num, fields

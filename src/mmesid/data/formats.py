@@ -131,9 +131,9 @@ def _members(folder: Path) -> list[Path]:
     return sorted(kept, key=lambda path: [_natural(name) for name in path.relative_to(folder).parts])
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural(name: str) -> list[tuple[str, int]]:
     """A key that sorts digits by their number."""
-    return [(int(digits or 0), text) for text, digits in re.findall(r"(\D*)(\d*)", name)]
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
 
 
 def _part(path: Path, folder: Path) -> Part:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +10,33 @@ import duckdb
 
 from mmesid.data import engine
 from mmesid.data.columns import Wanted, clean
-from mmesid.data.delimited import QUOTE, Dialect, beginning, encoding_of, is_packed, lines, rewrite
+from mmesid.data.delimited import QUOTE, REWRITTEN, Dialect, beginning, encoding_of, is_packed, lines, rewrite
 from mmesid.data.formats import Part
 from mmesid.data.json_lines import is_array, rewrite_json
 from mmesid.errors import DataError
 
 # read(connection, file, columns, encoding, a path for a temporary file)
 Reader = Callable[[duckdb.DuckDBPyConnection, Part, Wanted, str, Path], Any]
-REWRITTEN = Dialect(",", True)
 
 
 def delimited(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, encoding: str, aside: Path) -> Any:
     """CSV and its kin. What DuckDB refuses is gone through line by line, which mends it or names the line."""
     encoding = encoding_of(part, encoding)
-    dialect, header = _choose(part, wanted, encoding)
-    found = wanted.locate(part.path, header)
+    dialect, first = _choose(part, wanted, encoding)
+    found, width = wanted.locate(part.path, _header(part, wanted, first)), len(first)
     path = part.path if encoding.startswith("utf-8") else _transcode(part, encoding, aside)
-    without = [dialect._replace(quoted=False)] if part.format.quotes == "maybe" else []
-    for attempt in (dialect, *without):
-        try:
-            return _read_csv(connection, path, attempt, wanted, found, len(header))
-        except duckdb.Error:
-            continue
+    if not any("\n" in field or "\r" in field for field in first):  # by the first line's end DuckDB knows all others
+        with suppress(duckdb.Error):
+            return _read_csv(connection, path, dialect, found, width)
     mended = aside.with_suffix(".mended")
-    rewrite(part, dialect, encoding, len(header), mended)
-    return _read_csv(connection, mended, REWRITTEN, wanted, found, len(header))
+    try:
+        rewrite(part, dialect, encoding, width, mended)
+    except DataError:
+        if part.format.quotes == "maybe":
+            with suppress(duckdb.Error):
+                return _read_csv(connection, path, dialect._replace(quoted=False), found, width)
+        raise
+    return _read_csv(connection, mended, REWRITTEN, found, width)
 
 
 def json(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, encoding: str, aside: Path) -> Any:
@@ -66,13 +69,14 @@ READERS: dict[str, Reader] = {"delimited": delimited, "json": json, "parquet": p
 
 
 def _choose(part: Part, wanted: Wanted, encoding: str) -> tuple[Dialect, list[str]]:
-    """The delimiter with which the beginning makes most sense, the format's own where several do, and the header."""
+    """The delimiter that makes most sense of the beginning, the format's own where several do, and the first record."""
+    quoted = part.format.quotes != "never"
     choices = [
-        _weigh(part, Dialect(delimiter, part.format.quotes != "never"), wanted, encoding)
+        _weigh(part, Dialect(delimiter, quoted, wanted.has_header()), wanted, encoding)
         for delimiter in (part.format.delimiter, *part.format.others)
     ]
-    _, dialect, header = max(choices, key=lambda choice: choice[0])  # the first of equal ones
-    return dialect, header
+    _, dialect, first = max(choices, key=lambda choice: choice[0])  # the first of equal ones
+    return dialect, first
 
 
 def _weigh(part: Part, dialect: Dialect, wanted: Wanted, encoding: str) -> tuple[tuple[int, ...], Dialect, list[str]]:
@@ -83,18 +87,20 @@ def _weigh(part: Part, dialect: Dialect, wanted: Wanted, encoding: str) -> tuple
         records, fits = beginning(part, dialect._replace(quoted=False), encoding), False
     if not records:
         raise DataError(f"{part.path} is empty: it has neither a header nor rows")
-    width = len(records[0])
-    header = clean(records[0], part.format.typed) if wanted.has_header() else [str(n + 1) for n in range(width)]
-    found = len(set(wanted.find(header)) & {*wanted.required, *wanted.named})
-    even = all(len(record) == width for record in records)
-    return (found, even, fits, width > 1), dialect, header
+    found = len(set(wanted.find(_header(part, wanted, records[0]))) & {*wanted.required, *wanted.named})
+    even = all(len(record) == len(records[0]) for record in records)
+    return (found, even, fits, len(records[0]) > 1), dialect, records[0]
+
+
+def _header(part: Part, wanted: Wanted, first: list[str]) -> list[str]:
+    """The columns' names: those of the first record, or their positions where it is a row."""
+    return clean(first, part.format.typed) if wanted.has_header() else [str(n + 1) for n in range(len(first))]
 
 
 def _read_csv(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
     dialect: Dialect,
-    wanted: Wanted,
     found: dict[str, int],
     width: int,
 ) -> Any:
@@ -102,7 +108,7 @@ def _read_csv(
     quote = engine.literal(QUOTE if dialect.quoted else "")
     options = {
         "auto_detect": "false",
-        "header": str(wanted.has_header() or path.suffix == ".mended").lower(),
+        "header": str(dialect.header).lower(),
         "delim": engine.literal(dialect.delimiter),
         "quote": quote,
         "escape": quote,

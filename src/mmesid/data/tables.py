@@ -3,6 +3,7 @@
 A column is text, a number or a time, as an Arrow array; `ids`, `times` and `as_text` make canonical values of it.
 """
 
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,7 +132,7 @@ def _read_part(part: Part, wanted: Wanted, encoding: str) -> Any:
     with host.scratch() as aside, engine.connect() as connection:
         try:
             return READERS[part.format.kind](connection, part, wanted, encoding, aside / "table")
-        except (duckdb.Error, OSError, EOFError) as error:
+        except (duckdb.Error, OSError, EOFError, zlib.error) as error:
             reason = str(error).partition("\n")[0].removeprefix("Invalid Input Error: ")
             raise DataError(f"{part.path} cannot be read as {part.format.kind}: {reason}") from None
 
