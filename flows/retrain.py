@@ -21,14 +21,14 @@ from prefect.tasks import Task, exponential_backoff
 from pydantic import Field
 
 from flows import pages
-from mmesid import config, tracking
+from mmesid import tracking
 from mmesid.config import check_datasets, split_names
 from mmesid.errors import MmesidError
 from mmesid.host import HeldError, hold
 from mmesid.pipeline.graph import Graph, due, known_datasets, read_graph, select
 from mmesid.pipeline.mend import mend
 from mmesid.pipeline.overrides import Value, apply, parse
-from mmesid.pipeline.sources import refresh
+from mmesid.pipeline.sources import refresh, tracked
 from mmesid.pipeline.stage import StageError, run_dvc_stage
 from mmesid.servers import presence
 from mmesid.servers.reap import reap
@@ -123,7 +123,7 @@ def retrain(
     log = get_run_logger().info
     with presence.present(root, identity), only_one(root, wait=deployment.id is not None):
         mend(root)
-        for line in refresh(config.datasets(root), root):
+        for line in refresh(tracked(root), root):
             log(line)
         chosen, stages, notes = plan(datasets, force, overrides or {}, root)
         for line in reap(root, chosen, exclude_run=identity):

@@ -166,7 +166,7 @@ def test_a_mistyped_key_names_itself_and_what_was_meant(
 
 def test_a_key_near_nothing_lists_the_known_ones(project: Path) -> None:
     said = message(project, {"prepare": {"zzz": 1}})
-    assert "Known keys: repeats, min_user_interactions, min_item_interactions" in said
+    assert "Known keys: min_user_interactions, min_item_interactions" in said
 
 
 @pytest.mark.parametrize(

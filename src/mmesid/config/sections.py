@@ -55,9 +55,9 @@ class Validate(Section):
 
 
 class Prepare(Section):
-    repeats: Literal["drop", "keep"]
     min_user_interactions: Annotated[int, Field(ge=3)]
     min_item_interactions: Positive
+    repeats: Literal["drop", "keep"]
 
 
 class EncodeCollaborative(Section):

@@ -83,6 +83,11 @@ def write_record(folder: Path, found: Digest) -> None:
     write_atomically(folder / RECORD, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
+def tracked(root: Path) -> list[str]:
+    """Datasets whose source DVC tracks."""
+    return sorted(path.stem for path in (root / "sources").glob("*.dvc"))
+
+
 def refresh(datasets: Sequence[str], root: Path) -> list[str]:
     """Take the sources as they are now: what changed is tracked anew, what DVC's cache still holds comes back.
 
@@ -93,11 +98,11 @@ def refresh(datasets: Sequence[str], root: Path) -> list[str]:
     Returns:
         A line for each source that was taken or brought back.
     """
-    tracked = [name for name in datasets if (root / "sources" / f"{name}.dvc").exists()]
-    if not tracked and all((root / "sources" / name).exists() for name in datasets):
+    known = [name for name in datasets if name in tracked(root)]
+    if not known and all((root / "sources" / name).exists() for name in datasets):
         return []
     with opened(root, SHARED) as repo:
-        lines = [line for name in tracked if (line := _refresh(repo, name, root))]
+        lines = [line for name in known if (line := _refresh(repo, name, root))]
         for name in datasets:
             if not (root / "sources" / name).exists():
                 _restore_ingested(repo, name)

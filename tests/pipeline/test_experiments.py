@@ -1,0 +1,53 @@
+"""DVC's experiments in a temporary copy of the checkout: git and DVC carry all that a stage needs, its log stays."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmesid import tracking
+from mmesid.artifacts.store import home
+from mmesid.commands.listing import enable_dataset
+from mmesid.pipeline import sources
+from tests import tiny
+
+GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+
+
+def test_a_temporary_copy_belongs_to_its_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmpabc"
+    copy.mkdir(parents=True)
+    assert home(copy) == tmp_path
+    assert home(tmp_path) == tmp_path
+    assert tracking.tracking_uri(copy) == tracking.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    monkeypatch.chdir(copy)
+    assert home() == tmp_path
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("external", [False, True])
+def test_an_experiment_on_an_own_catalogue_runs_in_a_temporary_copy(
+    tmp_path: Path, project_copy: Callable[[Path], Path], external: bool
+) -> None:
+    root, files = project_copy(tmp_path / "project"), tmp_path / "toys"
+    files.mkdir()
+    numbers = np.arange(40)
+    rows = pd.DataFrame({"user_id": numbers % 5, "item_id": numbers % 8, "timestamp": numbers})
+    rows.to_csv(files / "interactions.csv", index=False)
+    pd.DataFrame({"item_id": range(8), "title": "a toy"}).to_csv(files / "items.csv", index=False)
+    sources.place(files, "toys", root, external)
+    sources.track("toys", root)
+    tiny.write_yaml(root / "conf" / "toys.yaml", {"ingest": {"source": "files"}, "finetune": {"epochs": 2}})
+    enable_dataset("toys", root)
+    for command in (["git", "add", "."], [*GIT, "commit", "--quiet", "--message", "toys"]):
+        assert tiny.run(root, *command).returncode == 0
+    stage = root / "src" / "mmesid" / "stages" / "ingest.py"
+    stage.write_text(stage.read_text(encoding="utf-8").replace("len(catalogue.items)", "7"), encoding="utf-8")
+    done = tiny.run(root, "dvc", "exp", "run", "--temp", "ingest@toys", "-S", "conf/toys.yaml:finetune.epochs=3")
+    assert done.returncode == 0, done.stdout
+    assert not (root / "data").exists(), "the checkout itself is untouched"
+    (journal,) = (root / "mlruns" / "journal").glob("*/toys.ingest.jsonl*")
+    text = journal.read_text(encoding="utf-8")
+    assert '"interactions": 40.0, "items": 7.0' in text, "the code that was copied has run, and its log is kept"
