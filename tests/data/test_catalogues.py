@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from PIL import Image
 
 from mmesid import config as configuration
 from mmesid.artifacts.values import Catalogue
@@ -220,6 +221,9 @@ def hm(data: Download, raw: Path) -> None:
     ]
     header = "article_id,product_code,prod_name,product_type_no,product_type_name,detail_desc"
     text(raw / "hm/articles.csv", [header, *articles])
+    picture = raw / f"hm/images/{data.items[0][:3]}/{data.items[0]}.jpg"
+    picture.parent.mkdir(parents=True)
+    Image.linear_gradient("L").convert("RGB").save(picture)
 
 
 def retailrocket(data: Download, raw: Path) -> None:
@@ -356,9 +360,9 @@ DOWNLOADS: dict[str, Download] = {
     "H&M": Download(("000058a12d", "00007d2de8"), ("0108775015", "0110065001", "0111565001"), "Strap top", hm),
     "RetailRocket": Download(("257597", "992329"), ("355908", "248676", "318965"), "category 338", retailrocket),
     "MIND": Download(("U13740", "U91836"), ("N55689", "N35729", "N33632"), '"Wheel" Guest Wins', mind),
-    "Yelp": Download(("mh_-eMZ6K5RLWhZy", "8g_iMtfSiwikVnbP"), ("Pns2l4eNsfO8", "mpf3x-BjTdTE", "XQfwVwDr-v0Z"), "Café", yelp),
+    "Yelp": Download(("mh_-eMZ6K5", "8g_iMtfSiw"), ("Pns2l4eNsf", "mpf3x-BjTd", "XQfwVwDr-v"), "Café", yelp),
     "Steam": Download(("Chaos Syren", "Ariman1, the 2nd"), ("725280", "761140", "10"), "Lost Summoner Kitty", steam),
-    "Steam, Australian users": Download(("76561197970982479", "js41637"), ("1250", "22200", "43110"), "Zeno Clash", steam_au),
+    "Steam, Australian users": Download(("7656119797", "js41637"), ("1250", "22200", "43110"), "Zeno Clash", steam_au),
     "Last.fm 1K": Download(
         ("user_000001", "user_001000"),
         ("f1b1cf71-bd35-4e99-8624-24a6e15f133a", "a7f7df4a-77d8-4f12-8acd-5c60c93f4de8", "a3031680-c359-458f-a641"),
@@ -405,6 +409,16 @@ def test_a_recipe_reads_what_is_downloaded(title: str, tmp_path: Path) -> None:
     assert taken == {data.users[0]: [a, b, c], data.users[1]: [c, a, b]}
     assert titles[a] == data.title
     assert verdict.refusals(catalogue, limits()) == []
+    assert catalogue.items["image"].notna().sum() == len(list((tmp_path / "raw").rglob("*.jpg")))
+
+
+def test_an_item_without_metadata_needs_the_limit_that_the_document_names(tmp_path: Path) -> None:
+    data, recipe = DOWNLOADS["MovieLens 25M"], recipe_of("MovieLens 25M")
+    data.write(data, tmp_path / "raw")
+    films = tmp_path / "raw/ml-25m/movies.csv"
+    films.write_text("\n".join(films.read_text(encoding="utf-8").splitlines()[:-1]) + "\n", encoding="utf-8")
+    refused = verdict.refusals(files.read(tmp_path / recipe.folder.removeprefix("../"), {}, recipe.how), limits())
+    assert [refusal.allowed_by.partition(":")[0] for refusal in refused] == ["validate.max_unknown_items"]
 
 
 def test_every_recipe_is_tried() -> None:
