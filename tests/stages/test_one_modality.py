@@ -24,7 +24,6 @@ from mmesid.stages import report
 from tests import tiny
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
-ROOT = Path(__file__).parents[2]
 NAME = "shop"
 IDS = [str(1000 + 7 * number) for number in range(24)]
 STAGES = (
@@ -74,13 +73,12 @@ def given(modality: str) -> Callable[[Path], None]:
 
 def make(root: Path, write: Callable[[Path], None]) -> configuration.Config:
     """A project with one dataset, added as a person would, then made small."""
-    files = root / "files"
+    files = root.with_name("files")
     files.mkdir()
     write(files)
     draw = np.random.default_rng(0)
     rows = [(f"u{user:02}", item, step) for user in range(24) for step, item in enumerate(draw.permutation(IDS)[:9])]
     pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(files / "interactions.csv", index=False)
-    (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     add(NAME, files, root)
     suggested = yaml.safe_load((root / "conf" / f"{NAME}.yaml").read_text(encoding="utf-8"))
     small = {**tiny.CONF, "tokenize": {k: v for k, v in tiny.CONF["tokenize"].items() if k != "codes"}}
@@ -107,9 +105,11 @@ def test_a_catalogue_with_one_modality_or_none_runs_to_its_metrics(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    project_copy: Callable[[Path], Path],
 ) -> None:
-    config = make(tmp_path, write)
-    monkeypatch.chdir(tmp_path)
+    root = project_copy(tmp_path / "project")
+    config = make(root, write)
+    monkeypatch.chdir(root)
     store = Store(NAME)
     for stage in STAGES:
         with tracking.silent_run(stage) as log:
@@ -123,5 +123,5 @@ def test_a_catalogue_with_one_modality_or_none_runs_to_its_metrics(
     assert set(metrics["tokenizer"]) == {"collaborative", *modalities}
     assert 0 <= metrics["test"]["mme_sid"]["ndcg_at_10"] <= 1
     report.run([config])
-    assert (tmp_path / "reports" / "report.html").stat().st_size > 10_000
+    assert (root / "reports" / "report.html").stat().st_size > 10_000
     assert f"modalities: {', '.join(['collaborative', *modalities])};" in write_card(NAME, config, metrics, {})
