@@ -118,6 +118,19 @@ def test_an_item_without_title_goes_by_its_id(service: Service) -> None:
     assert titles["item-3"] == "Title of 3"
 
 
+def test_a_request_may_write_ids_in_any_form_of_the_tables(service: Service) -> None:
+    """The tables read 7, 7.0 and ' 7 ' as one id; a catalog that knows 2.0 beside 2 tells them apart."""
+    names = ["7", "8.5", "x", "2", "2.0", *(f"item-{number}" for number in range(6, N_ITEMS + 1))]
+    own = Service(service.scorer.model, names, names, exclude_history=True)
+    expected = own.recommend([["7", "x"]], 5)
+    for history in ([7, "x"], [7.0, " x"], ["7.0", "x"], ["7 ", "x\n"], [np.int64(7), "x"], [np.float32(7), "x"]):
+        assert own.recommend([history], 5) == expected
+    assert own.recommend([[8.5]], 5) == own.recommend([["8.5"]], 5)
+    assert own.recommend([["2.0"]], 5) != own.recommend([["2"]], 5)
+    (answer,) = own.recommend([["07", "x"]], 5)
+    assert answer.note == "not in the catalog, left out: '07'"
+
+
 def test_no_request_is_no_answer(service: Service) -> None:
     assert service.recommend([], 5) == []
 
@@ -130,7 +143,10 @@ def test_no_request_is_no_answer(service: Service) -> None:
         ([["x", "y"]], 5, "history 0: the catalog has none of the items 'x', 'y'"),
         ([["x"] * 9], 5, "and 4 more"),
         (["item-1"], 5, "expected a list of item ids"),
-        ([[1, 2]], 5, "expected a list of item ids"),
+        ([[1, 2]], 5, "history 0: the catalog has none of the items '1', '2'"),
+        ([[True]], 5, "expected a list of item ids"),
+        ([[["item-1"]]], 5, "expected a list of item ids"),
+        ([{"item-1": 1}], 5, "expected a list of item ids"),
         ([["item-1"]], 0, f"from 1 to {N_ITEMS}"),
         ([["item-1"]], N_ITEMS + 1, f"from 1 to {N_ITEMS}"),
         ([["item-1"]], 2.5, f"from 1 to {N_ITEMS}"),

@@ -177,7 +177,7 @@ def test_nested_metadata_leaves_words_alone(folder: Path) -> None:
     asked = files.read_items(folder, How(text=["details", "title"])).frame
     assert text_columns(asked) == ["details", "title"]
     assert asked["details"][1] == "Rank: Lamps: 1"
-    rows_said = dict(inspect(folder).rows())
+    rows_said = dict(inspect(folder)[0].rows())
     assert rows_said["columns left out"] == (
         "numbers: average_rating, price; nested: images, details; empty: videos; ids: parent_asin "
         "(no text by their values; ingest.text: [COLUMN, ...] names those to take)"
@@ -248,6 +248,42 @@ def test_links_that_lead_to_no_file_give_way_to_ids() -> None:
     assert [one.place for one in find(["2.jpg", "9.jpg"], ["1", "2"], ["1.jpg", "2.jpg"])] == ["2.jpg", None]
 
 
+@pytest.mark.parametrize(
+    ("cell", "place"),
+    [
+        ("x.jpg?v=2", "x.jpg"),
+        ("x.jpg#top", "x.jpg"),
+        ('["gone.jpg", "x.jpg"]', "x.jpg"),
+        ("['x.jpg' 'y.jpg']", "x.jpg"),
+        ("y.jpg|x.jpg", "y.jpg"),
+        ('[{"thumb": "https://m.example/x_s.jpg", "large": "https://m.example/x.jpg", "variant": "MAIN"}]', "x.jpg"),
+        ("one, two.jpg", "one, two.jpg"),
+        ("[1].jpg", "[1].jpg"),
+    ],
+)
+def test_a_cell_may_list_names_and_carry_what_links_carry(cell: str, place: str) -> None:
+    assert [one.place for one in find([cell], ["i"], ["x.jpg", "y.jpg", "one, two.jpg", "[1].jpg"])] == [place]
+
+
+def test_a_list_of_which_nothing_is_there_is_a_miss() -> None:
+    (found,) = find(['["gone.jpg", "lost.jpg"]'], ["i"], ["x.jpg"])
+    assert found == (None, "missing: no such file among the images, the nearest is 'x.jpg'")
+
+
+def test_links_without_any_picture_file_are_no_pictures(folder: Path) -> None:
+    without_pictures(folder)
+    write_items(folder, image=[f"https://m.example/{item_id}.jpg" for item_id in IDS])
+    found, catalogue = inspect(folder)
+    assert "links in the column image, which nobody fetches: 8; there are no picture files" in found.warnings
+    assert catalogue.items["image_name"].isna().all()
+    assert len(frames(catalogue, 1)["pictures"]) == 0
+
+
+def test_names_without_any_picture_file_are_missing(folder: Path) -> None:
+    without_pictures(folder)
+    assert frames(files.read(folder, {}), 1)["pictures"]["fault"].str.startswith("missing").all()
+
+
 def test_an_archive_that_a_mac_packed_is_read(folder: Path) -> None:
     without_pictures(folder)
     (folder / "images").rmdir()
@@ -260,7 +296,7 @@ def test_an_archive_that_a_mac_packed_is_read(folder: Path) -> None:
     assert list_pictures(folder) == [f"posters/{item_id}.jpg" for item_id in IDS]
     items = files.read(folder, {}).items
     assert items["image"].to_list() == [png(number) for number in range(8)]
-    assert inspect(folder).with_picture == 1
+    assert inspect(folder)[0].with_picture == 1
 
 
 def test_names_in_utf_8_that_an_archive_does_not_mark_are_read(folder: Path) -> None:
@@ -277,7 +313,7 @@ def test_names_in_utf_8_that_an_archive_does_not_mark_are_read(folder: Path) -> 
 
 def test_a_missing_picture_shows_a_name_of_each_side_in_add_and_gate(folder: Path) -> None:
     (folder / "images" / "i2.jpg").rename(folder / "images" / "i2x.jpg")
-    (sentence,) = [line for line in inspect(folder).warnings if "not there" in line]
+    (sentence,) = [line for line in inspect(folder)[0].warnings if "not there" in line]
     assert sentence == (
         "pictures that the items table names but that are not there: 1, as 'i2.jpg' "
         "(no such file among the images, the nearest is 'i2x.jpg')"
@@ -290,7 +326,7 @@ def test_pictures_that_nothing_leads_to_are_said_with_a_name_of_each_side(folder
     write_items(folder, title=[f"Thing {item_id}" for item_id in IDS])
     for path in (folder / "images").iterdir():
         path.rename(path.with_name(f"photo of {path.name}"))
-    warnings = "\n".join(inspect(folder).warnings)
+    warnings = "\n".join(inspect(folder)[0].warnings)
     assert "picture files that no item uses: 8, as 'photo of i0.jpg'" in warnings
     assert "as 'i0'" in warnings
 
@@ -306,7 +342,7 @@ def test_an_embedding_file_that_is_not_used_has_a_line_with_the_right_name(folde
     np.savez(folder / "img.npz", item_id=np.array(IDS), embedding=matrix)
     (places / ".DS_Store").write_bytes(b"Bud1")
     without_pictures(folder)
-    said = [detail for subject, detail in inspect(folder).rows() if subject == "not used"]
+    said = [detail for subject, detail in inspect(folder)[0].rows() if subject == "not used"]
     assert said == [
         "embeddings/clip.npz: its name does not begin with a modality and `_`; rename it to text_clip.npz or "
         "image_clip.npz",
@@ -326,7 +362,7 @@ def test_a_conf_that_names_a_file_of_another_name_is_told_the_right_one(folder: 
 
 def test_an_embedding_that_the_conf_does_not_name_has_a_line(folder: Path) -> None:
     np.savez(folder / "embeddings" / "collaborative_mine.npz", item_id=np.array(IDS), embedding=np.eye(8))
-    rows = [detail for subject, detail in inspect(folder).rows() if subject == "not used"]
+    rows = [detail for subject, detail in inspect(folder)[0].rows() if subject == "not used"]
     assert rows == [
         "embeddings/collaborative_mine.npz: the conf does not name it; to use it, put `collaborative: mine` under "
         "ingest.embeddings and set encode_collaborative.encoder to precomputed"
@@ -341,11 +377,11 @@ def test_vectors_of_zeros_are_missing_ones(folder: Path) -> None:
     joined = precomputed.join("text", np.array(IDS, dtype=object), catalogue.embeddings["text"])
     assert joined.present.tolist() == [False, True, True, False, True, True, False, True, True]
     assert frames(catalogue, 1)["items"]["has_text_embedding"].sum() == 6
-    (found,) = inspect(folder).embeddings
+    (found,) = inspect(folder)[0].embeddings
     assert found.coverage == 0.75
     assert ("text embedding", "tiny: 8 wide, 75.0% of the items; 2 vectors of zeros count as missing") in inspect(
         folder
-    ).rows()
+    )[0].rows()
 
 
 @pytest.mark.parametrize("ids", [np.array([10, 11]), np.array([10.0, 11.0]), np.array([" 10", "11.0 "])])
@@ -356,7 +392,7 @@ def test_ids_of_an_embedding_are_in_the_form_of_the_tables(ids: np.ndarray, tmp_
 
 def test_ids_of_no_item_are_shown_beside_one_of_the_items(folder: Path) -> None:
     np.savez(folder / "embeddings" / "image_far.npz", item_id=np.array(["'i0'"]), embedding=np.ones((1, 2)))
-    (said,) = [detail for subject, detail in inspect(folder).rows() if subject == "not used"]
+    (said,) = [detail for subject, detail in inspect(folder)[0].rows() if subject == "not used"]
     assert "its ids look like \"'i0'\", the items' like 'i0'" in said
 
 
@@ -409,13 +445,13 @@ def test_one_modality_or_none_gets_encoders_that_can_run(
     change: Callable[[Path], None], text: str, image: str, folder: Path
 ) -> None:
     change(folder)
-    assert suggest(inspect(folder))["encode_content"] == {"text": text, "image": image}
+    assert suggest(inspect(folder)[0])["encode_content"] == {"text": text, "image": image}
 
 
 def test_too_few_pictures_are_left_out_and_said(folder: Path) -> None:
     without_embeddings(folder)
     for item_id in IDS[1:]:
         (folder / "images" / f"{item_id}.jpg").unlink()
-    found = inspect(folder)
+    found = inspect(folder)[0]
     assert suggest(found)["encode_content"] == {"text": "lsa", "image": "none"}
     assert any(line.startswith("only 1 of 8 items after preparation have a picture") for line in found.warnings)

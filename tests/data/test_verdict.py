@@ -60,3 +60,11 @@ def test_equal_and_conflicting_rows_of_an_item_are_told_apart() -> None:
     assert (conflict.failed, conflict.allowed_by) == (2, "")
     assert (repeat.failed, repeat.allowed_by.partition(":")[0]) == (1, "validate.max_duplicate_items")
     assert "items.csv row 98: i0 (repeats row 1)" in str(repeat)
+
+
+def test_equal_rows_of_two_files_repeat_each_other_whatever_their_numbers() -> None:
+    items = gate.good().items
+    catalogue = gate.good()._replace(items=pd.concat([items, items[:1].assign(file="items/b.csv")], ignore_index=True))
+    (repeat,) = (refusal for refusal in refusals(catalogue, gate.DEFAULTS) if refusal.table == "items")
+    assert (repeat.name, repeat.failed) == ("items.is_new", 1)
+    assert repeat.example.startswith("items/b.csv row ")

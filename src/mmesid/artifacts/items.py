@@ -1,8 +1,22 @@
-"""What an item says of itself: which of its columns are text, its text as one, its title."""
+"""What an item says of itself: its id, which of its columns are text, its text as one, its title."""
+
+import re
 
 import pandas as pd
 
 NOT_TEXT = ("item_id", "image", "image_name", "image_fault", "file", "row")
+
+WHOLE = re.compile(r"(-?\d+)\.0+")  # 1198.0
+
+
+def canonical_id(value: object) -> str:
+    """An id that stands alone, as in a request or the name of a file, as tables write it; empty where it is blank.
+
+    Outer white space goes, and so does the fraction of a whole number: 1198.0 is 1198, 007 stays 007.
+    """
+    text = str(value).strip()
+    whole = WHOLE.fullmatch(text)
+    return whole[1] if whole else text
 
 
 def text_columns(items: pd.DataFrame) -> list[str]:

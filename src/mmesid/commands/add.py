@@ -60,27 +60,38 @@ def add(
         ingest: keys of the section `ingest` that say how to read the files, beside the defaults.
 
     Raises:
-        ConfigError: the name is not usable or taken, or the folder is one that the project writes to.
+        ConfigError: the name is not usable or taken, the folder is one that the project writes to, or a conf that
+            stays says otherwise how the files are read.
         DataError: the folder is missing or holds no catalogue.
     """
+    from mmesid import config
     from mmesid.commands import inspection
+    from mmesid.data import verdict
+    from mmesid.data.files import read_embeddings
+    from mmesid.data.formats import How
 
     source, conf = root / "sources" / name, root / "conf" / f"{name}.yaml"
     _check_name(name, root)
     _check_files(files, source, root)
     _check_taken(name, source, files, root, external, force)
-    limits = read_sections(root / "params.yaml").get("validate")
-    found = inspection.inspect(files, ingest, limits)
+    given, kept = dict(ingest or {}), conf.exists() and not reset_conf
+    if kept:
+        _check_kept(conf, given)
+    how = How.of(config.load(name, root).ingest) if kept else How(**given)
+    found, catalogue = inspection.inspect(files, how, given)
     before = sources.tracked_hash(name, root)
     sources.place(files, name, root, external)
     changed = sources.track(name, root) != before
-    kept = conf.exists() and not reset_conf
     if not kept:
         text = inspection.render_conf(name, found)
         write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
     if enable:
         enable_dataset(name, root)
-    return Added(source, conf, kept, bool(before) and changed, found, foresee(name, root))
+    settings = config.load(name, root)
+    named = {str(modality): chosen for modality, chosen in settings.ingest.embeddings.items()}
+    judged = catalogue._replace(embeddings=read_embeddings(files, named))
+    refusals = verdict.refusals(judged, settings.validate_)
+    return Added(source, conf, kept, bool(before) and changed, found, refusals)
 
 
 def describe(added: Added, name: str, root: Path, enabled: bool) -> list[str]:
@@ -117,19 +128,6 @@ def parse_columns(text: str) -> dict[str, str | int]:
     if wrong := [left for left, _, right in pairs if not left.strip() or not right.strip()]:
         raise ConfigError(f"--columns: {wrong[0]!r} names no column; write user_id=userId,item_id=movieId")
     return {left.strip(): int(right) if right.strip().isdigit() else right.strip() for left, _, right in pairs}
-
-
-def foresee(name: str, root: Path) -> "list[Refusal]":
-    """What the stage `validate` will refuse in the dataset's source, by the parameters as they stand."""
-    from mmesid import config
-    from mmesid.artifacts.store import Store
-    from mmesid.data import SOURCES, verdict
-    from mmesid.data.formats import How
-
-    settings = config.load(name, root)
-    embeddings = {str(modality): chosen for modality, chosen in settings.ingest.embeddings.items()}
-    catalogue = SOURCES[settings.ingest.source](Store(name, root).source(), embeddings, How.of(settings.ingest))
-    return verdict.refusals(catalogue, settings.validate_)
 
 
 def _check_name(name: str, root: Path) -> None:
@@ -174,4 +172,15 @@ def _check_taken(name: str, source: Path, files: Path, root: Path, external: boo
         raise ConfigError(
             f"{source.relative_to(root)} is a folder whose content DVC's cache does not hold: move it away, or keep it "
             f"with `dvc add sources/{name}` first"
+        )
+
+
+def _check_kept(conf: Path, given: Mapping[str, Any]) -> None:
+    """Refuse to be told how the files are read by two who differ."""
+    told = read_sections(conf).get("ingest") or {}
+    if differing := [key for key, value in given.items() if told.get(key) != value]:
+        key = differing[0]
+        raise ConfigError(
+            f"{conf} stays as it is, with {f'ingest.{key}: {told[key]!r}' if key in told else f'no ingest.{key}'}, and "
+            f"not {given[key]!r} as given now; change it there, or --reset-conf writes the conf anew"
         )

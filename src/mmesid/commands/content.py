@@ -10,7 +10,6 @@ import pandas as pd
 from mmesid.artifacts.items import texts
 from mmesid.artifacts.values import CONTENT, RawEmbedding
 from mmesid.data.embedding_files import list_embeddings, read_embedding, unused_files
-from mmesid.data.picture_names import Found
 from mmesid.errors import DataError
 
 MIN_PAIRS = 32  # items with text and picture that the small open_clip model needs
@@ -42,17 +41,16 @@ class Content(NamedTuple):
     pairs: int
 
 
-def count_content(items: pd.DataFrame, found: Sequence[Found], kept: "pd.Series[bool]") -> Content:
+def count_content(items: pd.DataFrame, kept: "pd.Series[bool]") -> Content:
     """What the items that preparation leaves have.
 
     Args:
-        items: canonical items.
-        found: the picture file of each.
+        items: canonical items with their pictures.
         kept: which of them remain.
     """
     written = pd.Series(texts(items), items.index)
     with_text = written.ne("") & kept
-    with_picture = pd.Series([one.place is not None for one in found], items.index) & kept
+    with_picture = items["image"].notna() & kept
     differ = written[with_text].nunique() >= MIN_ITEMS
     with_text &= differ
     return Content(int(with_text.sum()), int(with_picture.sum()), int((with_text & with_picture).sum()))

@@ -1,6 +1,6 @@
 """What a folder of files holds, and the first `conf/<dataset>.yaml` for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import yaml
 from numpy.typing import NDArray
 
 from mmesid.artifacts.items import text_columns
+from mmesid.artifacts.values import Catalogue
 from mmesid.commands.content import (
     Content,
     FoundEmbedding,
@@ -23,9 +24,15 @@ from mmesid.commands.content import (
 from mmesid.commands.content import notes as content_notes
 from mmesid.commands.gaps import interaction_gaps, item_gaps
 from mmesid.config import SECTIONS
-from mmesid.data.files import canonical_items, check_folder, choose_text, items_table, read_interactions
-from mmesid.data.formats import How
-from mmesid.data.picture_names import find
+from mmesid.data.files import (
+    canonical_items,
+    check_folder,
+    choose_text,
+    items_table,
+    read_interactions,
+    with_pictures,
+)
+from mmesid.data.formats import PLAIN, How
 from mmesid.data.pictures import list_pictures
 from mmesid.data.preparation import k_core, usable_interactions
 
@@ -65,7 +72,6 @@ class Inspection(NamedTuple):
     content: Content
     left_out: dict[str, str]  # columns of the items table that are no text, and why
     unusable: list[tuple[str, str]]  # files that are no usable embedding, and why
-    refused: Sequence[str] = ()  # what `validate` will not let pass
     ingest: Mapping[str, Any] = MappingProxyType({})  # how the files are to be read, beside the defaults
 
     def rows(self) -> list[tuple[str, str]]:
@@ -85,65 +91,60 @@ class Inspection(NamedTuple):
                 f"{core.users:,} users with at least {core.min_user} interactions, {core.items:,} items with at least "
                 f"{core.min_item}, {core.interactions:,} interactions",
             ),
-            *(("warning", sentence) for sentence in self.refused),
             *(("not used", f"{path}: {why}") for path, why in self.unusable),
             *(("not used", _offer(item)) for item in _unused(self)),
             *(("warning", warning) for warning in self.warnings),
         ]
 
 
-def inspect(
-    folder: Path, ingest: Mapping[str, Any] | None = None, limits: Mapping[str, float] | None = None
-) -> Inspection:
+def inspect(folder: Path, how: How = PLAIN, ingest: Mapping[str, Any] | None = None) -> tuple[Inspection, Catalogue]:
     """Look at a folder in the `files` format.
 
     Args:
         folder: the catalogue's folder.
-        ingest: keys of the section `ingest` that say how to read it, beside the defaults.
-        limits: the section `validate` of the parameters; without it nothing wrong is tolerated.
+        how: what the files do not say themselves.
+        ingest: the keys of the section `ingest` that say so, for the conf.
+
+    Returns:
+        What was found, and the catalogue as the stage `ingest` reads it, without embeddings.
 
     Raises:
         DataError: the folder, a table or a column is missing or not what its name says.
     """
     check_folder(folder)
-    given = dict(ingest or {})
-    how = How(**given)
     interactions, notes = read_interactions(folder, how)
     raw = items_table(folder, how)
     choice = choose_text(raw, how.text)
-    items, more = canonical_items(raw, choice)
-    places = list_pictures(folder)
-    found = find(items["image_name"].tolist(), items["item_id"].tolist(), places)
+    items, more = with_pictures(folder, canonical_items(raw, choice))
     usable = usable_interactions(interactions, items["item_id"])
     core, core_ids = _choose_core(usable)
     kept = items["item_id"].isin(core_ids)
     embeddings, unusable = find_embeddings(folder, items["item_id"], kept)
-    content = count_content(items, found, kept)
+    content = count_content(items, kept)
     filled = {column: float(items[column].notna().mean()) for column in text_columns(items)}
-    gaps = interaction_gaps(interactions, items, limits or {})
-    return Inspection(
+    found = Inspection(
         users=interactions["user_id"].nunique(),
         items=items["item_id"].nunique(),
         interactions=len(interactions),
         text_columns=filled,
         with_text=float(items[list(filled)].notna().any(axis=1).mean()),
-        with_picture=float(np.mean([one.place is not None for one in found])),
+        with_picture=float(items["image"].notna().mean()),
         embeddings=embeddings,
         core=core,
         warnings=[
             *notes,
             *more,
-            *gaps.others,
-            *item_gaps(items, found, places),
+            *interaction_gaps(interactions, items),
+            *item_gaps(items, list_pictures(folder)),
             *_core_warnings(core, len(usable)),
             *content_notes(content, encoders(content, embeddings, core.items), core.items),
         ],
         content=content,
         left_out=choice.left_out,
         unusable=unusable,
-        refused=gaps.refused,
-        ingest=given,
+        ingest=dict(ingest or {}),
     )
+    return found, Catalogue(interactions, items, {}, (*notes, *more))
 
 
 def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ Every default stands once, in `params.yaml`; a section or key that a dataset's f
 `configure` writes the outcome to `data/<dataset>/configure/params.yaml`, from which DVC and every other stage read.
 """
 
-from mmesid.config.loading import check_datasets, datasets, load, split_names
+from mmesid.config.loading import check_datasets, datasets, flatten, load, split_names
 from mmesid.config.resolved import load_resolved, resolved_path, resolved_text
 from mmesid.config.sections import (
     SECTIONS,
@@ -44,6 +44,7 @@ __all__ = [
     "Validate",
     "check_datasets",
     "datasets",
+    "flatten",
     "load",
     "load_resolved",
     "resolved_path",

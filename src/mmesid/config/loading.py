@@ -1,7 +1,7 @@
 """The parameters of a dataset from its files, and what is said where they are wrong."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,15 @@ def check(values: dict[str, Any], dataset: str, where: str) -> Config:
         return Config.model_validate({**values, "dataset": dataset})
     except ValidationError as error:
         raise ConfigError("\n".join([f"{where}:", *(f"  {_say(problem)}" for problem in error.errors())])) from None
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings, their keys joined by dots; an empty one is a leaf."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def read_sections(path: Path) -> dict[str, Any]:

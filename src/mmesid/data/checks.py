@@ -136,11 +136,13 @@ def _repeated_items(items: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
     times = item_id.map(item_id.value_counts()).fillna(1).astype(int)
     content = items[times > 1].drop(columns=["image", "file", "row"]).astype(object).fillna("\0")
     first_row, rows_agree = items["row"].copy(), pd.Series(True, items.index)
+    is_new = pd.Series(True, items.index)
     if len(content):
         key = pd.Series(pd.factorize(pd.MultiIndex.from_frame(content))[0], content.index)
         first_row[content.index] = items["row"][content.index].groupby(key).transform("first")
         rows_agree[content.index] = key.groupby(content["item_id"]).transform("nunique") == 1
-    return {"times": times, "rows_agree": rows_agree, "first_row": first_row, "is_new": first_row == items["row"]}
+        is_new[content.index] = ~key.duplicated()
+    return {"times": times, "rows_agree": rows_agree, "first_row": first_row, "is_new": is_new}
 
 
 def _pictures(items: pd.DataFrame, min_side: int) -> pd.DataFrame:

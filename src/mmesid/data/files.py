@@ -10,13 +10,13 @@ A table is a file in one of the formats of `formats.FORMATS`, or a folder of suc
 would: the row after a CSV's header is 1, and blank lines are not counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from mmesid.artifacts.values import Catalogue
+from mmesid.artifacts.values import Catalogue, RawEmbedding
 from mmesid.data import texts
 from mmesid.data.embedding_files import find_embedding, read_embedding
 from mmesid.data.formats import PLAIN, How
@@ -50,10 +50,10 @@ def read(folder: Path, embeddings: dict[str, str], how: How = PLAIN) -> Catalogu
         DataError: something is missing or is not what its name says.
     """
     check_folder(folder)
-    interactions, items = read_interactions(folder, how), read_items(folder, how)
-    frame = with_pictures(folder, items.frame)
-    named = {modality: read_embedding(find_embedding(folder, modality, name)) for modality, name in embeddings.items()}
-    return Catalogue(interactions.frame, frame, named, (*interactions.notes, *items.notes))
+    interactions, items = read_interactions(folder, how), with_pictures(folder, read_items(folder, how))
+    return Catalogue(
+        interactions.frame, items.frame, read_embeddings(folder, embeddings), (*interactions.notes, *items.notes)
+    )
 
 
 def check_folder(folder: Path) -> None:
@@ -114,14 +114,24 @@ def canonical_items(raw: Table, choice: texts.Choice) -> Read:
     return Read(frame.assign(**origin.columns()), [*notes, *swallowed(columns, origin)])
 
 
-def with_pictures(folder: Path, items: pd.DataFrame) -> pd.DataFrame:
+def with_pictures(folder: Path, items: Read) -> Read:
     """The items with the pictures that were found, and a column `image_fault` where one that is named was not."""
-    found = find(items["image_name"].tolist(), items["item_id"].tolist(), list_pictures(folder))
-    places = [one.place for one in found]
-    items["image"] = pd.Series(read_pictures(folder, places), items.index, dtype=object)
-    items["image_name"] = items["image_name"].fillna(pd.Series(places, items.index, "str"))
-    if any(one.fault for one in found):
-        faults = pd.Series([one.fault for one in found], items.index, "str")
-        items["image_fault"] = faults
-        items["image_name"] = items["image_name"].mask(faults.notna() & items["image_name"].isna(), items["item_id"])
-    return items
+    frame, notes = items
+    files = list_pictures(folder)
+    found = find(frame["image_name"].tolist(), frame["item_id"].tolist(), files)
+    places = pd.Series([one.place for one in found], frame.index, "str")
+    faults = pd.Series([one.fault for one in found], frame.index, "str")
+    if not files and (links := int((frame["image_name"].notna() & faults.isna()).sum())):
+        notes = [*notes, f"links in the column image, which nobody fetches: {links:,}; there are no picture files"]
+    named = frame["image_name"].fillna(places).where(places.notna() | faults.notna(), None)
+    frame["image"] = pd.Series(read_pictures(folder, [one.place for one in found]), frame.index, dtype=object)
+    frame["image_name"] = named
+    if faults.notna().any():
+        frame["image_fault"] = faults
+        frame["image_name"] = named.mask(faults.notna() & named.isna(), frame["item_id"])
+    return Read(frame, notes)
+
+
+def read_embeddings(folder: Path, names: Mapping[str, str]) -> dict[str, RawEmbedding]:
+    """Precomputed embeddings by modality, of those that are named."""
+    return {modality: read_embedding(find_embedding(folder, modality, name)) for modality, name in names.items()}

@@ -1,9 +1,7 @@
-"""What an id is, everywhere: text without outer white space. 1198.0 is 1198, 007 stays 007, and blank is no id.
-
-Tables, embeddings and requests go through here, so that an id that one of them knows is found in all.
+"""What an id is in tables and embeddings: text without outer white space. 1198.0 is 1198, 007 stays 007, and blank is
+no id. Of ids that stand alone `artifacts.items.canonical_id` makes the same.
 """
 
-import re
 from typing import Any
 
 import numpy as np
@@ -20,25 +18,6 @@ ROUNDED = r"^-?\d(\.\d+)?[eE]\+\d+$"  # 1.23E+12: what a spreadsheet leaves of a
 SINGLE = 2.0**24  # from here on 32-bit floats skip whole numbers
 
 
-def canonical_id(value: object) -> str | None:
-    """A single id as tables know it, None where it is blank.
-
-    Numbers are written out, whole ones without a fraction. Of text only outer white space goes: whether `1198.0` means
-    1198 is a matter of the whole column, see `canonical_ids`.
-    """
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        value = int(value)
-    return str(value).strip() or None
-
-
-def id_in_a_name(text: str) -> str:
-    """An id that stands alone, as in the name of a file: a whole number without its fraction, else as it is."""
-    trimmed = text.strip()
-    return re.sub(r"\.0+$", "", trimmed) if re.fullmatch(r"-?\d+\.0+", trimmed) else trimmed
-
-
 def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[str]", list[str]]:
     """A column of ids as text or null, and a sentence where some had outer white space.
 
@@ -50,7 +29,7 @@ def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[st
         origin: where its rows came from.
 
     Raises:
-        DataError: an id has lost digits in a spreadsheet or as a float; names its row.
+        DataError: an id has lost digits in a spreadsheet or as a float, or holds a line break; names its row.
     """
     text = _numbers(column, name, origin) if pa.types.is_floating(column.type) else written(column)
     trimmed = pc.utf8_trim_whitespace(text)
@@ -63,6 +42,13 @@ def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[st
             f"{origin.place(first)}"
         ]
         text = trimmed
+    broken = pc.match_substring(text, "\n")
+    if pc.any(broken).as_py():
+        first = pc.index(broken, True).as_py()
+        raise DataError(
+            f"{origin.place(first)}, column {name}: {text[first].as_py()[:60]!r} goes over several lines, as where a "
+            f"quote is never closed; {pc.sum(broken).as_py():,} of {len(text):,} rows are like this. Mend the quotes"
+        )
     blank = pc.equal(text, "")
     if pc.any(blank).as_py():
         text = pc.if_else(blank, None, text)

@@ -2,7 +2,7 @@
 
 A name is looked for by as many of its last parts as fit, so that folders and prefixes on either side do not matter:
 exactly, then whatever the letter case, Unicode form and percent signs, then with another suffix. Where two files fit
-equally well, none is taken.
+equally well, none is taken. Of a cell that lists several names the first that leads to a file counts.
 """
 
 import bisect
@@ -12,11 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from mmesid.data.ids import id_in_a_name
+from mmesid.artifacts.items import canonical_id
+from mmesid.data.nested import leaves, parsed
 
 SUFFIXES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm")
 SUFFIX = re.compile(rf"\.(?:{'|'.join(SUFFIXES)})$", re.IGNORECASE)
-HOST = re.compile(r"(?:[a-z][a-z0-9+.-]+:)?//[^/?#]*", re.IGNORECASE)
+LINK = re.compile(r"(?:[a-z][a-z0-9+.-]+:)?//", re.IGNORECASE)
+HOST = re.compile(rf"{LINK.pattern}[^/?#]*", re.IGNORECASE)
+QUERY = re.compile(rf"({SUFFIX.pattern[:-1]})[?#].*$", re.IGNORECASE)
 PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 SLASHES = re.compile(r"[/\\]+")
 NOISE = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave among files
@@ -52,11 +55,19 @@ class PictureNames:
                 self._exact[end].append(place)
                 self._folded[fold(end)].append(place)
                 if SUFFIX.search(end):
-                    self._stems[fold(id_in_a_name(SUFFIX.sub("", end)))].append(place)
+                    self._stems[fold(canonical_id(SUFFIX.sub("", end)))].append(place)
         self._sorted = sorted((fold(parts_of(place)[-1]), place) for place in self._whole.values())
 
+    def by_cell(self, cell: str) -> Found:
+        """The file that a table's cell means: a name, or a list of names."""
+        names = _names(cell)
+        found = [self.by_name(name) for name in names]
+        if first := next((one for one in found if one.place), None):
+            return first
+        return found[0] if self._whole or not all(map(LINK.match, names)) else NO_PICTURE
+
     def by_name(self, name: str) -> Found:
-        """The file that a table's name means."""
+        """The file that a name means."""
         parts = parts_of(_without_host(name))
         if (place := self._whole.get("/".join(parts))) is not None:
             return Found(place, None)
@@ -71,7 +82,7 @@ class PictureNames:
 
     def by_id(self, item_id: str) -> Found:
         """The file whose name is an item's id, whatever its suffix; an item without one has no picture."""
-        candidates = self._stems.get(fold(id_in_a_name(item_id)), [])
+        candidates = self._stems.get(fold(canonical_id(item_id)), [])
         top = [place for place in candidates if len(parts_of(place)) == 1]
         return _only(top or candidates) if candidates else NO_PICTURE
 
@@ -87,12 +98,13 @@ def find(names: Sequence[object], item_ids: Sequence[object], places: Sequence[s
     """The file of each item: by the names of the table, or by the items' ids where no name leads to any file.
 
     Args:
-        names: of each item's picture, null where the table has none.
+        names: of each item's picture, or a list of such, null where the table has none. Links lead to no file where
+            there are no files at all.
         item_ids: of the same items.
         places: of the files.
     """
     files = PictureNames(places)
-    found = [files.by_name(name) if isinstance(name, str) else NO_PICTURE for name in names]
+    found = [files.by_cell(cell) if isinstance(cell, str) else NO_PICTURE for cell in names]
     if not places or any(one.place for one in found):
         return found
     by_id = [files.by_id(item_id) if isinstance(item_id, str) else NO_PICTURE for item_id in item_ids]
@@ -118,10 +130,20 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", _unquote(name)).casefold())
 
 
+def _names(cell: str) -> list[str]:
+    """The names that a cell holds: of a list those that look like pictures or links, else the whole cell."""
+    held = parsed(cell.strip())
+    listed = [part.strip() for part in (re.split("[,;|]", cell) if held is None else leaves(held))]
+    pictures = [name for name in listed if SUFFIX.search(_without_host(name)) or LINK.match(name)]
+    if held is None:
+        return pictures if pictures == listed else [cell]
+    return pictures or listed or [cell]
+
+
 def _without_host(name: str) -> str:
-    """The path of a URL, any other name as it is."""
+    """The path of a URL, any other name without what a URL would have behind it."""
     host = HOST.match(name)
-    return (host and re.split("[?#]", name[host.end() :])[0]) or name
+    return (host and re.split("[?#]", name[host.end() :])[0]) or QUERY.sub(r"\1", name)
 
 
 def _unquote(name: str) -> str:

@@ -20,7 +20,7 @@ from mmesid.data import engine
 from mmesid.data.columns import Wanted
 from mmesid.data.formats import How, Part, find_parts
 from mmesid.data.readers import READERS
-from mmesid.errors import DataError
+from mmesid.errors import DataError, first_line
 
 EXACT = 2.0**53  # from here on floats skip whole numbers
 
@@ -133,7 +133,7 @@ def _read_part(part: Part, wanted: Wanted, encoding: str) -> Any:
         try:
             return READERS[part.format.kind](connection, part, wanted, encoding, aside / "table")
         except (duckdb.Error, OSError, EOFError, zlib.error) as error:
-            reason = str(error).partition("\n")[0].removeprefix("Invalid Input Error: ")
+            reason = first_line(error).removeprefix("Invalid Input Error: ")
             raise DataError(f"{part.path} cannot be read as {part.format.kind}: {reason}") from None
 
 

@@ -4,18 +4,15 @@ By rule a column is text unless nearly all of its values are something else: a n
 rule leaves out is said, and `ingest.text` takes it in.
 """
 
-import ast
 import html
-import json
-import math
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from mmesid.data.nested import flatten, parsed
 from mmesid.data.picture_names import SUFFIX
 from mmesid.errors import DataError
 
@@ -46,7 +43,6 @@ TAG_NAMES = (
 INLINE = re.compile(r"</?(?:a|abbr|b|big|code|em|font|i|mark|q|s|small|span|strike|strong|sub|sup|tt|u)\b[^<>]*>", re.I)
 TAG = re.compile(rf"<(script|style)\b.*?</\1\s*>|<!--.*?-->|</?(?:{TAG_NAMES})\b[^<>]*>", re.I | re.S)
 BAR = re.compile(r"(?<=\S)\|(?=\S)")
-LITERAL_GAP = re.compile(r"(?<=['\"])\s+(?=['\"])")  # NumPy prints lists without commas
 
 
 class Choice(NamedTuple):
@@ -96,53 +92,11 @@ def clean(value: object) -> str | None:
     return " ".join(text.split()) or None
 
 
-def flatten(value: object) -> str:
-    """A value written out, lists and what they hold joined by a comma; empty for null.
-
-    Text that is a list as Python, NumPy or JSON write one is read as such.
-    """
-    if isinstance(value, str):
-        parsed = _parsed(value.strip()) if "[" in value or "{" in value else None
-        return value if parsed is None else flatten(parsed)
-    if isinstance(value, Mapping):
-        parts = [(key, flatten(part)) for key, part in value.items()]
-        return ", ".join(f"{key}: {part}" for key, part in parts if part)
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return ", ".join(filter(None, map(flatten, value)))
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if value is None or value is pd.NA or value is pd.NaT:
-        return ""
-    if isinstance(value, float | np.floating):
-        return "" if math.isnan(value) else f"{value:.0f}" if float(value).is_integer() else str(value)
-    return str(value)
-
-
-def _parsed(text: str) -> Any:
-    """The list or dictionary that the text is, None where it is none."""
-    if text[:1] + text[-1:] not in ("[]", "{}"):
-        return None
-    for parse in (json.loads, _literal):
-        try:
-            parsed = parse(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        return parsed if isinstance(parsed, list | dict | set) else None
-    return None
-
-
-def _literal(text: str) -> Any:
-    """A list or dictionary as Python or NumPy prints it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # of backslashes that Python would not write
-        return ast.literal_eval(LITERAL_GAP.sub(", ", text))
-
-
 def _is_nested(value: object) -> bool:
     """Whether a dictionary lies anywhere in it."""
     if isinstance(value, str):
         text = value.strip()
-        return text[:1] + text[-1:] in ("[]", "{}") and _is_nested(_parsed(text))
+        return text[:1] + text[-1:] in ("[]", "{}") and _is_nested(parsed(text))
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return any(_is_nested(part) for part in value)
     return isinstance(value, Mapping)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mmesid.data import engine
 from mmesid.data.tables import Origin
-from mmesid.errors import DataError
+from mmesid.errors import DataError, first_line
 
 Times = tuple[NDArray[np.int64], NDArray[np.bool_]]  # nanoseconds since 1970, and which rows have none
 REPRESENTABLE = 9_223_372_000_000_000  # microseconds: the year 2262
@@ -47,8 +47,7 @@ def from_texts(text: Any, form: str | None) -> Times:
     try:
         times = engine.ask(text, question)["times"]
     except duckdb.InvalidInputException as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"ingest.timestamp_format: {form!r} is no form of strptime ({reason})") from None
+        raise DataError(f"ingest.timestamp_format: {form!r} is no form of strptime ({first_line(error)})") from None
     return times.fill_null(0).to_numpy(), times.is_null().to_numpy()
 
 

@@ -3,7 +3,7 @@
 The only reader of the graph: `mmesid plan` shows it and the flows run it. Reading changes no file of the project.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -169,17 +169,9 @@ def _of_resolved(dep: Any, dataset: str, root: Path) -> list[Change]:
 
 
 def _of_values(before: Mapping[str, Any], now: Mapping[str, Any], file: str = "") -> list[Change]:
-    old, new = dict(_leaves(before)), dict(_leaves(now))
+    old, new = dict(configuration.flatten(before)), dict(configuration.flatten(now))
     keys = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
     return [Change(PARAMETER, file + key, f"{_value(old, key)} → {_value(new, key)}") for key in keys]
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _value(values: Mapping[str, Any], key: str) -> str:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmesid.errors import PipelineError
+from mmesid.errors import PipelineError, first_line
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def opened(root: Path, settings: Mapping[str, Any] | None = None) -> Iterator[An
             repo.scm_context.quiet = True  # what to commit is said by whoever asks
             yield repo
     except LockError as error:
-        text = str(error).partition("\n")[0].rstrip(".")
+        text = first_line(error).rstrip(".")
         raise PipelineError(f"{root.absolute()}: another dvc works here ({text}); ask again when it is done") from error
     except DvcException as error:
         text = f"{error}" + (f": {error.__cause__}" if error.__cause__ else "")

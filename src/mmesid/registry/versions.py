@@ -19,7 +19,6 @@ from mmesid.host import locked
 from mmesid.models import MAIN_MODEL, TESTED_METRICS
 from mmesid.registry.card import write_card
 from mmesid.serving.bundle import CODE, PYFUNC, Contents
-from mmesid.tracking.run import flatten
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -192,7 +191,9 @@ def _log_model(
         if parents := tracking.runs_for(config.dataset, root, execution=execution, stage="pipeline"):
             tags["mlflow.parentRunId"] = parents[0].info.run_id
     with fluent.start_run(experiment_id=experiment, run_name="register", tags=tags) as run:
-        fluent.log_metrics({key: float(value) for key, value in flatten(metrics) if isinstance(value, int | float)})
+        fluent.log_metrics(
+            {key: float(value) for key, value in configuration.flatten(metrics) if isinstance(value, int | float)}
+        )
         fluent.log_artifact(str(bundle / "README.md"))
         return run.info.run_id, _log_pyfunc(bundle)
 

@@ -60,11 +60,13 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
         return self.service.recommend([_as_list(history) for history in model_input["history"]], int(k))
 
 
-def _as_list(history: Any) -> list[str]:
-    if history is None or isinstance(history, float):  # a missing value
+def _as_list(history: Any) -> list[Any]:
+    if history is None or history != history:  # a missing value
         return []
-    parts = history.split(",") if isinstance(history, str) else history
-    return [str(part).strip() for part in parts if str(part).strip()]
+    if isinstance(history, str):
+        history = history.split(",")
+    parts = [history] if isinstance(history, int | float) else history
+    return [part for part in parts if str(part).strip()]
 
 
 set_model(RegisteredRecommender())

@@ -1,6 +1,6 @@
 """Answers requests, and ranks targets in another catalog than the model was trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmesid.artifacts.items import canonical_id
 from mmesid.config import Protocol
 from mmesid.errors import RequestError
 from mmesid.evaluation.ranking import Scores, best, judge, users_at_a_time
@@ -48,14 +49,14 @@ class Service:
         self._item_ids, self._titles = list(item_ids), list(titles)
         self._number = {item_id: number for number, item_id in enumerate(item_ids, start=1)}
 
-    def recommend(self, histories: Sequence[Sequence[str]], k: int = 10) -> list[Answer]:
+    def recommend(self, histories: Sequence[Sequence[str | int | float]], k: int = 10) -> list[Answer]:
         """The k best items for each history.
 
         Only the last T items of a history count; an item may stand in it more than once. Unknown items are left out
         with a note. Where fewer than k items are candidates, the answer is shorter, with a note.
 
         Args:
-            histories: item ids, oldest first.
+            histories: item ids as text or numbers, in any form that the tables may have them in, oldest first.
             k: from 1 to N.
 
         Raises:
@@ -96,16 +97,20 @@ class Service:
         users = users_at_a_time(max(len(item_ids), len(self._item_ids)))
         return judge(scores, histories, targets, protocol.exclude_history, users).ranks
 
-    def _known(self, history: Sequence[str], row: int) -> tuple[NDArray[np.int64], str]:
-        if isinstance(history, str) or not all(isinstance(item, str) for item in history):
-            raise RequestError(f"history {row}: expected a list of item ids as text, got {history!r}")
+    def _known(self, history: Sequence[object], row: int) -> tuple[NDArray[np.int64], str]:
+        if isinstance(history, str | Mapping) or not all(_may_be_an_id(item) for item in history):
+            raise RequestError(f"history {row}: expected a list of item ids, got {history!r}")
         if not len(history):
             raise RequestError(f"history {row} is empty: give at least one item id")
-        unknown = [item for item in history if item not in self._number]
-        numbers = np.array([self._number[item] for item in history if item in self._number], dtype=np.int64)
-        if not len(numbers):
+        numbers = np.array([self._number_of(item) for item in history], dtype=np.int64)
+        unknown = [str(item) for item, number in zip(history, numbers, strict=True) if not number]
+        if not numbers.any():
             raise RequestError(f"history {row}: the catalog has none of the items {_shorten(unknown)}")
-        return numbers, f"not in the catalog, left out: {_shorten(unknown)}" if unknown else ""
+        return _known_items(numbers), f"not in the catalog, left out: {_shorten(unknown)}" if unknown else ""
+
+    def _number_of(self, item: object) -> int:
+        """1..N, 0 where the catalog lacks the item."""
+        return self._number.get(str(item).strip(), 0) or self._number.get(canonical_id(item), 0)
 
     def _answer(self, items: NDArray[np.int64], scores: NDArray[np.float32], note: str, k: int) -> Answer:
         there = items > 0  # fewer than k items may be candidates
@@ -140,6 +145,10 @@ def in_catalog(scores: Scores, own_numbers: NDArray[np.int64], history_length: i
         return catalog_scores
 
     return translated
+
+
+def _may_be_an_id(value: object) -> bool:
+    return isinstance(value, str | int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _known_items(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmesid.config import flatten
 from mmesid.tracking.journal import Entry, Journal
 from mmesid.tracking.progress import Progress
 
@@ -126,15 +127,6 @@ def provenance(root: Path = Path()) -> dict[str, str]:
 def checkout(root: Path = Path()) -> str:
     """Short name of this folder on this machine: several checkouts may log to one server."""
     return hashlib.sha256(f"{socket.gethostname()}:{root.absolute().resolve()}".encode()).hexdigest()[:12]
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested mappings, their keys joined by dots."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def warn(message: str) -> None:
