@@ -89,7 +89,7 @@ def one_at_a_time(model: Recommender, histories: Histories) -> NDArray[np.int64]
     lists = []
     for history in histories:
         hidden = steps.represent(model, [history[-model.blueprint.history_length :]])  # (1, C)
-        scores = hidden @ model.fused_items().T  # (1, N + 1)
+        scores = model.items.users(hidden) @ model.fused_items().T  # (1, N + 1)
         lists.append(top_k(scores, [history], K, exclude_history=True)[0].numpy())
     return np.concatenate(lists)
 

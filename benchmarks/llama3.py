@@ -98,7 +98,7 @@ def measure(way: str, given: argparse.Namespace) -> dict[str, Any]:
     """Seconds per optimizer step of one way, and what follows from it."""
     shape = QUICK if given.quick else LLAMA_3_8B
     trainer, parameters = build(shape, settings(way, given))
-    prompt, device = trainer.model.blueprint.prompt, trainer.model.item_table.device
+    prompt, device = trainer.model.blueprint.prompt, trainer.model.device
     work, tokens = WORK[way], TOKENS[way]
     chosen = [[trainer.windows[w] for w in plan] for plan in _plans(trainer, given.steps + 2)]
     seconds = []

@@ -38,7 +38,7 @@ def prefixes(windows: Sequence[Window]) -> list[Prefix]:
 
 def packed(model: Recommender, windows: Sequence[Window], row_tokens: int) -> float:
     """The product's way: many users in one row, one head for all targets."""
-    batch = pack(windows, model.blueprint.prompt, row_tokens).to(model.item_table.device)
+    batch = pack(windows, model.blueprint.prompt, row_tokens).to(model.device)
     loss = F.cross_entropy(model.logits(model.represent(batch)), batch.labels)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item()
@@ -80,16 +80,14 @@ def represent(model: Recommender, histories: Sequence[NDArray[np.int64]]) -> Ten
         tokens[row, : len(before)] = before
         items[row, len(before) : end - len(after)] = history
         tokens[row, end - len(after) : end] = after
-    device = model.item_table.device
+    device = model.device
     places = torch.from_numpy(items).to(device)
     words = model.backbone.get_input_embeddings()(torch.from_numpy(tokens).to(device))  # type: ignore[operator]  # (B, S, C)
     unique, inverse = torch.unique(places, return_inverse=True)
-    vectors = model.input_dropout(model.item_vectors(unique)[inverse])  # (B, S, C)
+    vectors = model.input_dropout(model.items.inputs(unique)[inverse])  # (B, S, C)
     inputs = torch.where((places > 0).unsqueeze(-1), vectors.to(words.dtype), words)
     hidden = model.backbone(inputs_embeds=inputs, use_cache=False).last_hidden_state  # (B, S, C)
-    users: Tensor = model.output_dropout(
-        hidden[torch.arange(len(ends)), torch.from_numpy(ends - 1)].to(model.item_table)
-    )
+    users: Tensor = model.output_dropout(hidden[torch.arange(len(ends)), torch.from_numpy(ends - 1)].float())
     return users
 
 

@@ -68,7 +68,7 @@ def test_the_tokenizer_round_trips_every_script(small):
 def test_the_embedded_template_answers_with_one_token():
     settings_texts = ["one two three"] * 5
     tokenizer = backbone._train_tokenizer(settings_texts, 300)
-    prompt = build_prompt(tokenizer, "be helpful", "predict")
+    prompt = build_prompt(tokenizer, "be helpful", "predict", "header")
     assert tokenizer.convert_ids_to_tokens(prompt.after)[-1] == "<|assistant|>"
     assert len(prompt.after) == 1
     assert tokenizer.decode(prompt.before) == "<|system|>be helpful<|user|>predict\n"
@@ -76,7 +76,7 @@ def test_the_embedded_template_answers_with_one_token():
 
 def test_a_local_folder_loads_with_its_template(folder, init_settings):
     loaded = backbone.load(init_settings.model_copy(update={"backbone": str(folder)}))
-    prompt = build_prompt(loaded.tokenizer, "be helpful", "predict")
+    prompt = build_prompt(loaded.tokenizer, "be helpful", "predict", "header")
     text = loaded.tokenizer.decode(prompt.before)
     assert text.startswith("<|start_header_id|>system<|end_header_id|>\n\nbe helpful<|eot_id|>")
     assert loaded.tokenizer.decode(prompt.after).endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
@@ -92,7 +92,7 @@ def test_a_recommender_on_a_local_folder_reloads_identically(
     loading.save_initial(tmp_path, model, loaded, own=False)
     again = loading.load_initial(tmp_path, "cpu")
     items = torch.arange(41)
-    assert torch.equal(again.item_vectors(items), model.item_vectors(items))
+    assert torch.equal(again.items.inputs(items), model.items.inputs(items))
     assert next(again.backbone.parameters()).dtype == getattr(torch, dtype)
     assert not (tmp_path / "backbone").exists()
 

@@ -29,6 +29,13 @@ def _gradients(value, factors):
     return torch.autograd.grad(value, tensors)
 
 
+def _drawn(factors: Factors, labels: torch.Tensor, negatives: Negatives) -> Factors:
+    """The targets' own items and behind them the negatives."""
+    rows = torch.cat([labels, negatives.items])
+    weights = None if factors.weights is None else factors.weights[rows]
+    return Factors(factors.users, tuple(item[rows] for item in factors.items), weights)
+
+
 @pytest.mark.parametrize("chunk", [1, 5, 22, 23, 100])
 def test_chunks_change_neither_the_loss_nor_a_gradient(factors, chunk):
     plain = F.cross_entropy(loss.scores(factors)[:, 1:], LABELS - 1, reduction="sum")
@@ -47,6 +54,30 @@ def test_memory_decides_by_count(factors, monkeypatch):
     loss.cross_entropy(factors, LABELS, 2015)
     loss.cross_entropy(factors, LABELS, 1)
     assert chunks == [23, 1]
+
+
+@pytest.mark.parametrize("scores", [1, 60, 2**22])
+def test_one_pass_changes_neither_the_loss_nor_a_gradient(scores, monkeypatch):
+    monkeypatch.setattr(loss, "CPU_SCORES", scores)
+    torch.manual_seed(0)
+    one = Factors((torch.randn(G, 5, requires_grad=True),), (torch.randn(N + 1, 5, requires_grad=True),), None)
+    plain = F.cross_entropy(loss.scores(one)[:, 1:], LABELS - 1, reduction="sum")
+    fused = loss.cross_entropy(one, LABELS, 1)
+    assert fused.item() == pytest.approx(plain.item(), rel=1e-6)
+    for found, wanted in zip(_gradients(2 * fused, one), _gradients(2 * plain, one), strict=True):
+        assert torch.allclose(found, wanted, atol=1e-5, rtol=1e-4)
+    assert _gradients(loss.cross_entropy(one, LABELS, 1), one)[1][0].abs().max() == 0  # padding
+
+
+def test_narrow_products_are_near(monkeypatch):
+    torch.manual_seed(0)
+    one = Factors((torch.randn(G, 5, requires_grad=True),), (torch.randn(N + 1, 5, requires_grad=True),), None)
+    whole = loss.cross_entropy(one, LABELS, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = loss.cross_entropy(one, LABELS, 1)
+    assert narrow.dtype == torch.float32
+    assert narrow.item() == pytest.approx(whole.item(), rel=1e-2)
+    assert narrow.item() != whole.item()
 
 
 def test_padding_is_no_class(factors):
@@ -69,14 +100,15 @@ def test_sampled_partition_function_is_unbiased(factors):
         negatives = sampler.draw((0, draw), torch.device("cpu"))
         for target in range(G):
             one = Factors(tuple(user[target : target + 1] for user in factors.users), factors.items, factors.weights)
-            value = loss.sampled_cross_entropy(one, LABELS[target : target + 1], negatives)
+            label = LABELS[target : target + 1]
+            value = loss.sampled_cross_entropy(_drawn(one, label, negatives), label, negatives)
             total[target] += (value + own[target]).exp().detach()
     assert torch.allclose(total / 400, wanted.detach(), rtol=0.15)
 
 
 def test_sampling_every_item_once_is_exact(factors):
     everything = Negatives(torch.arange(1, N + 1), torch.zeros(N))
-    sampled = loss.sampled_cross_entropy(factors, LABELS, everything)
+    sampled = loss.sampled_cross_entropy(_drawn(factors, LABELS, everything), LABELS, everything)
     plain = loss.cross_entropy(factors, LABELS, 2**30)
     assert sampled.item() == pytest.approx(plain.item(), rel=1e-5)
     for found, wanted in zip(_gradients(sampled, factors), _gradients(plain, factors), strict=True):

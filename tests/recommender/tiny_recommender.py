@@ -14,10 +14,18 @@ N_ITEMS, HISTORY = 40, 8
 WIDTHS = {"collaborative": 6, "text": 10, "image": 8}
 
 
-def init_settings() -> InitCodes:
-    return load("sample").init_codes.model_copy(
-        update={"input_hidden": 24, "score_modalities": ["text", "image"], "item_table_std": 0.5}
-    )
+# Beside the defaults: the ways in which items look to the backbone and users are scored.
+WAYS = {
+    "tied": {},
+    "tied with ids": {"item_id": True, "item_modalities": ["collaborative", "text", "image"]},
+    "table": {"items": "table", "response": "header"},
+    "table, read at the item": {"items": "table"},
+}
+
+
+def init_settings(way: str = "tied") -> InitCodes:
+    sizes = {"input_hidden": 24, "score_modalities": ["text", "image"], "item_table_std": 0.5}
+    return load("sample").init_codes.model_copy(update={**sizes, **WAYS[way]})
 
 
 def finetune_settings() -> Finetune:

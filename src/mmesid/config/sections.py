@@ -142,8 +142,13 @@ class InitCodes(Section):
     embedded: EmbeddedBackbone
     system_prompt: str
     user_prompt: str
+    response: Literal["none", "header"]
     code_init: Literal["trained", "random"]
+    items: Literal["tied", "table"]
     input_hidden: Positive
+    item_modalities: list[Modality]
+    item_id: bool
+    temperature: Rate
     item_table: Literal["content", "random"]
     item_table_std: Rate
     input_table: bool

@@ -14,6 +14,16 @@ from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.item_input import ModalityInput, ModalityShape
 from mmesid.recommender.model import Blueprint, Recommender
 from mmesid.recommender.prompt import build_prompt
+from mmesid.recommender.table_items import TableItems
+from mmesid.recommender.tied_items import EPSILON, TiedItems, TiedModality
+
+ID_STD = 0.02  # of residual id vectors at the start
+NOTHING_STD = 0.1  # of the vector of items without any content
+RENAMED = {  # tensors of checkpoints from before items were a module of their own
+    "item_input.": "items.input.",
+    "item_table": "items.table",
+    "fusion.": "items.fusion.",
+}
 
 
 def build(
@@ -38,33 +48,37 @@ def build(
     """
     torch.manual_seed(seed)
     hidden = backbone.model.config.hidden_size
-    shapes = {
-        modality: ModalityShape(embeddings[modality].matrix.shape[1], *ids.codebooks[modality].shape)
-        for modality in embeddings
-    }
+    tied = settings.items == "tied"
+    used = {m: embedding for m, embedding in embeddings.items() if not tied or m in settings.item_modalities}
+    for modality, embedding in used.items():
+        if not embedding.present.any():
+            raise DataError(f"modality {modality} has an embedding file but no item with it; leave it out")
+    shapes = {m: ModalityShape(used[m].matrix.shape[1], *ids.codebooks[m].shape) for m in used}
     blueprint = Blueprint(
         n_items=len(frequency) - 1,
         hidden=hidden,
         shapes=shapes,
         mlp_hidden=settings.input_hidden,
-        score_modalities=tuple(m for m in settings.score_modalities if m in embeddings),
-        input_table=settings.input_table,
-        fusion_temperature=settings.fusion_temperature,
-        prompt=build_prompt(backbone.tokenizer, settings.system_prompt, settings.user_prompt),
+        prompt=build_prompt(backbone.tokenizer, settings.system_prompt, settings.user_prompt, settings.response),
         history_length=history_length,
         backbone=backbone.name,
         revision=backbone.revision,
         adapter="none",
+        items=settings.items,
+        temperature=settings.temperature,
+        item_id=settings.item_id or not used,  # without content, who took an item is all there is
+        score_modalities=() if tied else tuple(m for m in settings.score_modalities if m in embeddings),
+        input_table=settings.input_table,
+        fusion_temperature=settings.fusion_temperature,
     )
     present = [torch.from_numpy(embeddings[m].present) for m in blueprint.score_modalities]
     mask = torch.stack(present, dim=1) if present else torch.zeros(len(frequency), 0, dtype=torch.bool)
     model = Recommender(blueprint, backbone.model, torch.from_numpy(frequency), mask)
     with torch.no_grad():
-        for modality, part in model.item_input.modalities.items():
-            assert isinstance(part, ModalityInput)
-            _fill(part, embeddings[modality], ids, modality, settings.code_init, seed)
-        model.item_table.copy_(ITEM_TABLES[settings.item_table](embeddings, hidden, settings.item_table_std, seed))
-        model.item_table[0] = 0
+        if isinstance(model.items, TiedItems):
+            _start_tied(model, model.items, used, ids, settings, seed)
+        elif isinstance(model.items, TableItems):
+            _start_table(model.items, used, ids, settings, hidden, seed)
     return model.eval()
 
 
@@ -80,7 +94,7 @@ def restore(saved: Checkpoint, backbone: torch.nn.Module) -> Recommender:
     frequency = torch.zeros(blueprint.n_items + 1)
     present = torch.zeros(blueprint.n_items + 1, len(blueprint.score_modalities), dtype=torch.bool)
     model = Recommender(blueprint, backbone, frequency, present)
-    report = model.load_state_dict(saved.weights, strict=False)
+    report = model.load_state_dict({_today(name): tensor for name, tensor in saved.weights.items()}, strict=False)
     lacking = [name for name in report.missing_keys if not name.startswith("backbone.")]
     if lacking or report.unexpected_keys:
         raise RuntimeError(f"checkpoint does not fit: missing {lacking}, unexpected {report.unexpected_keys}")
@@ -103,7 +117,7 @@ def content_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, 
     projecting frozen content (docs/log.md).
     """
     content = [embeddings[m] for m in CONTENT if m in embeddings] or list(embeddings.values())
-    table = random_table(embeddings, hidden, std, seed)
+    table = random_table(len(content[0].matrix), hidden, std, seed)
     known = np.stack([part.present for part in content]).any(axis=0)
     matrix = torch.from_numpy(np.concatenate([_unit_variance(part) for part in content], axis=1)[known]).double()
     matrix -= matrix.mean(dim=0)
@@ -114,25 +128,87 @@ def content_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, 
     return table
 
 
-def random_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, seed: int) -> Tensor:
-    """Normal rows of deviation `std`, (N + 1, C)."""
-    n_rows = len(next(iter(embeddings.values())).matrix)
+def random_table(n_rows: int, hidden: int, std: float, seed: int) -> Tensor:
+    """Normal rows of deviation `std`, (n_rows, C)."""
     return torch.randn(n_rows, hidden, generator=torch.Generator().manual_seed(seed)) * std
 
 
-ITEM_TABLES = {"content": content_table, "random": random_table}
+def unlike_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, seed: int) -> Tensor:
+    """Random rows, which tell items apart and nothing more, (N + 1, C)."""
+    return random_table(len(next(iter(embeddings.values())).matrix), hidden, std, seed)
+
+
+ITEM_TABLES = {"content": content_table, "random": unlike_table}
 CODE_TABLES = {"trained": lambda codebooks, seed: codebooks, "random": random_tables}
 
 
-def _fill(
-    part: ModalityInput, embedding: Embedding, ids: SemanticIds, modality: str, code_init: str, seed: int
+def _start_tied(
+    model: Recommender,
+    items: TiedItems,
+    embeddings: Mapping[str, Embedding],
+    ids: SemanticIds,
+    settings: InitCodes,
+    seed: int,
 ) -> None:
-    if not embedding.present.any():
-        raise DataError(f"modality {modality} has an embedding file but no item with it; leave it out")
-    part.embedding.copy_(torch.from_numpy(_unit_variance(embedding)))
+    """Content of norm 1, code tables from the codebooks, inputs as large as the backbone's word embeddings."""
+    for modality, embedding in embeddings.items():
+        part = items.part(modality)
+        _fill(part, embedding, ids, modality, settings.code_init, seed)
+        part.embedding.copy_(torch.from_numpy(_directions(embedding)))
+        semantic = part.semantic(torch.from_numpy(np.flatnonzero(embedding.present)))
+        part.code_projection.weight.div_(semantic.square().mean().sqrt().clamp_min(EPSILON))
+    torch.nn.init.normal_(items.nothing, std=NOTHING_STD)  # at zero a direction has no gradient worth the name
+    if items.ids is not None:
+        items.ids.copy_(random_table(len(items.seen), items.ids.shape[1], ID_STD, seed))
+        items.ids[0] = 0
+    words = model.backbone.get_input_embeddings().weight  # type: ignore[operator]
+    items.input_scale.fill_(words.float().square().mean().sqrt())
+
+
+def _start_table(
+    items: TableItems,
+    embeddings: Mapping[str, Embedding],
+    ids: SemanticIds,
+    settings: InitCodes,
+    hidden: int,
+    seed: int,
+) -> None:
+    """Code tables from the codebooks, the item table from whitened content."""
+    for modality, embedding in embeddings.items():
+        part = items.input.part(modality)
+        _fill(part, embedding, ids, modality, settings.code_init, seed)
+        part.embedding.copy_(torch.from_numpy(_unit_variance(embedding)))
+    items.table.copy_(ITEM_TABLES[settings.item_table](embeddings, hidden, settings.item_table_std, seed))
+    items.table[0] = 0
+
+
+def _fill(
+    part: ModalityInput | TiedModality,
+    embedding: Embedding,
+    ids: SemanticIds,
+    modality: str,
+    code_init: str,
+    seed: int,
+) -> None:
     part.codes.copy_(torch.from_numpy(ids.codes[modality]))
     part.present.copy_(torch.from_numpy(embedding.present))
     part.code_table.copy_(CODE_TABLES[code_init](torch.from_numpy(ids.codebooks[modality]), seed))
+
+
+def _today(name: str) -> str:
+    """What a tensor of an older checkpoint is called now."""
+    for before, now in RENAMED.items():
+        if name.startswith(before):
+            return now + name[len(before) :]
+    return name
+
+
+def _directions(embedding: Embedding) -> NDArray[np.float32]:
+    """Centred rows of norm 1; absent rows stay zero, (N + 1, D)."""
+    matrix = embedding.matrix.astype(np.float64)
+    centred = np.where(embedding.present[:, None], matrix - matrix[embedding.present].mean(axis=0), 0.0)
+    norm = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.asarray(centred / np.maximum(norm, EPSILON), dtype=np.float32)
 
 
 def _unit_variance(embedding: Embedding) -> NDArray[np.float32]:

@@ -31,7 +31,7 @@ class Scorer:
             self.prompt = model.prompt_cache()
 
     def represent(self, histories: Sequence[NDArray[np.int64]]) -> Tensor:
-        """User representations, (B, C), in the order of `histories`; only the last T items of each count."""
+        """User representations as scored, (B, C), in the order of `histories`; only the last T items of each count."""
         blueprint = self.model.blueprint
         windows = history_windows(histories, blueprint.history_length)
         response = blueprint.prompt._replace(before=[])  # what stands before the items is in the cache
@@ -40,7 +40,7 @@ class Scorer:
         order = torch.tensor([user for row in rows for user in row])
         hidden = torch.empty(len(histories), blueprint.hidden, device=self.items.device)
         with evaluating(self.model):
-            hidden[order] = self.model.represent(batch, self.prompt)
+            hidden[order] = self.model.items.users(self.model.represent(batch, self.prompt))
         return hidden
 
     @torch.inference_mode()

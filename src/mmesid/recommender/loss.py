@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 _COPIES = 3  # (G, N) arrays that the plain loss holds at once: scores, log-probabilities, their gradient
 _FLOAT = 4  # bytes
+CPU_SCORES = 2**22  # of the fused loss at a time: 16 MB in float32, which stays near the processor's cache
+GPU_SCORES = 2**26  # 256 MB: few, large products
 
 
 class Factors(NamedTuple):
@@ -33,15 +35,18 @@ class Negatives(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """Which loss a step minimises."""
+    """Which loss a step minimises, summed over its targets."""
 
     memory: int  # bytes that (G, N) arrays and a fused item matrix may take
     negatives: Negatives | None  # None: over all items, exact
 
-    def __call__(self, factors: Factors, labels: Tensor) -> Tensor:
-        """The loss summed over the targets."""
-        if self.negatives is None:
-            return cross_entropy(factors, labels, self.memory)
+    def exact(self, factors: Factors, labels: Tensor) -> Tensor:
+        """From the factors of every item."""
+        return cross_entropy(factors, labels, self.memory)
+
+    def sampled(self, factors: Factors, labels: Tensor) -> Tensor:
+        """From the factors of each target's own item and then of the negatives, (G + S) items."""
+        assert self.negatives is not None
         return sampled_cross_entropy(factors, labels, self.negatives)
 
 
@@ -60,10 +65,28 @@ def cross_entropy(factors: Factors, labels: Tensor, memory: int) -> Tensor:
         labels: item of each target, (G,), 1..N.
         memory: bytes.
     """
+    if factors.weights is None and len(factors.items) == 1:
+        return fused_cross_entropy(factors.users[0], factors.items[0], labels)
     chunk = memory // (_COPIES * _FLOAT * max(1, len(labels)))
     if chunk >= len(factors.items[0]):
         return F.cross_entropy(scores(factors), labels, reduction="sum")
     return chunked_cross_entropy(factors, labels, max(1, chunk))
+
+
+def fused_cross_entropy(users: Tensor, items: Tensor, labels: Tensor) -> Tensor:
+    """The plain loss of one factor, gradients and all in one pass over few targets at a time.
+
+    Products are in the precision of autocast where it is on, sums in float32.
+
+    Args:
+        users: (G, C).
+        items: (N + 1, C).
+        labels: (G,), 1..N.
+    """
+    device = users.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else users.dtype
+    result: Tensor = _Fused.apply(users, items[1:], labels - 1, dtype)
+    return result
 
 
 def chunked_cross_entropy(factors: Factors, labels: Tensor, chunk: int) -> Tensor:
@@ -78,14 +101,21 @@ def sampled_cross_entropy(factors: Factors, labels: Tensor, negatives: Negatives
     The sum over the negatives estimates the partition function without bias: the target itself enters uncorrected, and
     a negative that happens to be the target is left out (Bengio and Senecal 2003, "Quick training of probabilistic
     neural nets by importance sampling"). The logarithm of it remains biased.
+
+    Args:
+        factors: of G targets; their items are the targets' own, (G,), and behind them the negatives, (S,).
+        labels: item of each target, (G,), 1..N.
+        negatives: S of them.
     """
     users, items, weights = factors
-    drawn = None if weights is None else weights[negatives.items]
-    others = _sum([user @ item[negatives.items].T for user, item in zip(users, items, strict=True)], drawn, slice(None))
+    targets = len(labels)
+    own = torch.stack(
+        [(user * item[:targets]).sum(1) for user, item in zip(users, items, strict=True)], dim=1
+    )  # (G, M)
+    wanted = own.sum(1) if weights is None else (own * weights[:targets]).sum(1)
+    others = _sum(_products(users, items, slice(targets, None)), weights, slice(targets, None))
     others = others - negatives.log_expected  # (G, S)
     others = others.masked_fill(labels.unsqueeze(1) == negatives.items, float("-inf"))
-    own = torch.stack([(user * item[labels]).sum(1) for user, item in zip(users, items, strict=True)], dim=1)  # (G, M)
-    wanted = own.sum(1) if weights is None else (own * weights[labels]).sum(1)
     everything = torch.cat([wanted.unsqueeze(1), others], dim=1)  # (G, 1 + S)
     return (everything.logsumexp(1) - wanted).sum()
 
@@ -112,6 +142,35 @@ class NegativeSampler:
         return Negatives(
             torch.from_numpy(found + 1).to(device), torch.from_numpy(expected.astype(np.float32)).to(device)
         )
+
+
+class _Fused(torch.autograd.Function):
+    """Computes both gradients while a chunk's probabilities are at hand, so that none are kept for the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, users: Tensor, items: Tensor, labels: Tensor, dtype: torch.dtype) -> Tensor:
+        narrow_users, narrow_items = users.to(dtype), items.to(dtype)
+        of_users, of_items = torch.empty_like(users), torch.zeros_like(items)
+        loss = users.new_zeros(())
+        size = max(1, (CPU_SCORES if users.device.type == "cpu" else GPU_SCORES) // len(items))
+        for start in range(0, len(users), size):
+            part, wanted = narrow_users[start : start + size], labels[start : start + size, None]
+            found = (part @ narrow_items.T).float()  # (chunk, N)
+            highest = found.amax(dim=1, keepdim=True)
+            loss -= (found.gather(1, wanted) - highest).sum()
+            odds = found.sub_(highest).exp_()
+            mass = odds.sum(dim=1, keepdim=True)
+            loss += mass.log().sum()
+            error = odds.div_(mass).scatter_add_(1, wanted, -torch.ones_like(mass)).to(dtype)  # p - onehot
+            of_users[start : start + size] = error @ narrow_items
+            of_items += error.T @ part
+        ctx.save_for_backward(of_users, of_items)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        of_users, of_items = ctx.saved_tensors
+        return of_users * gradients[0], of_items * gradients[0], None, None
 
 
 class _Chunked(torch.autograd.Function):

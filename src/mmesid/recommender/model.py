@@ -1,6 +1,6 @@
-"""The recommender: backbone, item input, learned item table, and the fused score of every item."""
+"""The recommender: a backbone between what it sees of items and the score of every item."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from mmesid.artifacts.values import MODALITIES
 from mmesid.recommender.attention import MASKS
-from mmesid.recommender.fusion import FrequencyFusion
-from mmesid.recommender.item_input import ItemInput, ModalityShape
-from mmesid.recommender.loss import Factors, Objective, scores
+from mmesid.recommender.item_input import ModalityShape
+from mmesid.recommender.items import Items
+from mmesid.recommender.loss import Objective, scores
 from mmesid.recommender.packing import PackedBatch
 from mmesid.recommender.prompt import Prompt
+from mmesid.recommender.table_items import TableItems
+from mmesid.recommender.tied_items import TiedItems
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,17 @@ class Blueprint:
     hidden: int  # C
     shapes: Mapping[str, ModalityShape]
     mlp_hidden: int
-    score_modalities: tuple[str, ...]
-    input_table: bool
-    fusion_temperature: float
     prompt: Prompt
     history_length: int
     backbone: str
     revision: str | None
     adapter: str  # none (before fine-tuning), lora or full
+    items: str = "table"  # tied or table
+    temperature: float = 0.0  # of the tied score
+    item_id: bool = False  # beside tied items
+    score_modalities: tuple[str, ...] = ()  # beside the table
+    input_table: bool = False
+    fusion_temperature: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -68,66 +73,45 @@ class PromptCache(NamedTuple):
 
 
 class Recommender(nn.Module):
-    """s_i = w_i0 <h, g_i> + sum_m w_im <h, P_m e_im + b_m>, h the last hidden state of prompt + items + response.
-
-    MME-SID (arXiv 2509.02017). P_m is shared between the item input and the score. Row 0 is padding: its score is -inf
-    and it gets no gradient.
+    """From packed histories to the score of every item, h the hidden state at a target's last item or response token.
 
     Args:
         blueprint: sizes and settings.
         backbone: a decoder that takes `inputs_embeds` and gives `last_hidden_state`.
         frequency: training interactions of each item, (N + 1,).
-        present: which item has which of the score's modalities, (N + 1, M').
+        present: which item has which of the score's modalities, (N + 1, M'); of a learned table alone.
     """
 
     def __init__(self, blueprint: Blueprint, backbone: nn.Module, frequency: Tensor, present: Tensor) -> None:
         super().__init__()
         self.blueprint = blueprint
         self.backbone = backbone
-        self.item_input = ItemInput(blueprint.shapes, blueprint.n_items, blueprint.hidden, blueprint.mlp_hidden)
-        self.item_table = nn.Parameter(torch.zeros(blueprint.n_items + 1, blueprint.hidden))  # g, (N + 1, C)
-        self.fusion = FrequencyFusion(frequency, present, blueprint.fusion_temperature)
+        self.items = ITEMS[blueprint.items](blueprint, frequency, present)
         self.input_dropout = nn.Dropout(0.0)
         self.output_dropout = nn.Dropout(0.0)
         self.attention = "sdpa"
 
-    def item_vectors(self, items: Tensor) -> Tensor:
-        """What the backbone sees of the given items, (..., C)."""
-        vectors: Tensor = self.item_input(items)
-        if self.blueprint.input_table:
-            vectors = vectors + self.item_table[items]
-        return vectors
+    @property
+    def device(self) -> torch.device:
+        """Where the items' weights lie."""
+        return self.items.device
 
     @torch.inference_mode()
     def item_matrix(self) -> Tensor:
         """What the backbone sees of the items 1..N, (N, C)."""
-        items = torch.arange(1, self.blueprint.n_items + 1, device=self.item_table.device)
-        return self.item_vectors(items).float().cpu()
-
-    @torch.inference_mode()
-    def projected(self, modality: str) -> Tensor | None:
-        """One modality's embedding, projected linearly into the backbone's space, (N, C); None where it has none."""
-        if modality not in self.item_input.modalities:
-            return None
-        part = self.item_input.part(modality)
-        matrix: Tensor = part.projection(part.embedding)[1:]
-        return matrix.float().cpu()
-
-    def code_tables(self) -> dict[str, Tensor]:
-        """The code embeddings as they stand, by modality, each (Q, K, d)."""
-        parts = {modality: self.item_input.part(modality) for modality in self.item_input.modalities}
-        return {modality: part.code_table.detach().float().cpu() for modality, part in parts.items()}
+        items = torch.arange(1, self.blueprint.n_items + 1, device=self.device)
+        return self.items.inputs(items).float().cpu()
 
     def forward(self, batch: PackedBatch, objective: Objective) -> Tensor:
         """The loss of a batch, summed over its targets, in the tables' precision."""
         hidden = self.represent(batch)
-        with torch.autocast(hidden.device.type, enabled=False):
-            whole = objective.negatives is None
-            factors = self.factors(hidden, objective.memory) if whole else self.factors_by_user(hidden)
-            return objective(factors, batch.labels)
+        if objective.negatives is None:
+            return objective.exact(self.items.factors(hidden, objective.memory), batch.labels)
+        items = torch.cat([batch.labels, objective.negatives.items])
+        return objective.sampled(self.items.factors_of(hidden, items), batch.labels)
 
     def represent(self, batch: PackedBatch, prompt: PromptCache | None = None) -> Tensor:
-        """The hidden state at each target's last response token, (G, C).
+        """The hidden state at each target's last item, or its last response token where there are such, (G, C).
 
         Args:
             batch: packed rows; without a prompt of their own where `prompt` is given.
@@ -135,7 +119,7 @@ class Recommender(nn.Module):
         """
         words = self.backbone.get_input_embeddings()(batch.tokens)  # type: ignore[operator]  # (B, S, C)
         unique, inverse = torch.unique(batch.items, return_inverse=True)
-        vectors = self.input_dropout(self.item_vectors(unique)[inverse])  # (B, S, C)
+        vectors = self.input_dropout(self.items.inputs(unique)[inverse])  # (B, S, C)
         inputs = torch.where((batch.items > 0).unsqueeze(-1), vectors.to(words.dtype), words)
         cached = 0 if prompt is None else prompt.tokens
         hidden: Tensor = self.backbone(
@@ -145,50 +129,34 @@ class Recommender(nn.Module):
             use_cache=prompt is not None,
             **({} if prompt is None else {prompt.argument: prompt.repeated(len(inputs))}),
         ).last_hidden_state  # (B, S, C)
-        users: Tensor = self.output_dropout(hidden[batch.rows, batch.columns].to(self.item_table))
+        users: Tensor = self.output_dropout(hidden[batch.rows, batch.columns].float())
         return users
 
     def prompt_cache(self) -> PromptCache:
         """Keys and values of the prompt that every user's row starts with, computed once for all of them."""
-        tokens = torch.tensor([self.blueprint.prompt.before], device=self.item_table.device)
+        tokens = torch.tensor([self.blueprint.prompt.before], device=self.device)
         outputs = self.backbone(input_ids=tokens, use_cache=True)
         argument = "cache" if "cache" in outputs else "past_key_values"
         return PromptCache(argument, tokens.shape[1], [(part.keys, part.values) for part in outputs[argument].layers])
 
+    def fused_items(self) -> Tensor:
+        """The item matrix, (N + 1, C): `items.users(hidden) @ fused_items().T` are the scores of every item."""
+        return self.items.matrix()
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of every item from user representations, (G, C) -> (G, N + 1); column 0 is -inf."""
-        return scores(self.factors(hidden))
+        return scores(self.items.factors(hidden, 2**30))
 
-    def factors(self, hidden: Tensor, memory: int = 2**30) -> Factors:
-        """What the scores of user representations, (G, C), are made of; the cheaper of two exact ways.
 
-        By user costs G N D multiplications a modality, by item N D C: a backbone wider than the step has targets never
-        projects the catalogue, a narrow one does and saves all else, as long as the fused matrix fits into `memory`.
-        """
-        fused_bytes = 2 * self.item_table.numel() * self.item_table.element_size()  # and its gradient
-        by_item = len(hidden) > self.blueprint.hidden and fused_bytes <= memory
-        return Factors((hidden,), (self.fused_items(),), None) if by_item else self.factors_by_user(hidden)
+def _tied(blueprint: Blueprint, frequency: Tensor, present: Tensor) -> Items:
+    sizes = blueprint.n_items, blueprint.hidden, blueprint.mlp_hidden
+    return TiedItems(blueprint.shapes, *sizes, blueprint.temperature, blueprint.item_id, frequency > 0)
 
-    def factors_by_user(self, hidden: Tensor) -> Factors:
-        """Without projecting the catalogue: <h, P e + b> = <P'h, e> + <h, b>, the biases as one factor of their own."""
-        weights: Tensor = self.fusion()  # (N + 1, M' + 1)
-        parts = [self.item_input.part(name) for name in self.blueprint.score_modalities]
-        users: list[Tensor] = [hidden]
-        items: list[Tensor] = [self.item_table]
-        for part in parts:
-            users.append(hidden @ part.projection.weight)  # (G, D)
-            items.append(part.embedding)
-        if parts:
-            users.append(hidden @ torch.stack([part.projection.bias for part in parts], dim=1))  # (G, M')
-            items.append(weights[:, 1:])
-            weights = torch.cat([weights, torch.ones_like(weights[:, :1])], dim=1)
-        return Factors(tuple(users), tuple(items), weights)
 
-    def fused_items(self) -> Tensor:
-        """W_i = w_i0 g_i + sum_m w_im (P_m e_im + b_m), (N + 1, C): `hidden @ W.T` equals `logits(hidden)`."""
-        weights: Tensor = self.fusion()
-        fused: Tensor = weights[:, :1] * self.item_table
-        for column, name in enumerate(self.blueprint.score_modalities, start=1):
-            modality = self.item_input.part(name)
-            fused = fused + weights[:, column : column + 1] * modality.projection(modality.embedding)
-        return fused
+def _table(blueprint: Blueprint, frequency: Tensor, present: Tensor) -> Items:
+    sizes = blueprint.n_items, blueprint.hidden, blueprint.mlp_hidden
+    scored = blueprint.score_modalities, blueprint.input_table, blueprint.fusion_temperature
+    return TableItems(blueprint.shapes, *sizes, *scored, frequency, present)
+
+
+ITEMS: dict[str, Callable[[Blueprint, Tensor, Tensor], Items]] = {"tied": _tied, "table": _table}

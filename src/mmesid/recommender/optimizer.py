@@ -8,7 +8,7 @@ from torch.nn import Parameter
 
 from mmesid.config import Finetune
 
-_TABLES = ("item_table", "code_table")
+_TABLES = ("items.table", "items.ids", "code_table")
 
 
 def adamw(parameters: Mapping[str, Parameter], settings: Finetune) -> torch.optim.AdamW:

@@ -2,8 +2,9 @@
 
 A row is  [prompt | items of window 1 | response copies of window 1 | items of window 2 | ...].  With I prompt tokens,
 item j (from 1) of a window stands at position I + j - 1, and response token r of a target that sees t items at
-I + t + r. What a token may see is said in `attention`: each target sees exactly what it would see alone in a row of
-its own, at the same positions, so logits and gradients equal the one-prefix-at-a-time run.
+I + t + r. Without response tokens a target is read at the last item that it sees. What a token may see is said in
+`attention`: each target sees exactly what it would see alone in a row of its own, at the same positions, so logits and
+gradients equal the one-prefix-at-a-time run.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ class PackedBatch(NamedTuple):
     window: Tensor  # (B, S) 0 for the prompt, -1 for padding, else the window's number in the row
     visible: Tensor  # (B, S) how many items of the window this token may see
     copy: Tensor  # (B, S) 0 outside responses, else the number of the response copy
-    rows: Tensor  # (G,) row of each target's last response token
+    rows: Tensor  # (G,) row of each target's last response token, or of the last item that it sees
     columns: Tensor  # (G,) and its column
     labels: Tensor  # (G,) the item to predict
 
@@ -78,10 +79,18 @@ def pack_rows(rows: Sequence[Sequence[Window]], prompt: Prompt) -> PackedBatch:
     readout = []
     for number, row in enumerate(laid_out):
         grid[:, number, : row.shape[1]] = row
-        last = np.flatnonzero(np.diff(row[5], append=0) * (row[5] > 0))  # where a response copy ends
+        last = _read_at(row, rows[number], prompt)
         readout.append(np.stack([np.full(len(last), number), last]))
     labels = np.concatenate([window.labels for row in rows for window in row])
     return PackedBatch(*map(torch.from_numpy, (*grid, *np.concatenate(readout, axis=1), labels)))
+
+
+def _read_at(row: NDArray[np.int64], windows: Sequence[Window], prompt: Prompt) -> NDArray[np.int64]:
+    """The column of each target of a row, in their order."""
+    if prompt.after:
+        return np.flatnonzero(np.diff(row[5], append=0) * (row[5] > 0))  # where a response copy ends
+    starts = len(prompt.before) + np.cumsum([0, *(len(window.items) for window in windows)])
+    return np.concatenate([start + window.visible - 1 for start, window in zip(starts, windows, strict=False)])
 
 
 def _row(windows: Sequence[Window], prompt: Prompt) -> NDArray[np.int64]:

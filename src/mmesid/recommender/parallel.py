@@ -22,7 +22,7 @@ from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
 
 # Called beside forward; they too need the parameters.
-_FORWARD_METHODS = ("represent", "prompt_cache", "fused_items", "item_vectors")
+_FORWARD_METHODS = ("represent", "prompt_cache", "fused_items")
 
 MakeOptimizer = Callable[[Mapping[str, Parameter], Finetune], torch.optim.Optimizer]
 
@@ -55,7 +55,7 @@ def prepare(
     backbone: Any = model.backbone
     if settings.gradient_checkpointing:
         backbone.gradient_checkpointing_enable({"use_reentrant": False})
-    flex = settings.attention == "flex" or (settings.attention == "auto" and model.item_table.is_cuda)
+    flex = settings.attention == "flex" or (settings.attention == "auto" and model.device.type == "cuda")
     model.attention = "flex" if flex else "sdpa"
     backbone.set_attn_implementation("flex_attention" if flex else "sdpa")
     if settings.compile:

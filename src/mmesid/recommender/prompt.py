@@ -9,10 +9,10 @@ class Prompt(NamedTuple):
     """Token ids before the items (system and user message) and after them (end of turn, assistant header)."""
 
     before: list[int]  # (I,)
-    after: list[int]  # (R,), R >= 1; the last one's hidden state represents the user
+    after: list[int]  # (R,); the last one's hidden state represents the user; empty: that of the last item does
 
 
-def build_prompt(tokenizer: Any, system: str, user: str) -> Prompt:
+def build_prompt(tokenizer: Any, system: str, user: str, response: str) -> Prompt:
     """Render the chat template of the backbone and cut it where the items go.
 
     A backbone without a chat template gets the two messages as plain lines and a closing line break.
@@ -21,6 +21,7 @@ def build_prompt(tokenizer: Any, system: str, user: str) -> Prompt:
         tokenizer: a Hugging Face tokenizer.
         system: the system message.
         user: the user message; the items follow it.
+        response: header (end of turn and assistant header stand behind the items) or none.
     """
     if tokenizer.chat_template:
         messages = [{"role": "system", "content": system}, {"role": "user", "content": f"{user}\n{_ITEMS}"}]
@@ -28,7 +29,7 @@ def build_prompt(tokenizer: Any, system: str, user: str) -> Prompt:
     else:
         text = f"{tokenizer.bos_token or ''}{system}\n{user}\n{_ITEMS}\n"
     before, after = text.split(_ITEMS)
-    return Prompt(_encode(tokenizer, before), _encode(tokenizer, after))
+    return Prompt(_encode(tokenizer, before), _encode(tokenizer, after) if response == "header" else [])
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

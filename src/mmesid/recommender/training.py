@@ -73,7 +73,7 @@ class Trainer:
         accelerator: Accelerator | None = None,
     ) -> None:
         torch.manual_seed(seed)
-        self.accelerator = accelerator or Accelerator(cpu=model.item_table.device.type == "cpu")
+        self.accelerator = accelerator or Accelerator(cpu=model.device.type == "cpu")
         _adapt(model, settings)
         model.input_dropout.p, model.output_dropout.p = settings.input_dropout, settings.output_dropout
         self.model, self.settings, self.seed, self.log = model, settings, seed, log
@@ -135,7 +135,7 @@ class Trainer:
         limits = self.settings.row_tokens, self.settings.batch_tokens
         batches = deal(windows, self.model.blueprint.prompt, *limits, processes)[worker]
         scale = processes / sum(len(window.labels) for window in windows)
-        loss = torch.zeros((), device=self.model.item_table.device)
+        loss = torch.zeros((), device=self.model.device)
         for batch in batches:
             last = batch is batches[-1]
             with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
@@ -148,7 +148,7 @@ class Trainer:
         return loss
 
     def _loss(self, batch: MicroBatch) -> Tensor:
-        packed = pack_rows(batch.rows, self.model.blueprint.prompt).to(self.model.item_table.device)
+        packed = pack_rows(batch.rows, self.model.blueprint.prompt).to(self.model.device)
         seed = (self.seed, self.state.total)
         negatives = self.sampler.draw(seed, packed.labels.device) if self.settings.loss == "sampled" else None
         loss: Tensor = self.wrapped(packed, Objective(self.settings.loss_memory * 2**20, negatives))
@@ -205,7 +205,7 @@ def finetuned(model: Recommender, settings: Finetune, state: TrainerState) -> Re
 
 
 def _adapt(model: Recommender, settings: Finetune) -> None:
-    device = model.item_table.device
+    device = model.device
     ADAPTERS[settings.adapter](model, settings)
     model.blueprint = replace(model.blueprint, adapter=settings.adapter)
     model.to(device)

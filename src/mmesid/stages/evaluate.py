@@ -61,13 +61,13 @@ def _judge(scores: dict[str, Scores], sequences: Sequences, split: Any, config: 
 def _collapse(model: Recommender) -> dict[str, Collapse]:
     """Of what the backbone sees, and of the paper's comparison, the collaborative embedding by itself."""
     spectra = {"item input": collapse(model.item_matrix().numpy())}
-    alone = model.projected("collaborative")
+    alone = model.items.projected("collaborative")
     return spectra if alone is None else spectra | {"collaborative alone": collapse(alone.numpy())}
 
 
 def _forgetting(config: Config, store: Store, sequences: Sequences, model: Recommender) -> dict[str, Any]:
     """Of the trained tables, of random ones of the same norm, and after fine-tuning."""
-    ids, tables = load_semantic_ids(store), model.code_tables()
+    ids, tables = load_semantic_ids(store), model.items.code_tables()
     trained = {modality: ids.codebooks[modality] for modality in tables}
     random = {m: building.random_tables(torch.from_numpy(codes), config.seed).numpy() for m, codes in trained.items()}
     finetuned = {modality: table.numpy() for modality, table in tables.items()}

@@ -1,0 +1,45 @@
+"""The contract between backbone and catalogue: what it sees of an item, and how a user is scored against all items."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from mmesid.recommender.loss import Factors
+
+
+class Items(ABC, nn.Module):
+    """Every weight of the recommender beside the backbone's. Row 0 is padding: no class, and it gets no gradient."""
+
+    @abstractmethod
+    def inputs(self, items: Tensor) -> Tensor:
+        """What the backbone sees of the given items, (..., C)."""
+
+    @abstractmethod
+    def users(self, hidden: Tensor) -> Tensor:
+        """Hidden states as the item matrix is multiplied with them, (G, C)."""
+
+    @abstractmethod
+    def matrix(self) -> Tensor:
+        """(N + 1, C): `users(hidden) @ matrix().T` are the scores of every item."""
+
+    @abstractmethod
+    def factors(self, hidden: Tensor, memory: int) -> Factors:
+        """What the scores of every item are made of, in the cheapest exact way that fits into `memory` bytes."""
+
+    @abstractmethod
+    def factors_of(self, hidden: Tensor, items: Tensor) -> Factors:
+        """The same for the given items alone, (S,), in their order."""
+
+    @abstractmethod
+    def code_tables(self) -> dict[str, Tensor]:
+        """The code embeddings as they stand, by modality, each (Q, K, d)."""
+
+    @abstractmethod
+    def projected(self, modality: str) -> Tensor | None:
+        """One modality's embedding by itself in the backbone's space, (N, C); None where the items have none."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device

@@ -1,0 +1,108 @@
+"""Items with a learned table, as in the paper: fused at the input by an MLP, at the output by frequency."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mmesid.recommender.fusion import FrequencyFusion
+from mmesid.recommender.item_input import ItemInput, ModalityShape
+from mmesid.recommender.items import Items
+from mmesid.recommender.loss import Factors
+
+
+class TableItems(Items):
+    """s_i = w_i0 <h, g_i> + sum_m w_im <h, P_m e_im + b_m>; P_m is shared between the item input and the score.
+
+    MME-SID (arXiv 2509.02017), g the learned table.
+
+    Args:
+        shapes: sizes by modality, in the order of artifacts.MODALITIES.
+        n_items: N.
+        hidden: C.
+        mlp_hidden: width of the input MLP's hidden layer.
+        score_modalities: that the score has beside the table.
+        input_table: whether the backbone sees the table as well.
+        temperature: of the fusion.
+        frequency: training interactions of each item, (N + 1,).
+        present: which item has which of the score's modalities, (N + 1, M').
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, ModalityShape],
+        n_items: int,
+        hidden: int,
+        mlp_hidden: int,
+        score_modalities: tuple[str, ...],
+        input_table: bool,
+        temperature: float,
+        frequency: Tensor,
+        present: Tensor,
+    ) -> None:
+        super().__init__()
+        self.input = ItemInput(shapes, n_items, hidden, mlp_hidden)
+        self.table = nn.Parameter(torch.zeros(n_items + 1, hidden))  # g, (N + 1, C)
+        self.fusion = FrequencyFusion(frequency, present, temperature)
+        self.score_modalities, self.input_table = score_modalities, input_table
+
+    def inputs(self, items: Tensor) -> Tensor:
+        """The fused input, with the table's rows where `input_table` says so, (..., C)."""
+        vectors: Tensor = self.input(items)
+        return vectors + self.table[items] if self.input_table else vectors
+
+    def users(self, hidden: Tensor) -> Tensor:
+        """Hidden states as they are."""
+        return hidden
+
+    def matrix(self) -> Tensor:
+        """W_i = w_i0 g_i + sum_m w_im (P_m e_im + b_m), (N + 1, C)."""
+        weights: Tensor = self.fusion()
+        fused: Tensor = weights[:, :1] * self.table
+        for column, name in enumerate(self.score_modalities, start=1):
+            modality = self.input.part(name)
+            fused = fused + weights[:, column : column + 1] * modality.projection(modality.embedding)
+        return fused
+
+    def factors(self, hidden: Tensor, memory: int) -> Factors:
+        """By user or by item, whichever is cheaper.
+
+        By user costs G N D multiplications a modality, by item N D C: a backbone wider than the step has targets never
+        projects the catalogue, a narrow one does and saves all else, as long as the fused matrix fits into `memory`.
+        """
+        fused_bytes = 2 * self.table.numel() * self.table.element_size()  # and its gradient
+        by_item = len(hidden) > self.table.shape[1] and fused_bytes <= memory
+        return Factors((hidden,), (self.matrix(),), None) if by_item else self.factors_by_user(hidden)
+
+    def factors_by_user(self, hidden: Tensor) -> Factors:
+        """Without projecting the catalogue: <h, P e + b> = <P'h, e> + <h, b>, the biases as one factor of their own."""
+        weights: Tensor = self.fusion()  # (N + 1, M' + 1)
+        parts = [self.input.part(name) for name in self.score_modalities]
+        users: list[Tensor] = [hidden]
+        items: list[Tensor] = [self.table]
+        for part in parts:
+            users.append(hidden @ part.projection.weight)  # (G, D)
+            items.append(part.embedding)
+        if parts:
+            users.append(hidden @ torch.stack([part.projection.bias for part in parts], dim=1))  # (G, M')
+            items.append(weights[:, 1:])
+            weights = torch.cat([weights, torch.ones_like(weights[:, :1])], dim=1)
+        return Factors(tuple(users), tuple(items), weights)
+
+    def factors_of(self, hidden: Tensor, items: Tensor) -> Factors:
+        """By user, the rows of these items."""
+        users, rows, weights = self.factors_by_user(hidden)
+        return Factors(users, tuple(row[items] for row in rows), None if weights is None else weights[items])
+
+    def code_tables(self) -> dict[str, Tensor]:
+        """The code embeddings as they stand, by modality, each (Q, K, d)."""
+        return {m: self.input.part(m).code_table.detach().float().cpu() for m in self.input.modalities}
+
+    @torch.inference_mode()
+    def projected(self, modality: str) -> Tensor | None:
+        """One modality's embedding, projected linearly into the backbone's space, (N, C)."""
+        if modality not in self.input.modalities:
+            return None
+        part = self.input.part(modality)
+        matrix: Tensor = part.projection(part.embedding)[1:]
+        return matrix.float().cpu()

@@ -1,0 +1,146 @@
+"""Items without a weight of their own: a vector made of content, the same at input and at output."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmesid.recommender.item_input import ModalityShape
+from mmesid.recommender.items import Items
+from mmesid.recommender.loss import Factors
+
+EPSILON = 1e-6
+
+
+class TiedModality(nn.Module):
+    """One modality's part of an item's vector: A(norm(e_i)) + W sum_q table_q[code_iq], nothing where it is absent.
+
+    Embeddings, codes and mask are buffers, so that a checkpoint holds all it needs to score.
+
+    Args:
+        shape: sizes.
+        n_items: N.
+        hidden: C.
+        adaptor_hidden: width of the adaptor's hidden layer.
+    """
+
+    embedding: Tensor
+    codes: Tensor
+    present: Tensor
+
+    def __init__(self, shape: ModalityShape, n_items: int, hidden: int, adaptor_hidden: int) -> None:
+        super().__init__()
+        self.register_buffer("embedding", torch.zeros(n_items + 1, shape.width))  # (N + 1, D)
+        self.register_buffer("codes", torch.zeros(n_items + 1, shape.levels, dtype=torch.long))  # (N + 1, Q)
+        self.register_buffer("present", torch.zeros(n_items + 1, dtype=torch.bool))  # (N + 1,)
+        self.adaptor = nn.Sequential(
+            nn.RMSNorm(shape.width, eps=EPSILON),
+            nn.Linear(shape.width, adaptor_hidden),
+            nn.LeakyReLU(),
+            nn.Linear(adaptor_hidden, hidden),
+        )
+        self.code_table = nn.Parameter(torch.zeros(shape.levels, shape.codes, shape.code_width))  # (Q, K, d)
+        self.code_projection = nn.Linear(shape.code_width, hidden, bias=False)
+
+    def semantic(self, items: Tensor) -> Tensor:
+        """Sum of an item's code embeddings over the levels, (..., d)."""
+        codes = self.codes[items]  # (..., Q)
+        levels = torch.arange(codes.shape[-1], device=codes.device)
+        summed: Tensor = self.code_table[levels, codes].sum(dim=-2)
+        return summed
+
+    def forward(self, items: Tensor) -> Tensor:
+        """The modality's part of the given items' vectors, (..., C)."""
+        part = self.adaptor(self.embedding[items]) + self.code_projection(self.semantic(items))
+        known: Tensor = part * self.present[items].unsqueeze(-1)
+        return known
+
+
+class TiedItems(Items):
+    """x_i = sum_m A_m(norm(e_im)) + W_m c_im [+ id_i]; s_i = cos(h, x_i) / tau; the backbone sees x_i at a fixed size.
+
+    No weight belongs to one item but the optional residual id, which an item without training interactions lacks: it
+    is scored by its content like any other. After content-only encoders with a small adaptor (arXiv 2601.08275), with
+    the code embeddings of MME-SID (arXiv 2509.02017) beside the text and the picture.
+
+    Args:
+        shapes: sizes by modality, in the order of artifacts.MODALITIES; may be empty where items have ids.
+        n_items: N.
+        hidden: C.
+        adaptor_hidden: width of the adaptors' hidden layer.
+        temperature: tau.
+        item_id: whether items have a residual id vector.
+        seen: which items have training interactions, (N + 1,).
+    """
+
+    seen: Tensor
+
+    def __init__(
+        self,
+        shapes: Mapping[str, ModalityShape],
+        n_items: int,
+        hidden: int,
+        adaptor_hidden: int,
+        temperature: float,
+        item_id: bool,
+        seen: Tensor,
+    ) -> None:
+        super().__init__()
+        self.modalities = nn.ModuleDict(
+            {m: TiedModality(shape, n_items, hidden, adaptor_hidden) for m, shape in shapes.items()}
+        )
+        self.temperature = temperature
+        self.input_scale = nn.Parameter(torch.ones(1))  # root mean square of what the backbone sees
+        self.nothing = nn.Parameter(torch.zeros(hidden))  # of an item without any content
+        self.register_buffer("seen", seen.unsqueeze(1).float())  # (N + 1, 1)
+        self.ids = nn.Parameter(torch.zeros(n_items + 1, hidden)) if item_id else None
+
+    def part(self, modality: str) -> TiedModality:
+        """The part of one modality."""
+        found = self.modalities[modality]
+        assert isinstance(found, TiedModality)
+        return found
+
+    def vectors(self, items: Tensor) -> Tensor:
+        """x of the given items, (..., C), of any size."""
+        parts = [modality(items) for modality in self.modalities.values()]
+        if self.ids is not None:
+            parts.append(self.ids[items] * self.seen[items])
+        known = [self.part(m).present[items] for m in self.modalities]
+        empty = ~torch.stack(known).any(dim=0) if known else torch.ones_like(items, dtype=torch.bool)
+        return sum(parts, start=empty.unsqueeze(-1) * self.nothing)
+
+    def inputs(self, items: Tensor) -> Tensor:
+        """x with a root mean square of its own, learned, the same for all items, (..., C)."""
+        return F.rms_norm(vectors := self.vectors(items), vectors.shape[-1:], eps=EPSILON) * self.input_scale
+
+    def users(self, hidden: Tensor) -> Tensor:
+        """h with norm 1 / tau, (G, C)."""
+        return F.normalize(hidden, dim=-1, eps=EPSILON) / self.temperature
+
+    def matrix(self) -> Tensor:
+        """x with norm 1, (N + 1, C)."""
+        everything = torch.arange(len(self.seen), device=self.device)
+        return F.normalize(self.vectors(everything), dim=-1, eps=EPSILON)
+
+    def factors(self, hidden: Tensor, memory: int) -> Factors:
+        """Users and items, a pair."""
+        return Factors((self.users(hidden),), (self.matrix(),), None)
+
+    def factors_of(self, hidden: Tensor, items: Tensor) -> Factors:
+        """Only the vectors of these items are made, whatever N."""
+        return Factors((self.users(hidden),), (F.normalize(self.vectors(items), dim=-1, eps=EPSILON),), None)
+
+    def code_tables(self) -> dict[str, Tensor]:
+        """The code embeddings as they stand, by modality, each (Q, K, d)."""
+        return {m: self.part(m).code_table.detach().float().cpu() for m in self.modalities}
+
+    @torch.inference_mode()
+    def projected(self, modality: str) -> Tensor | None:
+        """The adaptor's part of one modality, (N, C)."""
+        if modality not in self.modalities:
+            return None
+        part = self.part(modality)
+        matrix: Tensor = part.adaptor(part.embedding)[1:]
+        return matrix.float().cpu()
