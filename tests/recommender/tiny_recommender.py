@@ -39,7 +39,9 @@ def finetune_settings() -> Finetune:
             "warmup_steps": 2,
             "adapter_dropout": 0.0,
             "input_dropout": 0.0,
+            "layer_dropout": 0.0,
             "output_dropout": 0.0,
+            "precision": "float32",
         }
     )
 

@@ -163,6 +163,7 @@ class Finetune(Section):
     adapter_dropout: Dropout
     target_modules: list[str]
     input_dropout: Dropout
+    layer_dropout: Dropout
     output_dropout: Dropout
     row_tokens: Annotated[int, Field(ge=32)]
     batch_tokens: Annotated[int, Field(ge=32)]
@@ -178,7 +179,7 @@ class Finetune(Section):
     epochs: Positive
     patience: Positive
     checkpoint_steps: Positive
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
     attention: Literal["auto", "sdpa", "flex"]
     gradient_checkpointing: bool
     compile: bool

@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmesid.config import Finetune
 from mmesid.errors import ConfigError
 from mmesid.recommender.model import Recommender
+
+_ADDED_BY = ("o_proj", "down_proj")  # the last linear layers of attention and MLP
 
 
 def add_lora(model: Recommender, settings: Finetune) -> None:
@@ -32,6 +35,18 @@ def train_everything(model: Recommender, settings: Finetune) -> None:
     """Train every weight of the backbone; the word embeddings stay, since only the prompt uses them."""
     model.backbone.requires_grad_(True)
     model.backbone.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
+
+
+def add_dropout(backbone: Any, rate: float) -> None:
+    """Drop attention weights, and entries of what attention and MLP add to the residual stream, while training.
+
+    Only where the backbone has the layers of the Llama family; another keeps what dropout it has.
+    """
+    for name, module in backbone.named_modules():
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = rate
+        if name.endswith(_ADDED_BY):
+            module.register_forward_hook(lambda layer, given, added: F.dropout(added, rate, layer.training))
 
 
 ADAPTERS: dict[str, Callable[[Recommender, Finetune], None]] = {"lora": add_lora, "full": train_everything}

@@ -40,8 +40,16 @@ def make_accelerator(device: str, settings: Finetune) -> Accelerator:
     plugin = None
     if settings.sharding == "full" and PartialState(cpu=cpu).num_processes > 1:
         plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy=_is_decoder_layer)
-    precision = {"float32": "no", "bfloat16": "bf16"}[settings.precision]
-    return Accelerator(cpu=cpu, mixed_precision=precision, fsdp_plugin=plugin)
+    narrow = settings.precision == "bfloat16" or (settings.precision == "auto" and multiplies_bfloat16(device))
+    return Accelerator(cpu=cpu, mixed_precision="bf16" if narrow else "no", fsdp_plugin=plugin)
+
+
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether a device has instructions for products in bfloat16; where it only imitates them they are slow."""
+    if device != "cpu":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def prepare(

@@ -20,7 +20,7 @@ from mmesid.artifacts.windows import Window, training_windows
 from mmesid.config import Finetune, Protocol
 from mmesid.evaluation.metrics import summarize
 from mmesid.evaluation.ranking import checkpoint_users
-from mmesid.recommender.adapter import ADAPTERS, trainable
+from mmesid.recommender.adapter import ADAPTERS, add_dropout, trainable
 from mmesid.recommender.batching import MicroBatch, deal, plan_epoch
 from mmesid.recommender.loss import NegativeSampler, Objective
 from mmesid.recommender.model import Recommender
@@ -76,6 +76,7 @@ class Trainer:
         self.accelerator = accelerator or Accelerator(cpu=model.device.type == "cpu")
         _adapt(model, settings)
         model.input_dropout.p, model.output_dropout.p = settings.input_dropout, settings.output_dropout
+        add_dropout(model.backbone, settings.layer_dropout)
         self.model, self.settings, self.seed, self.log = model, settings, seed, log
         self.windows = training_windows(sequences.train(), protocol.history_length)
         self.exclude_history = protocol.exclude_history
