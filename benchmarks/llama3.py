@@ -34,6 +34,7 @@ from mmesid.recommender.prompt import Prompt
 from mmesid.recommender.training import Trainer
 
 WAYS = ("packed_flex", "packed_sdpa", "padded", "single")
+PAPER = {"items": "table", "item_table": "random", "response": "header"}  # of init_codes
 PROMPT = Prompt(list(range(1, 34)), [40, 41, 42, 43])  # as long as the paper's in Llama-3's chat template
 
 
@@ -164,8 +165,8 @@ def build(shape: Shape, chosen: Finetune) -> tuple[Trainer, int]:
     parameters = sum(parameter.numel() for parameter in backbone.parameters()) - embeddings
     size, draw = worlds.Size(users=shape.users, items=shape.items), np.random.default_rng(0)
     sequences = worlds.draw_sequences(size, draw)
-    init = worlds.defaults().init_codes.model_copy(update={"item_table": "random"})
-    named = Backbone(backbone, _NoTokenizer(), "llama-3-8b-shape", None, "bfloat16")
+    init = worlds.defaults().init_codes.model_copy(update=PAPER)
+    named = Backbone(backbone, _NoTokenizer(), 0.02, "llama-3-8b-shape", None, "bfloat16")
     model = worlds.surround(named, init, size, sequences, worlds.WIDTHS[size.embeddings], draw)
     model.blueprint = replace(model.blueprint, prompt=PROMPT)
     accelerator, protocol = parallel.make_accelerator(device, chosen), worlds.defaults().protocol

@@ -56,7 +56,8 @@ def padded(model: Recommender, windows: Sequence[Window], rows: int = ROWS) -> f
     total = 0.0
     for start in range(0, len(examples), rows):
         batch = examples[start : start + rows]
-        total += _backward(represent(model, [example.items for example in batch]), leaf, batch, len(examples))
+        users = model.items.users(represent(model, [example.items for example in batch]))
+        total += _backward(users, leaf, batch, len(examples))
     fused.backward(leaf.grad)  # type: ignore[no-untyped-call]
     return total
 
@@ -65,7 +66,7 @@ def authors(model: Recommender, windows: Sequence[Window]) -> float:
     """The MME-SID authors' way: a micro-batch is one prefix, and each projects the whole catalogue anew."""
     examples = prefixes(windows)
     return sum(
-        _backward(represent(model, [example.items]), model.fused_items(), [example], len(examples))
+        _backward(model.items.users(represent(model, [example.items])), model.fused_items(), [example], len(examples))
         for example in examples
     )
 
@@ -104,12 +105,12 @@ def packed_tokens(model: Recommender, windows: Sequence[Window], row_tokens: int
     return pack(windows, model.blueprint.prompt, row_tokens).tokens.numel()
 
 
-def _backward(hidden: Tensor, items: Tensor, batch: Sequence[Prefix], targets: int) -> float:
+def _backward(users: Tensor, items: Tensor, batch: Sequence[Prefix], targets: int) -> float:
     """This batch's share of the step's mean loss; adds its gradients."""
-    scores = (hidden @ items.T).index_fill(
-        1, torch.zeros(1, dtype=torch.long, device=hidden.device), float("-inf")
+    scores = (users @ items.T).index_fill(
+        1, torch.zeros(1, dtype=torch.long, device=users.device), float("-inf")
     )  # (B, N + 1)
-    labels = torch.tensor([example.label for example in batch], device=hidden.device)
+    labels = torch.tensor([example.label for example in batch], device=users.device)
     loss = F.cross_entropy(scores, labels, reduction="sum") / targets
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item()

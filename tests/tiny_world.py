@@ -115,7 +115,7 @@ def recommender(prepared: Prepared, seed: int) -> tuple[Recommender, Backbone]:
     ids = SemanticIds(codes, books, dict.fromkeys(widths, present))
     torch.manual_seed(seed)
     sizes = {"vocab_size": 100, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
-    backbone = Backbone(LlamaModel(LlamaConfig(**sizes, num_attention_heads=4)), WordTokenizer(), "tiny", None)
+    backbone = Backbone(LlamaModel(LlamaConfig(**sizes, num_attention_heads=4)), WordTokenizer(), 0.5, "tiny", None)
     parameters = config.load(DATASET, PROJECT)
     settings = parameters.init_codes.model_copy(update={"input_hidden": 24, "item_table_std": 0.5})
     frequency, length = prepared.sequences.train_frequency(), parameters.protocol.history_length

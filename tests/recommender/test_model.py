@@ -224,10 +224,9 @@ def test_an_unseen_item_has_no_id_and_scores_by_its_content(embeddings, semantic
             assert torch.allclose(without[:, unseen], without[:, twin], atol=1e-5)
 
 
-def test_inputs_have_the_size_of_words_and_scores_are_bounded(tied_model, sequences):
-    words = tied_model.backbone.get_input_embeddings().weight.square().mean().sqrt()
+def test_inputs_have_the_size_that_the_backbone_expects_and_scores_are_bounded(tied_model, sequences):
     inputs = tied_model.items.inputs(torch.arange(1, 41))
-    assert torch.allclose(inputs.square().mean(dim=-1).sqrt(), words.expand(40), rtol=1e-3)
+    assert torch.allclose(inputs.square().mean(dim=-1).sqrt(), torch.full((40,), tiny.INPUT_SCALE), rtol=1e-3)
     scores = _scores(tied_model, sequences.history("test"))[:, 1:]
     assert scores.abs().max() <= 1 / tied_model.blueprint.temperature + 1e-4
 

@@ -11,6 +11,7 @@ from mmesid.recommender.model import Recommender
 from tests.tiny_world import WordTokenizer
 
 N_ITEMS, HISTORY = 40, 8
+INPUT_SCALE = 0.5
 WIDTHS = {"collaborative": 6, "text": 10, "image": 8}
 
 
@@ -91,7 +92,7 @@ def tiny_model(
         num_key_value_heads=2,
         max_position_embeddings=256,
     )
-    backbone = Backbone(LlamaModel(config), WordTokenizer(), "tiny", None)
+    backbone = Backbone(LlamaModel(config), WordTokenizer(), INPUT_SCALE, "tiny", None)
     return build(backbone, embeddings, ids, sequences.train_frequency(), settings, HISTORY, seed=4)
 
 

@@ -164,8 +164,6 @@ def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
         codes //= 2
     if codes < MAX_CODES:
         sections["tokenize"] = {"codes": codes}
-    if set(chosen.values()) == {"none"}:
-        sections["init_codes"] = {"item_table": "random", "score_modalities": ["collaborative"]}
     if core.interactions >= DENSE * core.items:
         sections["encode_collaborative"]["dropout"] = DENSE_DROPOUT
     if core.interactions - 3 * core.users > LARGE:  # a user's first and last two items are no training targets

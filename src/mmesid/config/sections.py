@@ -167,7 +167,7 @@ class Finetune(Section):
     output_dropout: Dropout
     row_tokens: Annotated[int, Field(ge=32)]
     batch_tokens: Annotated[int, Field(ge=32)]
-    targets_per_step: Positive
+    targets_per_step: Positive | None
     max_targets_per_epoch: Positive | None
     loss: Literal["exact", "sampled"]
     loss_memory: Positive

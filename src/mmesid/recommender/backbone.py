@@ -21,13 +21,15 @@ _CHAT_TEMPLATE = (
 )
 _SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 _BATCH, _LENGTH = 16, 64
+OWN_SCALE = 1.0  # of items beside the embedded backbone, which has seen too little text to expect its words' size
 
 
 class Backbone(NamedTuple):
-    """A decoder without its language-model head, its tokenizer, and where both came from."""
+    """A decoder without its language-model head, its tokenizer, where both came from, and how large its inputs are."""
 
     model: Any  # transformers.PreTrainedModel
     tokenizer: Any  # transformers.PreTrainedTokenizerBase
+    input_scale: float  # root mean square at which items enter
     name: str
     revision: str | None
     dtype: str = "float32"
@@ -69,7 +71,7 @@ def embedded(
     tokens = [token for text in corpus for token in [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]]
     if len(tokens) > _LENGTH:
         _pretrain(model, torch.tensor(tokens), settings, seed, log)
-    return Backbone(model.model.eval(), tokenizer, "embedded", None)
+    return Backbone(model.model.eval(), tokenizer, OWN_SCALE, "embedded", None)
 
 
 def load(settings: InitCodes) -> Backbone:
@@ -98,7 +100,10 @@ def load(settings: InitCodes) -> Backbone:
             "be random; use a complete checkpoint"
         )
     revision = getattr(model.config, "_commit_hash", None)
-    return Backbone(model.eval(), tokenizer, settings.backbone, revision, settings.dtype, settings.trust_remote_code)
+    words = model.get_input_embeddings().weight
+    scale = float(words.float().square().mean().sqrt())
+    pin = settings.dtype, settings.trust_remote_code
+    return Backbone(model.eval(), tokenizer, scale, settings.backbone, revision, *pin)
 
 
 def precision(dtype: str) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from mmesid.config import Finetune
 from mmesid.recommender.packing import first_fit, window_tokens
 from mmesid.recommender.prompt import Prompt
 
+STEPS_PER_EPOCH = 44  # that 131,000 targets learn well in (docs/log.md)
+FEWEST, MOST = 256, 4096  # targets of a step
+
 
 class MicroBatch(NamedTuple):
     """Rows of one forward pass."""
@@ -19,8 +22,16 @@ class MicroBatch(NamedTuple):
     counts: bool  # False: only keeps the processes in step, its loss is multiplied by zero
 
 
+def targets_per_step(windows: Sequence[Window], settings: Finetune) -> int:
+    """As set, else a share of an epoch, so that small sets get as many steps an epoch as large ones, within bounds."""
+    if settings.targets_per_step is not None:
+        return settings.targets_per_step
+    share = sum(len(window.labels) for window in windows) // STEPS_PER_EPOCH
+    return min(max(share, FEWEST), MOST)
+
+
 def plan_epoch(windows: Sequence[Window], settings: Finetune, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Which windows each optimizer step takes: shuffled, whole, about `targets_per_step` targets a step.
+    """Which windows each optimizer step takes: shuffled, whole, each step about as many targets.
 
     Args:
         windows: all training windows.
@@ -32,7 +43,7 @@ def plan_epoch(windows: Sequence[Window], settings: Finetune, seed: int, epoch: 
     ends = np.cumsum([len(windows[window].labels) for window in order])
     if settings.max_targets_per_epoch is not None:
         order = order[: int(np.searchsorted(ends, settings.max_targets_per_epoch)) + 1]
-    steps = (ends[: len(order)] - 1) // settings.targets_per_step
+    steps = (ends[: len(order)] - 1) // targets_per_step(windows, settings)
     return list(np.split(order, np.flatnonzero(np.diff(steps)) + 1))
 
 

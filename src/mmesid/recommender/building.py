@@ -76,7 +76,7 @@ def build(
     model = Recommender(blueprint, backbone.model, torch.from_numpy(frequency), mask)
     with torch.no_grad():
         if isinstance(model.items, TiedItems):
-            _start_tied(model, model.items, used, ids, settings, seed)
+            _start_tied(model.items, used, ids, settings, backbone.input_scale, seed)
         elif isinstance(model.items, TableItems):
             _start_table(model.items, used, ids, settings, hidden, seed)
     return model.eval()
@@ -107,6 +107,13 @@ def random_tables(codebooks: Tensor, seed: int) -> Tensor:
     norm: Tensor = codebooks.norm(dim=-1, keepdim=True)
     table: Tensor = draw / draw.norm(dim=-1, keepdim=True) * norm
     return table
+
+
+def projected_alone(embedding: Embedding, hidden: int, seed: int) -> NDArray[np.float32]:
+    """An embedding in the backbone's space through one random linear layer, (N, C): it fills D of the C dimensions."""
+    width = embedding.matrix.shape[1]
+    layer = np.random.default_rng(seed).standard_normal((width, hidden)).astype(np.float32) / np.float32(width) ** 0.5
+    return np.asarray(_unit_variance(embedding)[1:] @ layer)
 
 
 def content_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, seed: int) -> Tensor:
@@ -143,14 +150,14 @@ CODE_TABLES = {"trained": lambda codebooks, seed: codebooks, "random": random_ta
 
 
 def _start_tied(
-    model: Recommender,
     items: TiedItems,
     embeddings: Mapping[str, Embedding],
     ids: SemanticIds,
     settings: InitCodes,
+    input_scale: float,
     seed: int,
 ) -> None:
-    """Content of norm 1, code tables from the codebooks, inputs as large as the backbone's word embeddings."""
+    """Content of norm 1, code tables from the codebooks, inputs as large as the backbone expects them."""
     for modality, embedding in embeddings.items():
         part = items.part(modality)
         _fill(part, embedding, ids, modality, settings.code_init, seed)
@@ -161,8 +168,7 @@ def _start_tied(
     if items.ids is not None:
         items.ids.copy_(random_table(len(items.seen), items.ids.shape[1], ID_STD, seed))
         items.ids[0] = 0
-    words = model.backbone.get_input_embeddings().weight  # type: ignore[operator]
-    items.input_scale.fill_(words.float().square().mean().sqrt())
+    items.input_scale.fill_(input_scale)
 
 
 def _start_table(

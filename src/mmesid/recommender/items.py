@@ -35,10 +35,6 @@ class Items(ABC, nn.Module):
     def code_tables(self) -> dict[str, Tensor]:
         """The code embeddings as they stand, by modality, each (Q, K, d)."""
 
-    @abstractmethod
-    def projected(self, modality: str) -> Tensor | None:
-        """One modality's embedding by itself in the backbone's space, (N, C); None where the items have none."""
-
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""

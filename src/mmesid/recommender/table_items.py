@@ -97,12 +97,3 @@ class TableItems(Items):
     def code_tables(self) -> dict[str, Tensor]:
         """The code embeddings as they stand, by modality, each (Q, K, d)."""
         return {m: self.input.part(m).code_table.detach().float().cpu() for m in self.input.modalities}
-
-    @torch.inference_mode()
-    def projected(self, modality: str) -> Tensor | None:
-        """One modality's embedding, projected linearly into the backbone's space, (N, C)."""
-        if modality not in self.input.modalities:
-            return None
-        part = self.input.part(modality)
-        matrix: Tensor = part.projection(part.embedding)[1:]
-        return matrix.float().cpu()

@@ -135,12 +135,3 @@ class TiedItems(Items):
     def code_tables(self) -> dict[str, Tensor]:
         """The code embeddings as they stand, by modality, each (Q, K, d)."""
         return {m: self.part(m).code_table.detach().float().cpu() for m in self.modalities}
-
-    @torch.inference_mode()
-    def projected(self, modality: str) -> Tensor | None:
-        """The adaptor's part of one modality, (N, C)."""
-        if modality not in self.modalities:
-            return None
-        part = self.part(modality)
-        matrix: Tensor = part.adaptor(part.embedding)[1:]
-        return matrix.float().cpu()

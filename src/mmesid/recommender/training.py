@@ -21,7 +21,7 @@ from mmesid.config import Finetune, Protocol
 from mmesid.evaluation.metrics import summarize
 from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.recommender.adapter import ADAPTERS, add_dropout, trainable
-from mmesid.recommender.batching import MicroBatch, deal, plan_epoch
+from mmesid.recommender.batching import MicroBatch, deal, plan_epoch, targets_per_step
 from mmesid.recommender.loss import NegativeSampler, Objective
 from mmesid.recommender.model import Recommender
 from mmesid.recommender.optimizer import adamw, set_learning_rate
@@ -87,6 +87,7 @@ class Trainer:
         histories = sequences.history("valid")
         self.valid_histories = [histories[user] for user in chosen]
         self.valid_targets = sequences.target("valid")[chosen]
+        self.targets_per_step = targets_per_step(self.windows, settings)
         self.steps_per_epoch = len(plan_epoch(self.windows, settings, seed, 0))
         self.state = TrainerState(0, 0, 0, -1.0, 0, [], {})
 
@@ -157,7 +158,7 @@ class Trainer:
 
     def _report(self, loss: Tensor) -> None:
         done = self.state.total / (self.steps_per_epoch * self.settings.epochs)
-        targets = float(self.state.total * self.settings.targets_per_step)
+        targets = float(self.state.total * self.targets_per_step)
         mean = self.accelerator.reduce(loss, "mean").item()
         self.log({"loss": mean, "progress": min(1.0, done), "targets": targets}, self.state.total)
         self.state.curves.append({"step": self.state.total, "loss": mean})

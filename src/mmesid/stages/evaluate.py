@@ -9,7 +9,7 @@ from mmesid.artifacts.evaluate import save_examples, save_metrics, save_ranks, s
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import load_diagnostics, load_semantic_ids
-from mmesid.artifacts.values import SPLITS, Sequences
+from mmesid.artifacts.values import SPLITS, Embedding, Sequences
 from mmesid.baselines import BASELINES
 from mmesid.config import Config
 from mmesid.evaluation import examples, forgetting, summary
@@ -32,13 +32,14 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         if row := build(store, config, sequences):
             scores[name] = row
     judged = {split: _judge(scores, sequences, split, config) for split in SPLITS}
-    spectra = _collapse(model)
+    embeddings = load_embeddings(store)
+    spectra = _collapse(model, embeddings, config.seed)
     metrics: dict[str, Any] = {
         "adapter": model.blueprint.adapter,
         "data": summary.data_summary(sequences),
         **{s: summary.split_summary(judged[s], sequences, config.evaluate, config.seed) for s in SPLITS},
         "tokenizer": load_diagnostics(store),
-        "forgetting": _forgetting(config, store, sequences, model),
+        "forgetting": _forgetting(config, store, embeddings, sequences, model),
         "collapse": spectra["item input"].summary(),
     }
     metrics["test"]["slices"] = summary.slice_summary(judged["test"], sequences, "test", config.evaluate)
@@ -58,14 +59,18 @@ def _judge(scores: dict[str, Scores], sequences: Sequences, split: Any, config: 
     return {name: judge(row, histories, targets, exclude_history, users, k) for name, row in scores.items()}
 
 
-def _collapse(model: Recommender) -> dict[str, Collapse]:
+def _collapse(model: Recommender, embeddings: dict[str, Embedding], seed: int) -> dict[str, Collapse]:
     """Of what the backbone sees, and of the paper's comparison, the collaborative embedding by itself."""
     spectra = {"item input": collapse(model.item_matrix().numpy())}
-    alone = model.items.projected("collaborative")
-    return spectra if alone is None else spectra | {"collaborative alone": collapse(alone.numpy())}
+    if embedding := embeddings.get("collaborative"):
+        alone = building.projected_alone(embedding, model.blueprint.hidden, seed)
+        spectra["collaborative alone"] = collapse(alone)
+    return spectra
 
 
-def _forgetting(config: Config, store: Store, sequences: Sequences, model: Recommender) -> dict[str, Any]:
+def _forgetting(
+    config: Config, store: Store, embeddings: dict[str, Embedding], sequences: Sequences, model: Recommender
+) -> dict[str, Any]:
     """Of the trained tables, of random ones of the same norm, and after fine-tuning."""
     ids, tables = load_semantic_ids(store), model.items.code_tables()
     trained = {modality: ids.codebooks[modality] for modality in tables}
@@ -73,7 +78,7 @@ def _forgetting(config: Config, store: Store, sequences: Sequences, model: Recom
     finetuned = {modality: table.numpy() for modality, table in tables.items()}
     sets = {"tau_init": trained, "tau_random_init": random, "tau_finetuned": finetuned}
     users = config.evaluate.forgetting_users
-    return forgetting.forgetting(load_embeddings(store), ids, sets, sequences, users, config.seed)
+    return forgetting.forgetting(embeddings, ids, sets, sequences, users, config.seed)
 
 
 if __name__ == "__main__":
