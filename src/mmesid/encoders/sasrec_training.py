@@ -23,7 +23,8 @@ Log = Callable[[dict[str, float], int], None]
 BETAS = (0.9, 0.98)  # of AdamW
 MAX_GRADIENT = 1.0  # norm at which the gradient is clipped
 WARMUP = 20  # steps in which the rate rises to its height
-LEAST_STEPS = 40  # of an epoch: smaller sets get fewer windows a step than `batch_users`
+LEAST_STEPS = 40  # of an epoch, and
+MOST_TARGETS = 4096  # of a step on average: small sets and long histories get fewer windows a step than `batch_users`
 LOG_EVERY = 20  # steps
 CUTOFF = 10  # of the nDCG that selects the epoch
 
@@ -88,6 +89,17 @@ def fit(
     return curves
 
 
+def windows_a_step(windows: Sequence[Window], at_most: int) -> int:
+    """How many windows a step takes: so many that an epoch has 40 steps and a step 4,096 targets on average.
+
+    Args:
+        windows: of an epoch.
+        at_most: a larger number is never returned.
+    """
+    targets = sum(len(window.labels) for window in windows)
+    return max(1, min(at_most, len(windows) // LEAST_STEPS, MOST_TARGETS * len(windows) // targets))
+
+
 class _Validation:
     """Mean nDCG@10 of the users that select checkpoints, by a model as it stands."""
 
@@ -120,7 +132,7 @@ class _Trainer:
                 "SASRec has nothing to learn: no user has two training items besides the validation and the test item; "
                 "raise prepare.min_user_interactions or give longer histories"
             )
-        self.size = max(1, min(settings.batch_users, len(self.windows) // LEAST_STEPS))
+        self.size = windows_a_step(self.windows, settings.batch_users)
         self.steps = settings.epochs * -(-len(self.windows) // self.size)
         self.step = 0
         self.generator = np.random.default_rng(seed)
