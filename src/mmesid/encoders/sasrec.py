@@ -12,7 +12,7 @@ from mmesid.config import EncodeCollaborative
 from mmesid.encoders.batching import pad
 from mmesid.evaluation.ranking import Scores
 
-INIT_STD = 0.02
+INIT_STD = 0.02  # of the table; matrices start as PyTorch has it: as small as this they learn late, at this width
 TEMPERATURE = 0.07  # scores are products over this: without it a table that starts small learns several times slower
 ROTARY_BASE = 10_000.0
 EPSILON = 1e-6  # of every norm, as in Llama; the rows of a new table have a mean square of INIT_STD^2 = 4e-4
@@ -98,7 +98,9 @@ class Sasrec(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
         self.norm = nn.RMSNorm(width, EPSILON)
-        self.apply(_initialise)
+        nn.init.normal_(self.items.weight, std=INIT_STD)
+        with torch.no_grad():
+            self.items.weight[0] = 0
 
     def forward(self, items: Tensor) -> Tensor:
         """User representation after each item, over the temperature.
@@ -150,11 +152,3 @@ def scorer(model: Sasrec) -> Scores:
         return model.score(hidden)
 
     return score
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=INIT_STD)
-    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-        with torch.no_grad():
-            module.weight[module.padding_idx] = 0
