@@ -69,7 +69,7 @@ def rotate(x: Tensor) -> Tensor:
     speeds = ROTARY_BASE ** (-torch.arange(half, device=x.device) / half)
     angles = torch.arange(T, device=x.device)[:, None] * speeds  # (T, d // 2)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    first, second, rest = x.split((half, half, x.shape[-1] - 2 * half), dim=-1)
+    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return torch.cat((first * cos - second * sin, first * sin + second * cos, rest), dim=-1)
 
 
