@@ -49,7 +49,7 @@ def test_products_in_bfloat16_stay_near_the_exact_ones(monkeypatch):
     targets = torch.randint(1, 301, (50,), generator=generator)
     plain = functional.cross_entropy(users @ table[1:].T, targets - 1)
     expected = torch.autograd.grad(plain, (users, table))
-    monkeypatch.setattr(softmax, "product_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr(softmax, "product_dtype", lambda *_: torch.bfloat16)
     loss = softmax.cross_entropy(users, table, targets)
     found = torch.autograd.grad(loss, (users, table))
     torch.testing.assert_close(loss, plain, rtol=0.01, atol=0)
@@ -58,9 +58,10 @@ def test_products_in_bfloat16_stay_near_the_exact_ones(monkeypatch):
         assert (gradient - exact).norm() < 0.02 * exact.norm()
 
 
-def test_only_single_precision_on_a_cpu_that_can_is_rounded(monkeypatch):
+def test_only_single_precision_over_many_classes_on_a_cpu_that_can_is_rounded(monkeypatch):
     for able, expected in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
-        assert softmax.product_dtype(torch.zeros(1)) == expected
-        assert softmax.product_dtype(torch.zeros(1, dtype=torch.float64)) == torch.float64
-        assert softmax.product_dtype(torch.zeros(1, device="meta")) == torch.float32
+        assert softmax.product_dtype(torch.zeros(1), 4096) == expected
+        assert softmax.product_dtype(torch.zeros(1), 4095) == torch.float32
+        assert softmax.product_dtype(torch.zeros(1, dtype=torch.float64), 4096) == torch.float64
+        assert softmax.product_dtype(torch.zeros(1, device="meta"), 4096) == torch.float32

@@ -6,16 +6,19 @@ import torch
 from torch import Tensor
 
 CHUNK_LOGITS = 2**21  # logits of one chunk on the CPU: 8 MB in float32, which stays near its cache
+MANY_CLASSES = 4096  # from which on products are rounded where that is faster
 GPU_CHUNK_LOGITS = 2**26  # 256 MB: few, large products
 
 
-def product_dtype(users: Tensor) -> torch.dtype:
+def product_dtype(users: Tensor, n_classes: int) -> torch.dtype:
     """What a chunk's three products are computed in: bfloat16 where a CPU multiplies it natively, in half the time.
 
-    Sums, exponentials and what is added up over chunks stay in the precision of `users`.
+    Sums, exponentials and what is added up over chunks stay in the precision of `users`. Over few classes it gains
+    nothing, and results do not depend on the CPU.
     """
     native = users.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native and users.dtype == torch.float32 else users.dtype
+    rounded = native and users.dtype == torch.float32 and n_classes >= MANY_CLASSES
+    return torch.bfloat16 if rounded else users.dtype
 
 
 class _FullSoftmax(torch.autograd.Function):
@@ -24,7 +27,7 @@ class _FullSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, users: Tensor, classes: Tensor, targets: Tensor) -> Tensor:
         size = max(1, (CHUNK_LOGITS if users.device.type == "cpu" else GPU_CHUNK_LOGITS) // len(classes))
-        dtype = product_dtype(users)
+        dtype = product_dtype(users, len(classes))
         factors, table = users.to(dtype), classes.to(dtype)
         # Both chunks are reused: fresh memory costs as much as the sums.
         product_chunk = factors.new_empty(min(size, len(users)), len(classes))
