@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from mmesid.artifacts.values import Sequences
+from mmesid.artifacts.windows import Window
 from mmesid.config import EncodeCollaborative, Protocol
 from mmesid.encoders import sasrec_training
 from mmesid.encoders.sasrec import Sasrec, build, scorer
@@ -123,7 +124,44 @@ def test_what_is_a_candidate_decides_about_the_early_stop_and_not_about_the_trai
 def test_as_many_inputs_as_the_protocol_says_are_trained_on():
     trainer = sasrec_training._Trainer(build(N_ITEMS, SETTINGS, 6), cycles(), SETTINGS, PROTOCOL, 0)
     assert max(len(window.items) for window in trainer.windows) == 6
-    assert train(cycles(), epochs=1).weights["positions.weight"].shape == (6, 16)
+
+
+@pytest.mark.parametrize(
+    ("windows", "targets", "expected"),
+    [
+        (22_537, 6, 512),  # as many as were asked for
+        (2_500, 6, 62),  # 40 steps an epoch
+        (40_000, 25, 163),  # 4,096 targets
+        (100, 5000, 1),
+        (3, 1, 1),
+    ],
+)
+def test_small_sets_and_long_histories_get_fewer_windows_a_step(windows, targets, expected):
+    window = Window(np.arange(targets), np.arange(1, targets + 1), np.arange(targets))
+    assert sasrec_training.windows_a_step([window] * windows, 512) == expected
+
+
+def test_the_table_and_the_gains_never_decay():
+    """With a decay that would halve a weight in one step, only matrices of the blocks shrink."""
+    model = build(N_ITEMS, SETTINGS, PROTOCOL.history_length)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    optimizer = sasrec_training._optimizer(model, SETTINGS.model_copy(update={"weight_decay": 50.0}))
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    for name, weight in model.named_parameters():
+        factor = 0.5 if name.startswith("blocks") and weight.ndim == 2 else 1.0  # 1 - rate .01 * decay 50
+        torch.testing.assert_close(weight.detach(), factor * before[name])
+
+
+def test_the_rate_rises_then_falls_to_nothing():
+    trainer = sasrec_training._Trainer(build(N_ITEMS, SETTINGS, 6), cycles(), SETTINGS, PROTOCOL, 0)
+    rates = [trainer._rate(step) for step in range(trainer.steps + 1)]
+    assert rates[0] == pytest.approx(1 / sasrec_training.WARMUP)
+    height = int(np.argmax(rates))
+    assert height == sasrec_training.WARMUP - 1
+    assert np.all(np.diff(rates[height:]) < 0)
+    assert rates[-1] == pytest.approx(0)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another():

@@ -39,3 +39,29 @@ def test_padding_is_no_class_and_gets_no_gradient():
     with torch.no_grad():
         table[0] = 100.0
     assert torch.equal(softmax.cross_entropy(users, table, targets), loss)
+
+
+def test_products_in_bfloat16_stay_near_the_exact_ones(monkeypatch):
+    """A product of bfloat16 has 8 bits: an error of about 1 / 256 of each score, and of each share of a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    users = torch.randn(50, 16, generator=generator, requires_grad=True)
+    table = torch.randn(301, 16, generator=generator).requires_grad_()
+    targets = torch.randint(1, 301, (50,), generator=generator)
+    plain = functional.cross_entropy(users @ table[1:].T, targets - 1)
+    expected = torch.autograd.grad(plain, (users, table))
+    monkeypatch.setattr(softmax, "product_dtype", lambda *_: torch.bfloat16)
+    loss = softmax.cross_entropy(users, table, targets)
+    found = torch.autograd.grad(loss, (users, table))
+    torch.testing.assert_close(loss, plain, rtol=0.01, atol=0)
+    for gradient, exact in zip(found, expected, strict=True):
+        assert gradient.dtype == torch.float32
+        assert (gradient - exact).norm() < 0.02 * exact.norm()
+
+
+def test_only_single_precision_over_many_classes_on_a_cpu_that_can_is_rounded(monkeypatch):
+    for able, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
+        assert softmax.product_dtype(torch.zeros(1), 4096) == expected
+        assert softmax.product_dtype(torch.zeros(1), 4095) == torch.float32
+        assert softmax.product_dtype(torch.zeros(1, dtype=torch.float64), 4096) == torch.float64
+        assert softmax.product_dtype(torch.zeros(1, device="meta"), 4096) == torch.float32

@@ -12,32 +12,34 @@ from mmesid.config import EncodeCollaborative
 from mmesid.encoders.batching import pad
 from mmesid.evaluation.ranking import Scores
 
-INIT_STD = 0.02
+INIT_STD = 0.02  # of the table; matrices start as PyTorch has it: as small as this they learn late, at this width
+TEMPERATURE = 0.07  # scores are products over this: without it a table that starts small learns several times slower
+ROTARY_BASE = 10_000.0
+EPSILON = 1e-6  # of every norm, as in Llama; the rows of a new table have a mean square of INIT_STD^2 = 4e-4
 USERS = 64  # scored together: users of alike length, so that little is padded
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """Llama's block: x + attention(norm(x)), then x + feed-forward(norm(x)); RMS norms, SwiGLU, no biases.
+
+    Rotary positions: Su et al., arXiv 2104.09864. SwiGLU: Shazeer, arXiv 2002.05202; it is twice as wide as x.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.attention_norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * width, width),
-        )
+        self.attention_norm = nn.RMSNorm(width, EPSILON)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self.feed_forward_norm = nn.RMSNorm(width, EPSILON)
+        self.gate_and_value = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(2 * width, width, bias=False)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D); a position sees itself and the earlier ones only."""
         x = x + self.dropout(self._attend(self.attention_norm(x)))
-        deeper: Tensor = x + self.dropout(self.feed_forward(x))
+        deeper: Tensor = x + self.dropout(self._feed_forward(self.feed_forward_norm(x)))
         return deeper
 
     def _attend(self, x: Tensor) -> Tensor:
@@ -45,38 +47,63 @@ class Block(nn.Module):
         parts = self.query_key_value(x).view(B, T, 3, self.heads, D // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (B, heads, T, D / heads)
         rate = self.dropout.p if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=True)
+        mixed = functional.scaled_dot_product_attention(
+            rotate(query), rotate(key), value, dropout_p=rate, is_causal=True
+        )
         attended: Tensor = self.output(mixed.transpose(1, 2).reshape(B, T, D))
         return attended
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        gate, value = self.gate_and_value(x).chunk(2, dim=-1)
+        fed: Tensor = self.down(functional.silu(gate) * value)
+        return fed
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Rotary positions: pair j of position t turns by t / ROTARY_BASE^(2j / d), so products see distances alone.
+
+    Args:
+        x: (..., T, d); pair j are the components j and d // 2 + j; the last one of an odd d stays as it is.
+    """
+    T, half = x.shape[-2], x.shape[-1] // 2
+    speeds = ROTARY_BASE ** (-torch.arange(half, device=x.device) / half)
+    angles = torch.arange(T, device=x.device)[:, None] * speeds  # (T, d // 2)
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return torch.cat((first * cos - second * sin, first * sin + second * cos, rest), dim=-1)
 
 
 class Sasrec(nn.Module):
     """Self-attentive sequential recommendation (Kang and McAuley, ICDM 2018), item table tied to the output.
 
-    Item embeddings enter times sqrt(D), as in the authors' code; without it training is several times slower.
-    Differs from the paper: pre-norm blocks, GELU, and a score for every item, trained by full-softmax cross-entropy.
-    Histories are padded on the right: behind the causal mask no real position ever sees the padding.
+    score(i) = <RMS-norm(h_t), e_i> / TEMPERATURE; the items enter as rows scaled to a root mean square of 1.
+    Differs from the paper: a score for every item, trained by full-softmax cross-entropy; the temperature; the body of
+    a small Llama (RMS norms before each layer, SwiGLU, no biases) with rotary positions instead of learned ones.
+    docs/log.md, 2026-11-28, has what each brings. Histories are padded on the right: behind the causal mask no real
+    position ever sees the padding.
 
     Args:
         n_items: N.
-        width: D of the item embedding.
+        width: D of the item embedding, a multiple of `heads`.
         blocks: transformer blocks.
         heads: attention heads of each block.
-        dropout: on the input and inside the blocks.
+        dropout: on the input, the attention and what each layer adds.
         history_length: T, the longest history.
     """
 
     def __init__(self, n_items: int, width: int, blocks: int, heads: int, dropout: float, history_length: int) -> None:
         super().__init__()
+        self.history_length = history_length
         self.items = nn.Embedding(n_items + 1, width, padding_idx=0)
-        self.positions = nn.Embedding(history_length, width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
-        self.norm = nn.LayerNorm(width)
-        self.apply(_initialise)
+        self.norm = nn.RMSNorm(width, EPSILON)
+        nn.init.normal_(self.items.weight, std=INIT_STD)
+        with torch.no_grad():
+            self.items.weight[0] = 0
 
     def forward(self, items: Tensor) -> Tensor:
-        """User representation after each item.
+        """User representation after each item, over the temperature.
 
         Args:
             items: (B, T) item ids, 0 pads on the right.
@@ -84,12 +111,11 @@ class Sasrec(nn.Module):
         Returns:
             (B, T, D); what stands at padded positions means nothing.
         """
-        places = torch.arange(items.shape[1], device=items.device)
-        scaled = self.items(items) * self.items.embedding_dim**0.5  # else positions drown the items of a small table
-        x = self.dropout(scaled + self.positions(places))  # (B, T, D)
+        embedded = self.items(items)
+        x = self.dropout(functional.rms_norm(embedded, embedded.shape[-1:], eps=EPSILON))  # (B, T, D)
         for block in self.blocks:
             x = block(x)
-        hidden: Tensor = self.norm(x)
+        hidden: Tensor = self.norm(x) / TEMPERATURE
         return hidden
 
     def score(self, users: Tensor) -> Tensor:
@@ -110,7 +136,7 @@ def scorer(model: Sasrec) -> Scores:
     Args:
         model: on any device; it must not be trained while the scorer is in use.
     """
-    device, length = model.items.weight.device, model.positions.num_embeddings
+    device, length = model.items.weight.device, model.history_length
 
     @torch.no_grad()
     def score(histories: Sequence[NDArray[np.int64]]) -> Tensor:
@@ -126,13 +152,3 @@ def scorer(model: Sasrec) -> Scores:
         return model.score(hidden)
 
     return score
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=INIT_STD)
-    if isinstance(module, nn.Linear):
-        nn.init.zeros_(module.bias)
-    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-        with torch.no_grad():
-            module.weight[module.padding_idx] = 0

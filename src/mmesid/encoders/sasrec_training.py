@@ -1,11 +1,12 @@
 """Trains SASRec on the training part: the collaborative embedding, and the weights of the baseline."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmesid.artifacts.values import Curves, Embedding, Sequences
 from mmesid.artifacts.windows import Window, training_windows
@@ -19,6 +20,11 @@ from mmesid.evaluation.ranking import checkpoint_users, judge, users_at_a_time
 
 Log = Callable[[dict[str, float], int], None]
 
+BETAS = (0.9, 0.98)  # of AdamW
+MAX_GRADIENT = 1.0  # norm at which the gradient is clipped
+WARMUP = 20  # steps in which the rate rises to its height
+LEAST_STEPS = 40  # of an epoch, and
+MOST_TARGETS = 4096  # of a step on average: small sets and long histories get fewer windows a step than `batch_users`
 LOG_EVERY = 20  # steps
 CUTOFF = 10  # of the nDCG that selects the epoch
 
@@ -83,6 +89,17 @@ def fit(
     return curves
 
 
+def windows_a_step(windows: Sequence[Window], at_most: int) -> int:
+    """How many windows a step takes: so many that an epoch has 40 steps and a step 4,096 targets on average.
+
+    Args:
+        windows: of an epoch.
+        at_most: a larger number is never returned.
+    """
+    targets = sum(len(window.labels) for window in windows)
+    return max(1, min(at_most, len(windows) // LEAST_STEPS, MOST_TARGETS * len(windows) // targets))
+
+
 class _Validation:
     """Mean nDCG@10 of the users that select checkpoints, by a model as it stands."""
 
@@ -115,14 +132,16 @@ class _Trainer:
                 "SASRec has nothing to learn: no user has two training items besides the validation and the test item; "
                 "raise prepare.min_user_interactions or give longer histories"
             )
-        self.size = settings.batch_users
+        self.size = windows_a_step(self.windows, settings.batch_users)
         self.steps = settings.epochs * -(-len(self.windows) // self.size)
         self.step = 0
         self.generator = np.random.default_rng(seed)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.steps)
+        self.optimizer = _optimizer(model, settings)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
+
+    def _rate(self, step: int) -> float:
+        """Share of the learning rate: up in a line, then down along half a cosine."""
+        return min(1.0, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     def epoch(self, log: Log) -> float:
         """Train on every window once; mean loss."""
@@ -143,7 +162,17 @@ class _Trainer:
         loss = cross_entropy(users, self.model.items.weight, targets[counted])
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
         return float(loss.detach()), len(users)
+
+
+def _optimizer(model: Sasrec, settings: EncodeCollaborative) -> torch.optim.AdamW:
+    """Decay for the matrices alone: in the table it would pull rare items, which seldom get a gradient, to zero."""
+    matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
+    decayed = {id(weight) for weight in matrices}
+    others = [weight for weight in model.parameters() if id(weight) not in decayed]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, settings.learning_rate, betas=BETAS)
