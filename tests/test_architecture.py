@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mmesid"
 ROOMS = ("data", "encoders", "tokenizer", "recommender", "evaluation", "baselines", "reporting")
 ROOM_NAMES = tuple(f"mmesid.{room}" for room in ROOMS)
-FLOOR = ("mmesid", "mmesid.errors", "mmesid.host", "mmesid.models", "mmesid.config", "mmesid.artifacts")
+FLOOR = (
+    *("mmesid", "mmesid.errors", "mmesid.host", "mmesid.models", "mmesid.softmax", "mmesid.config", "mmesid.artifacts"),
+)
 JUDGES = ("mmesid.evaluation.metrics", "mmesid.evaluation.ranking")
 
 # Layer -> what its modules may import from the project, beside themselves. A name stands for all that lies below it.
@@ -30,6 +32,7 @@ MAY_IMPORT = {
     "mmesid.errors": (),
     "mmesid.host": (),
     "mmesid.models": (),
+    "mmesid.softmax": (),
     "mmesid.config": ("mmesid.errors",),
     "mmesid.artifacts": ("mmesid.errors", "mmesid.models"),
     **dict.fromkeys(ROOM_NAMES, (*FLOOR, *JUDGES)),

@@ -13,10 +13,10 @@ from mmesid.artifacts.windows import Window, training_windows
 from mmesid.config import EncodeCollaborative, Protocol
 from mmesid.encoders.batching import batches, collate
 from mmesid.encoders.sasrec import Sasrec, build, scorer
-from mmesid.encoders.softmax import cross_entropy
 from mmesid.errors import DataError
 from mmesid.evaluation.metrics import ndcg
 from mmesid.evaluation.ranking import checkpoint_users, judge, users_at_a_time
+from mmesid.softmax import cross_entropy
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -159,7 +159,7 @@ class _Trainer:
         targets = batch.targets.to(device)
         counted = targets > 0
         users = self.model(batch.items.to(device))[counted]  # (n, D)
-        loss = cross_entropy(users, self.model.items.weight, targets[counted])
+        loss = cross_entropy(users, self.model.items.weight, targets[counted]) / len(users)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmesid import softmax
+
 _COPIES = 3  # (G, N) arrays that the plain loss holds at once: scores, log-probabilities, their gradient
 _FLOAT = 4  # bytes
-CPU_SCORES = 2**22  # of the fused loss at a time: 16 MB in float32, which stays near the processor's cache
-GPU_SCORES = 2**26  # 256 MB: few, large products
 
 
 class Factors(NamedTuple):
@@ -58,7 +58,8 @@ def scores(factors: Factors) -> Tensor:
 
 
 def cross_entropy(factors: Factors, labels: Tensor, memory: int) -> Tensor:
-    """Exact softmax cross-entropy: plain where its (G, N) arrays fit into `memory`, else in chunks of items that fit.
+    """Exact softmax cross-entropy: of one factor in one pass over few targets at a time; of several plain where the
+    (G, N) arrays fit into `memory`, else in chunks of items that fit.
 
     Args:
         factors: of G targets.
@@ -66,27 +67,11 @@ def cross_entropy(factors: Factors, labels: Tensor, memory: int) -> Tensor:
         memory: bytes.
     """
     if factors.weights is None and len(factors.items) == 1:
-        return fused_cross_entropy(factors.users[0], factors.items[0], labels)
+        return softmax.cross_entropy(factors.users[0], factors.items[0], labels)
     chunk = memory // (_COPIES * _FLOAT * max(1, len(labels)))
     if chunk >= len(factors.items[0]):
         return F.cross_entropy(scores(factors), labels, reduction="sum")
     return chunked_cross_entropy(factors, labels, max(1, chunk))
-
-
-def fused_cross_entropy(users: Tensor, items: Tensor, labels: Tensor) -> Tensor:
-    """The plain loss of one factor, gradients and all in one pass over few targets at a time.
-
-    Products are in the precision of autocast where it is on, sums in float32.
-
-    Args:
-        users: (G, C).
-        items: (N + 1, C).
-        labels: (G,), 1..N.
-    """
-    device = users.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else users.dtype
-    result: Tensor = _Fused.apply(users, items[1:], labels - 1, dtype)
-    return result
 
 
 def chunked_cross_entropy(factors: Factors, labels: Tensor, chunk: int) -> Tensor:
@@ -142,35 +127,6 @@ class NegativeSampler:
         return Negatives(
             torch.from_numpy(found + 1).to(device), torch.from_numpy(expected.astype(np.float32)).to(device)
         )
-
-
-class _Fused(torch.autograd.Function):
-    """Computes both gradients while a chunk's probabilities are at hand, so that none are kept for the way back."""
-
-    @staticmethod
-    def forward(ctx: Any, users: Tensor, items: Tensor, labels: Tensor, dtype: torch.dtype) -> Tensor:
-        narrow_users, narrow_items = users.to(dtype), items.to(dtype)
-        of_users, of_items = torch.empty_like(users), torch.zeros_like(items)
-        loss = users.new_zeros(())
-        size = max(1, (CPU_SCORES if users.device.type == "cpu" else GPU_SCORES) // len(items))
-        for start in range(0, len(users), size):
-            part, wanted = narrow_users[start : start + size], labels[start : start + size, None]
-            found = (part @ narrow_items.T).float()  # (chunk, N)
-            highest = found.amax(dim=1, keepdim=True)
-            loss -= (found.gather(1, wanted) - highest).sum()
-            odds = found.sub_(highest).exp_()
-            mass = odds.sum(dim=1, keepdim=True)
-            loss += mass.log().sum()
-            error = odds.div_(mass).scatter_add_(1, wanted, -torch.ones_like(mass)).to(dtype)  # p - onehot
-            of_users[start : start + size] = error @ narrow_items
-            of_items += error.T @ part
-        ctx.save_for_backward(of_users, of_items)
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        of_users, of_items = ctx.saved_tensors
-        return of_users * gradients[0], of_items * gradients[0], None, None
 
 
 class _Chunked(torch.autograd.Function):

@@ -20,6 +20,7 @@ from mmesid.evaluation.ranking import judge, users_at_a_time
 from mmesid.recommender.adapter import trainable
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
+from mmesid.softmax import multiplies_bfloat16
 
 # Called beside forward; they too need the parameters.
 _FORWARD_METHODS = ("represent", "prompt_cache", "fused_items")
@@ -42,14 +43,6 @@ def make_accelerator(device: str, settings: Finetune) -> Accelerator:
         plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy=_is_decoder_layer)
     narrow = settings.precision == "bfloat16" or (settings.precision == "auto" and multiplies_bfloat16(device))
     return Accelerator(cpu=cpu, mixed_precision="bf16" if narrow else "no", fsdp_plugin=plugin)
-
-
-def multiplies_bfloat16(device: str) -> bool:
-    """Whether a device has instructions for products in bfloat16; where it only imitates them they are slow."""
-    if device != "cpu":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def prepare(

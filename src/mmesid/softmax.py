@@ -10,15 +10,25 @@ MANY_CLASSES = 4096  # from which on products are rounded where that is faster
 GPU_CHUNK_LOGITS = 2**26  # 256 MB: few, large products
 
 
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether a device has instructions for products in bfloat16; where it only imitates them they are slow."""
+    if device != "cpu":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
 def product_dtype(users: Tensor, n_classes: int) -> torch.dtype:
     """What a chunk's three products are computed in: bfloat16 where a CPU multiplies it natively, in half the time.
 
     Sums, exponentials and what is added up over chunks stay in the precision of `users`. Over few classes it gains
-    nothing, and results do not depend on the CPU.
+    nothing, and results do not depend on the CPU. Where autocast is on, its precision holds.
     """
-    native = users.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    rounded = native and users.dtype == torch.float32 and n_classes >= MANY_CLASSES
-    return torch.bfloat16 if rounded else users.dtype
+    device = users.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    many = users.dtype == torch.float32 and n_classes >= MANY_CLASSES
+    return torch.bfloat16 if many and device == "cpu" and multiplies_bfloat16(device) else users.dtype
 
 
 class _FullSoftmax(torch.autograd.Function):
@@ -56,9 +66,9 @@ class _FullSoftmax(torch.autograd.Function):
 
 
 def cross_entropy(users: Tensor, table: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of each target among all items.
+    """The sum of each target's cross-entropy among all items.
 
-    L = mean_t ( log sum_{i=1..N} exp<h_t, e_i> - <h_t, e_target> ); row 0 is no class and gets no gradient.
+    L = sum_t ( log sum_{i=1..N} exp<h_t, e_i> - <h_t, e_target> ); row 0 is no class and gets no gradient.
 
     Args:
         users: (n, D).
@@ -66,4 +76,4 @@ def cross_entropy(users: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         targets: (n,), ids 1..N.
     """
     loss: Tensor = _FullSoftmax.apply(users, table[1:], targets - 1)
-    return loss / len(users)
+    return loss
