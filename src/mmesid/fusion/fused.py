@@ -37,9 +37,8 @@ class Fused:
         self.network = scores
         self.held = Held(fusion.tables, fusion.rule, device)
         bins = bins_of(self.held.frequency, fusion.bins)
-        self.by_item = {
-            name: torch.tensor(by_bin, device=device)[bins] for name, by_bin in self.weights.evidence.items()
-        }
+        rows = sorted(self.weights.evidence.items())  # a sum's last bits depend on the order
+        self.by_item = {name: torch.tensor(by_bin, device=device)[bins] for name, by_bin in rows}
 
     @torch.inference_mode()
     def __call__(self, histories: Sequence[NDArray[np.int64]]) -> Tensor:

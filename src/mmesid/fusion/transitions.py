@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts.values import Transitions
 
-RECENT = 50  # items of a training history that count, the latest
 REACH = 10  # places between two items of a transition, at most
 BACKWARD = 0.1  # weight of the opposite direction
 ROW_POWER, COLUMN_POWER = 0.5, 0.2
@@ -58,10 +57,9 @@ def transitions(histories: Sequence[NDArray[np.int64]], n_items: int, neighbors:
 
 
 def _flatten(histories: Sequence[NDArray[np.int64]]) -> _Flat:
-    recent = [history[-RECENT:] for history in histories]
-    lengths = np.array([len(history) for history in recent], dtype=np.int64)
+    lengths = np.array([len(history) for history in histories], dtype=np.int64)
     ends = np.cumsum(lengths)
-    items = np.concatenate([np.zeros(0, np.int64), *recent])
+    items = np.concatenate([np.zeros(0, np.int64), *histories])
     return _Flat(items, np.repeat(ends - lengths, lengths), np.repeat(ends, lengths))
 
 
