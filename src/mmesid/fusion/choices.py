@@ -5,7 +5,7 @@ draws from the rest without replacement; what is drawn stands for the rest by it
 is estimated without bias.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from mmesid.evaluation.ranking import Scores, users_at_a_time
 from mmesid.fusion.evidence import EVIDENCE, Held, network
 from mmesid.fusion.fused import bins_of
 
+TOGETHER = 4  # kinds of evidence that count as one when it is asked how many users fit into memory
 BEST = 0.5  # share of a sample that the best items of the evidence may take
 _BYTES, _MIB = 4, 2**20
 
@@ -29,18 +30,18 @@ class Users(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """What B users chose among, C items each, and how strongly K kinds of evidence speak for each; on the CPU."""
+    """What B users chose among, C items each, and how strongly each kind of evidence speaks for each; on the CPU."""
 
-    evidence: Tensor  # (K, B, C); the network's first, where there is one
+    evidence: dict[str, Tensor]  # each (B, C); a network's under its model's name
+    targets: dict[str, Tensor]  # each (B,) evidence for what the user took
     offsets: Tensor  # (B, C) log of how many items one stands for; -inf: no candidate
     bins: Tensor  # (C,) of the items in each column
-    targets: Tensor  # (K, B) evidence for what the user took
     target_bins: Tensor  # (B,)
 
 
 def gather(
     users: Users,
-    scores: Scores | None,
+    networks: Mapping[str, Scores],
     held: Held,
     kinds: Sequence[str],
     bounds: Sequence[int],
@@ -48,11 +49,11 @@ def gather(
     memory: int,
     seed: int,
 ) -> Choices:
-    """Compute the evidence of every choice.
+    """Compute the evidence of every choice, once for all models that are fitted on it.
 
     Args:
         users: whose choices.
-        scores: of the network, None for evidence alone.
+        networks: scores by model.
         held: tables of the evidence.
         kinds: of evidence, names in EVIDENCE.
         bounds: of the bins of training interactions.
@@ -60,25 +61,25 @@ def gather(
         memory: MiB that the choices may take.
         seed: of the sample.
     """
-    count, width = len(users.targets), len(kinds) + (scores is not None)
+    names, targets = [*networks, *kinds], torch.from_numpy(users.targets)
     bins = bins_of(held.frequency, bounds).cpu()  # (N + 1,)
     by_bin = [1 + (bins[1:] == place).nonzero()[:, 0] for place in range(len(bounds))]
-    sizes = _sizes([len(items) for items in by_bin], memory * _MIB // (_BYTES * (width + 1) * max(count, 1)), width)
-    columns = torch.repeat_interleave(torch.arange(len(bounds)), torch.tensor(sizes))
-    targets = torch.from_numpy(users.targets)
-    shape = (count, len(columns))
-    found = Choices(torch.empty(width, *shape), torch.empty(shape), columns, torch.empty(width, count), bins[targets])
-    generator = torch.Generator().manual_seed(seed)
-    for batch, parts in _batches(users, scores, held, kinds, users_at_a_time(held.n_items * width)):
+    room = memory * _MIB // (_BYTES * (len(names) + 1) * max(len(targets), 1))  # items of each user
+    sizes = _sizes([len(items) for items in by_bin], room, len(names))
+    shape, generator = (len(targets), sum(sizes)), torch.Generator().manual_seed(seed)
+    evidence, offsets = {name: torch.empty(shape) for name in names}, torch.empty(shape)
+    taken = {name: torch.empty(len(targets)) for name in names}
+    for batch, parts in _batches(users, networks, held, kinds):
         mine = targets[batch]
         possible = _candidates(users.histories[batch], mine, held.n_items, exclude_history)
         drawn = [_draw(parts, possible, mine, *part, generator) for part in zip(by_bin, sizes, strict=True)]
         items = torch.cat([part for part, _ in drawn], dim=1)  # (b, C)
-        found.offsets[batch] = torch.cat([weights for _, weights in drawn], dim=1).log()
-        for kind, part in enumerate(parts):
-            found.evidence[kind, batch] = part.gather(1, items)
-            found.targets[kind, batch] = part.gather(1, mine[:, None])[:, 0]
-    return found
+        offsets[batch] = torch.cat([weights for _, weights in drawn], dim=1).log()
+        for name, part in zip(names, parts, strict=True):
+            evidence[name][batch] = part.gather(1, items)
+            taken[name][batch] = part.gather(1, mine[:, None])[:, 0]
+    columns = torch.repeat_interleave(torch.arange(len(bounds)), torch.tensor(sizes))
+    return Choices(evidence, taken, offsets, columns, bins[targets])
 
 
 def _sizes(items: Sequence[int], room: int, width: int) -> list[int]:
@@ -88,14 +89,15 @@ def _sizes(items: Sequence[int], room: int, width: int) -> list[int]:
 
 
 def _batches(
-    users: Users, scores: Scores | None, held: Held, kinds: Sequence[str], batch_users: int
+    users: Users, networks: Mapping[str, Scores], held: Held, kinds: Sequence[str]
 ) -> Iterator[tuple[slice, list[Tensor]]]:
-    """Which users, and each kind of evidence for every item, (b, N + 1)."""
-    for start in range(0, len(users.targets), batch_users):
-        batch = slice(start, start + batch_users)
+    """Which users, and each kind of evidence for every item, (b, N + 1), the networks' first."""
+    step = users_at_a_time(held.n_items * (len(networks) + len(kinds)) // TOGETHER)
+    for start in range(0, len(users.targets), step):
+        batch = slice(start, start + step)
         histories = users.histories[batch]
         recent = held.recent(histories)
-        neural = [] if scores is None else [network(scores(histories))]
+        neural = [network(scores(histories)) for scores in networks.values()]
         yield batch, [part.cpu() for part in (*neural, *(EVIDENCE[kind](held, recent) for kind in kinds))]
 
 
@@ -118,13 +120,14 @@ def _draw(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Some of a bin's items for each user, and how many items each stands for, 0 for none; both (b, size)."""
-    possible = possible[:, items]
+    possible = possible.index_select(1, items)
     if size == len(items):
         return items.expand(len(targets), -1), possible.float()
     sure = possible & (items == targets[:, None])
     best = int(BEST * size) // len(parts)
     for part in parts:
-        sure.scatter_(1, part[:, items].masked_fill(~possible, -torch.inf).topk(best, dim=1).indices, True)
+        mine = part.index_select(1, items).masked_fill_(~possible, -torch.inf)
+        sure.scatter_(1, mine.topk(best, dim=1).indices, True)
     sure &= possible
     order = torch.rand(possible.shape, generator=generator) + 2 * sure + possible.float()  # sure ones, then others
     places = order.topk(size, dim=1).indices

@@ -66,10 +66,11 @@ def fuse(
     chosen = fitting_users(sequences.user_ids, settings.users, seed)
     histories = sequences.history("valid")
     users = Users([histories[user] for user in chosen], sequences.target("valid")[chosen])
+    neural = {model: scores for model, scores in networks.items() if scores is not None}
+    choices = gather(users, neural, held, kinds, settings.bins, protocol.exclude_history, settings.memory, seed)
     weights, losses = {}, {}
     for model, scores in networks.items():
-        choices = gather(users, scores, held, kinds, settings.bins, protocol.exclude_history, settings.memory, seed)
-        found = fit(choices, kinds, len(settings.bins), int(scores is not None), settings.ridge)
+        found = fit(choices, None if scores is None else model, kinds, len(settings.bins), settings.ridge)
         weights[model], losses[model] = found.weights, {"before": found.loss_before, "after": found.loss}
     return Fitting(Fusion(tables, rule, list(settings.bins), weights), len(chosen), losses)
 
