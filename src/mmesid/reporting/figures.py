@@ -234,7 +234,7 @@ def fusion_weights(name: str, bins: Sequence[str], by_model: Mapping[str, Mappin
             for kind, weights in kinds.items():
                 modality, dash = kind.removesuffix("_codes"), "--" if kind.endswith("_codes") else "-"
                 colour = _EVIDENCE.get(modality, COLOURS["grey"])
-                label = kind.replace("_", " ") if axis is axes[0] else None
+                label = kind.replace("_codes", " by semantic ID") if axis is axes[0] else None
                 axis.plot(range(len(bins)), weights, dash, color=colour, marker="o", markersize=3, label=label)
             axis.axhline(0, color=COLOURS["muted"], linewidth=0.9)
             axis.set_xticks(range(len(bins)), bins)

@@ -170,21 +170,27 @@ def slice_rows(table: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[float
 
 
 def fusion_tables(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
-    """Weights of late fusion by model and kind of evidence, one for each bin of training interactions."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for model, kinds in part(metrics, "fusion").items():
-        by_bin = {kind: list(weights.values()) for kind, weights in kinds.items() if isinstance(weights, Mapping)}
-        found[model] = by_bin
-    return found
+    """Weights of late fusion by model and kind of evidence, one for each bin of training interactions, ascending."""
+    return {
+        model: {kind: [by_low[low] for low in sorted(by_low)] for kind, by_low in _weights_by_low(kinds).items()}
+        for model, kinds in part(metrics, "fusion").items()
+    }
 
 
 def fusion_bins(metrics: Metrics) -> list[str]:
     """Names of the bins: `0-3`, `20+`."""
-    weights = next(
-        (w for kinds in part(metrics, "fusion").values() for w in kinds.values() if isinstance(w, Mapping)), {}
-    )
-    lows = [int(str(name).removeprefix("from_")) for name in weights]
+    every = [by_low for kinds in part(metrics, "fusion").values() for by_low in _weights_by_low(kinds).values()]
+    lows = sorted(every[0]) if every else []
     return [f"{low}-{high - 1}" for low, high in itertools.pairwise(lows)] + [f"{low}+" for low in lows[-1:]]
+
+
+def _weights_by_low(kinds: Metrics) -> dict[str, dict[int, float]]:
+    """`{"text": {"from_4": .5}}` -> `{"text": {4: .5}}`; the network's one weight is left out."""
+    return {
+        kind: {int(name.removeprefix("from_")): weight for name, weight in weights.items()}
+        for kind, weights in kinds.items()
+        if isinstance(weights, Mapping)
+    }
 
 
 def by_modality(section: Metrics, columns: Iterable[str]) -> list[tuple[str, list[float | None]]]:
