@@ -30,7 +30,7 @@ def make_metrics() -> dict[str, Any]:
     quality = {"collision_rate": 0.02, "code_use": 0.9, "perplexity": 50.0, "reconstruction": 0.1}
     order = {"tau_init": 0.4, "tau_random_init": -0.01, "tau_finetuned": 0.3}
     by_bin = {"from_0": 1.0, "from_20": -0.2, "from_4": 0.5}  # as JSON sorts them
-    fusion = {"mme_sid": {"network": 0.5, "transitions": by_bin, "text": by_bin}, "evidence": {"transitions": by_bin}}
+    fusion = {"evidence": {"transitions": by_bin}, "mme_sid": {"network": 0.5, "transitions": by_bin, "text": by_bin}}
     return {
         "adapter": "lora",
         "data": {"users": 2500, "items": 1000, "interactions": 25000, "sparsity": 0.99},

@@ -101,6 +101,7 @@ def test_slices_are_turned_round_with_every_known_row(metrics: dict[str, Any]) -
 
 def test_weights_of_late_fusion_stand_by_bin(metrics: dict[str, Any]) -> None:
     assert tables.fusion_bins(metrics) == ["0-3", "4-19", "20+"]
+    assert list(tables.fusion_tables(metrics)) == ["mme_sid", "evidence"]
     assert tables.fusion_tables(metrics)["mme_sid"] == {"transitions": [1.0, 0.5, -0.2], "text": [1.0, 0.5, -0.2]}
     assert tables.fusion_bins({}) == []
     assert tables.fusion_tables({}) == {}

@@ -171,9 +171,13 @@ def slice_rows(table: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[float
 
 def fusion_tables(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
     """Weights of late fusion by model and kind of evidence, one for each bin of training interactions, ascending."""
+    fusion = part(metrics, "fusion")
     return {
-        model: {kind: [by_low[low] for low in sorted(by_low)] for kind, by_low in _weights_by_low(kinds).items()}
-        for model, kinds in part(metrics, "fusion").items()
+        model: {
+            kind: [by_low[low] for low in sorted(by_low)] for kind, by_low in _weights_by_low(fusion[model]).items()
+        }
+        for model in MODELS
+        if model in fusion
     }
 
 
