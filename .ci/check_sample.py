@@ -18,6 +18,7 @@ def promised() -> list[str]:
     metrics = (*RANK_METRICS, *LIST_METRICS)
     names += [f"{split}.{model}.{metric}" for split in ("valid", "test") for model in MODELS for metric in metrics]
     names += [f"test.mme_sid.ci95.{metric}" for metric in TESTED_METRICS]
+    names += ["valid.users", "test.users", "fusion.mme_sid.network", "fusion.sasrec_fused.network"]
     names += ["test.slices.item_frequency", "test.slices.history_length"]
     for modality in ("collaborative", "text", "image"):
         names += [f"tokenizer.{modality}.{name}" for name in TOKENIZER]

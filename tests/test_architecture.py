@@ -19,7 +19,7 @@ from mmesid.pipeline import code, deps
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mmesid"
-ROOMS = ("data", "encoders", "tokenizer", "recommender", "evaluation", "baselines", "reporting")
+ROOMS = ("data", "encoders", "tokenizer", "recommender", "fusion", "evaluation", "baselines", "reporting")
 ROOM_NAMES = tuple(f"mmesid.{room}" for room in ROOMS)
 FLOOR = (
     *("mmesid", "mmesid.errors", "mmesid.host", "mmesid.models", "mmesid.softmax", "mmesid.config", "mmesid.artifacts"),
@@ -36,9 +36,9 @@ MAY_IMPORT = {
     "mmesid.config": ("mmesid.errors",),
     "mmesid.artifacts": ("mmesid.errors", "mmesid.models"),
     **dict.fromkeys(ROOM_NAMES, (*FLOOR, *JUDGES)),
-    "mmesid.baselines": (*FLOOR, *JUDGES, "mmesid.encoders.sasrec"),
+    "mmesid.baselines": (*FLOOR, *JUDGES, "mmesid.encoders.sasrec", "mmesid.fusion"),
     "mmesid.tracking": FLOOR,
-    "mmesid.serving": (*FLOOR, *JUDGES, "mmesid.recommender"),
+    "mmesid.serving": (*FLOOR, *JUDGES, "mmesid.recommender", "mmesid.fusion"),
     "mmesid.registry": (*FLOOR, "mmesid.evaluation", "mmesid.tracking", "mmesid.serving"),
     "mmesid.pipeline": FLOOR,
     "mmesid.pipeline.code": (),
@@ -89,11 +89,11 @@ OUTSIDE_ROOMS = {
 
 # What a bare GPU node has. The parameters' sections are pydantic models read from YAML.
 BARE_NODE = ("torch", "transformers", "peft", "numpy", "pandas", "scikit-learn", "pydantic", "pyyaml")
-TRAINING_ROOMS = ("encoders", "tokenizer", "recommender", "evaluation")
+TRAINING_ROOMS = ("encoders", "tokenizer", "recommender", "fusion", "evaluation")
 ORCHESTRATORS = ("prefect", "mlflow", "dvc", "great_expectations", "typer")
 
 MAX_FILE, MAX_FUNCTION = 300, 60  # lines: the law; 250 and 40 are the style
-MAX_NAMES = 19  # at the top of src/mmesid: what a newcomer reads at a glance
+MAX_NAMES = 20  # at the top of src/mmesid: what a newcomer reads at a glance
 
 
 def module_name(path: Path) -> str:

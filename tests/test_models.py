@@ -8,11 +8,14 @@ from mmesid.evaluation.metrics import summarize
 from mmesid.models import (
     BRIEF_METRICS,
     CUTOFFS,
+    EVIDENCE_MODEL,
+    FUSED_BASELINE,
     LIST_METRICS,
     MAIN_BASELINE,
     MAIN_METRIC,
     MAIN_MODEL,
     MODELS,
+    NETWORK_MODEL,
     RANK_METRICS,
     TESTED_METRICS,
     metric_label,
@@ -22,11 +25,17 @@ from mmesid.models import (
 
 
 def test_the_models_are_the_main_one_and_every_baseline() -> None:
-    assert set(MODELS) == {MAIN_MODEL, *BASELINES}
-    assert MAIN_MODEL not in BASELINES
+    assert set(MODELS) == {MAIN_MODEL, NETWORK_MODEL, *BASELINES}
+    assert not {MAIN_MODEL, NETWORK_MODEL} & set(BASELINES)
+    assert {EVIDENCE_MODEL, FUSED_BASELINE} <= set(BASELINES)
     assert with_role("model") == [MAIN_MODEL]
-    assert MAIN_BASELINE in with_role("baseline")
-    assert with_role("model", "baseline", "bound") == list(MODELS)
+    assert with_role("model", "part", "rival", "baseline", "bound") == list(MODELS)
+
+
+def test_the_gate_demands_of_a_first_champion_to_beat_other_systems_as_they_are() -> None:
+    assert with_role("baseline") == [MAIN_BASELINE, "popularity"]
+    assert with_role("part") == [NETWORK_MODEL, EVIDENCE_MODEL]
+    assert with_role("rival") == [FUSED_BASELINE]
 
 
 def test_every_metric_of_ranks_can_be_computed() -> None:

@@ -15,13 +15,15 @@ import pytest
 import yaml
 
 from mmesid.artifacts.evaluate import load_ranks
+from mmesid.artifacts.fuse import load_fusion
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import SPLITS
 from mmesid.baselines import BASELINES
 from mmesid.config import load
 from mmesid.evaluation.ranking import judge
-from mmesid.models import MAIN_MODEL, MODELS
+from mmesid.fusion.fused import Fused
+from mmesid.models import MAIN_MODEL, MODELS, NETWORK_MODEL
 from mmesid.recommender import loading
 from mmesid.recommender.inference import Scorer
 from tests import tiny
@@ -75,11 +77,13 @@ def test_the_protocol_reaches_every_model(checkout: Path) -> None:
     before = load_ranks(store)
     tiny.override(checkout, {"protocol": {"exclude_history": False}})
     ran = tiny.repro(checkout, f"evaluate@{tiny.NAME}")
-    assert {"encode_collaborative", "finetune", "evaluate"} <= set(ran)
+    assert {"encode_collaborative", "finetune", "fuse", "evaluate"} <= set(ran)
     assert "encode_content" not in ran
     after, sequences, config = load_ranks(store), load_sequences(store), load(tiny.NAME, checkout)
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
-    scores = {MAIN_MODEL: Scorer(model)} | {name: build(store, config, sequences) for name, build in BASELINES.items()}
+    network = Scorer(model)
+    scores = {MAIN_MODEL: Fused(network, load_fusion(store.folder("fuse")), MAIN_MODEL), NETWORK_MODEL: network}
+    scores |= {name: build(store, config, sequences) for name, build in BASELINES.items()}
     assert set(scores) == set(MODELS) == set(after["model"])
     for name, row in scores.items():
         for split in SPLITS:

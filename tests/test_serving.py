@@ -1,6 +1,7 @@
 """What the served model answers, and what it answers when asked something odd."""
 
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from torch import Tensor
 
 from mmesid import config, serving
 from mmesid.artifacts.files import load_frame, load_json
+from mmesid.artifacts.fuse import load_fusion
 from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.values import Sequences
 from mmesid.config import Protocol
 from mmesid.errors import RequestError
 from mmesid.evaluation.ranking import best, judge
+from mmesid.fusion.fused import Fused
+from mmesid.models import MAIN_MODEL
 from mmesid.recommender import loading
 from mmesid.recommender.inference import Scorer
 from mmesid.serving import Service
@@ -52,11 +56,37 @@ def test_the_service_scores_as_the_pipeline_does(root: Path, service: Service) -
     store = tiny_world.Store(DATASET, root)
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
     history = np.array([3, 9, 4])
-    expected = best(Scorer(model), [history], 5, True)
+    network, fusion = Scorer(model), load_fusion(store.folder("fuse"))
+    expected = best(Fused(network, fusion, MAIN_MODEL), [history], 5, True)
     (answer,) = service.recommend([["item-3", "item-9", "item-4"]], 5)
     assert ids(answer) == [f"item-{number}" for number in expected.items[0]]
     np.testing.assert_allclose([item.score for item in answer.items], expected.scores[0], rtol=1e-6)
     assert answer.note == ""
+    assert ids(answer) != [f"item-{number}" for number in best(network, [history], 5, True).items[0]]
+
+
+def test_the_services_lists_are_the_evaluations(root: Path, service: Service) -> None:
+    store = tiny_world.Store(DATASET, root)
+    model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
+    row = Fused(Scorer(model), load_fusion(store.folder("fuse")), MAIN_MODEL)
+    sequences = load_sequences(store)
+    histories = sequences.history("test")
+    judged = judge(row, histories, sequences.target("test"), exclude_history=True, k=20)
+    answers = service.recommend([[f"item-{number}" for number in history] for history in histories], 20)
+    lists = [[int(name[5:]) for name in ids(answer)] for answer in answers]
+    assert lists == [[number for number in found if number] for found in judged.lists.tolist()]
+
+
+def test_a_bundle_from_before_late_fusion_answers_by_its_network(root: Path, bundle: Path, tmp_path: Path) -> None:
+    older = copytree(bundle, tmp_path / "older", ignore=ignore_patterns("fuse"))
+    store = tiny_world.Store(DATASET, root)
+    model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
+    histories = [np.array([3, 9, 4]), np.array([1])]
+    answers = serving.load(older).recommend([["item-3", "item-9", "item-4"], ["item-1"]], 5)
+    expected = best(Scorer(model), histories, 5, True)
+    assert [ids(answer) for answer in answers] == [[f"item-{number}" for number in row] for row in expected.items]
+    scores = [[item.score for item in answer.items] for answer in answers]
+    np.testing.assert_allclose(scores, expected.scores, rtol=1e-6)
 
 
 def test_the_bundle_holds_no_trainer_and_no_pickle(bundle: Path) -> None:
@@ -71,6 +101,7 @@ def test_what_a_bundle_holds_beside_the_model_never_changes(bundle: Path) -> Non
     assert load_json(bundle / "serving.json") == {"dataset": DATASET, "exclude_history": True}
     assert (bundle / "init_codes" / "recommender.json").exists()
     assert (bundle / "finetune" / "recommender.json").exists()
+    assert (bundle / "fuse" / "weights.json").exists()
 
 
 def test_equal_models_have_equal_digests(root: Path) -> None:
@@ -104,7 +135,7 @@ def test_unknown_items_are_left_out_with_a_note(service: Service) -> None:
 
 
 def test_only_the_by_lengths_of_a_long_history_count(service: Service) -> None:
-    length = service.scorer.model.blueprint.history_length
+    length = PROTOCOL.history_length
     tail = [f"item-{1 + number % 20}" for number in range(length)]
     (long,) = service.recommend([["item-40"] * 30 + tail], 5)
     (short,) = service.recommend([tail], 6)
@@ -121,7 +152,7 @@ def test_an_item_without_title_goes_by_its_id(service: Service) -> None:
 def test_a_request_may_write_ids_in_any_form_of_the_tables(service: Service) -> None:
     """The tables read 7, 7.0 and ' 7 ' as one id; a catalog that knows 2.0 beside 2 tells them apart."""
     names = ["7", "8.5", "x", "2", "2.0", *(f"item-{number}" for number in range(6, N_ITEMS + 1))]
-    own = Service(service.scorer.model, names, names, exclude_history=True)
+    own = Service(service.scores, names, names, exclude_history=True)
     expected = own.recommend([["7", "x"]], 5)
     for history in ([7, "x"], [7.0, " x"], ["7.0", "x"], ["7 ", "x\n"], [np.int64(7), "x"], [np.float32(7), "x"]):
         assert own.recommend([history], 5) == expected
@@ -172,7 +203,7 @@ def test_ranks_on_the_own_catalog_are_the_evaluations(
     sequences: Sequences, item_ids: list[str], service: Service, exclude_history: bool
 ) -> None:
     histories, targets = sequences.history("valid"), sequences.target("valid")
-    expected = judge(service.scorer, histories, targets, exclude_history).ranks
+    expected = judge(service.scores, histories, targets, exclude_history).ranks
     protocol = PROTOCOL.model_copy(update={"exclude_history": exclude_history})
     np.testing.assert_array_equal(service.rank(item_ids, histories, targets, protocol), expected)
 

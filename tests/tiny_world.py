@@ -10,11 +10,21 @@ import torch
 
 from mmesid import config
 from mmesid.artifacts.evaluate import save_metrics, save_ranks
+from mmesid.artifacts.fuse import save_fusion
 from mmesid.artifacts.prepare import save_prepared
 from mmesid.artifacts.store import Store
-from mmesid.artifacts.values import Embedding, Prepared, SemanticIds, Sequences
+from mmesid.artifacts.values import (
+    Embedding,
+    Fusion,
+    FusionRule,
+    FusionWeights,
+    Prepared,
+    SemanticIds,
+    Sequences,
+)
 from mmesid.evaluation.metrics import summarize
-from mmesid.models import RANK_METRICS
+from mmesid.fusion.fusing import build_tables
+from mmesid.models import EVIDENCE_MODEL, FUSED_BASELINE, MAIN_MODEL, RANK_METRICS
 from mmesid.recommender import adapter, loading
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.building import build
@@ -39,7 +49,7 @@ class WordTokenizer:
 
 
 def make(root: Path) -> Store:
-    """Write parameters and the outputs of prepare, init_codes, finetune and evaluate."""
+    """Write parameters and the outputs of prepare, init_codes, finetune, fuse and evaluate."""
     for name in ("params.yaml", "dvc.yaml"):
         (root / name).write_bytes((PROJECT / name).read_bytes())
     copytree(PROJECT / "conf", root / "conf")
@@ -73,6 +83,7 @@ def train(store: Store, prepared: Prepared, seed: int) -> None:
                 weight.normal_(std=0.1)
     loading.save_finetuned(store.folder("finetune"), model, adapter.lora_settings(settings))
     (store.folder("finetune") / "trainer.safetensors").write_text("what a resumed training needs, and serving does not")
+    save_fusion(store.folder("fuse"), fusion(prepared, seed, config.load(DATASET, store.root).protocol.history_length))
     evaluate(store, seed)
 
 
@@ -81,7 +92,10 @@ def evaluate(store: Store, seed: int) -> None:
     draw = np.random.default_rng(seed)
     ranks = {
         "mme_sid": draw.integers(1, 4, USERS),
+        "mme_sid_network": draw.integers(2, 6, USERS),
+        "sasrec_fused": draw.integers(3, 12, USERS),
         "sasrec": draw.integers(5, 20, USERS),
+        "evidence": draw.integers(4, 16, USERS),
         "popularity": draw.integers(15, N_ITEMS, USERS),
     }
     frame = pd.concat(
@@ -101,10 +115,8 @@ def evaluate(store: Store, seed: int) -> None:
     save_metrics(store, metrics)
 
 
-def recommender(prepared: Prepared, seed: int) -> tuple[Recommender, Backbone]:
-    """A random recommender with two modalities."""
-    from transformers import LlamaConfig, LlamaModel
-
+def encoded(seed: int) -> tuple[dict[str, Embedding], SemanticIds]:
+    """Random embeddings and semantic IDs of two modalities."""
     draw = np.random.default_rng(seed)
     present = np.arange(N_ITEMS + 1) > 0
     widths = {"collaborative": 6, "text": 10}
@@ -112,7 +124,26 @@ def recommender(prepared: Prepared, seed: int) -> tuple[Recommender, Backbone]:
     embeddings = {m: Embedding(matrix * present[:, None], present) for m, matrix in matrices.items()}
     codes = {m: draw.integers(0, 5, (N_ITEMS + 1, 3)) * present[:, None] for m in widths}
     books = {m: draw.standard_normal((3, 5, 4)).astype(np.float32) for m in widths}
-    ids = SemanticIds(codes, books, dict.fromkeys(widths, present))
+    return embeddings, SemanticIds(codes, books, dict.fromkeys(widths, present))
+
+
+def fusion(prepared: Prepared, seed: int, history_length: int) -> Fusion:
+    """Late fusion of the catalog with random weights for each model that has any."""
+    settings, draw = config.load(DATASET, PROJECT).fuse, np.random.default_rng(seed)
+    tables = build_tables(prepared.sequences, *encoded(seed), settings)
+    kinds = ["popularity", "transitions", *tables.content]
+    weights = {
+        model: FusionWeights(network, {kind: draw.uniform(0.1, 1, len(settings.bins)).tolist() for kind in kinds})
+        for model, network in ((MAIN_MODEL, 0.7), (FUSED_BASELINE, 0.5), (EVIDENCE_MODEL, None))
+    }
+    return Fusion(tables, FusionRule(history_length), settings.bins, weights)
+
+
+def recommender(prepared: Prepared, seed: int) -> tuple[Recommender, Backbone]:
+    """A random recommender with two modalities."""
+    from transformers import LlamaConfig, LlamaModel
+
+    embeddings, ids = encoded(seed)
     torch.manual_seed(seed)
     sizes = {"vocab_size": 100, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
     backbone = Backbone(LlamaModel(LlamaConfig(**sizes, num_attention_heads=4)), WordTokenizer(), 0.5, "tiny", None)

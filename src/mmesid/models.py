@@ -1,29 +1,38 @@
 """The rows and columns of every results table: names, labels and roles of the models, and the metrics' names.
 
 Whatever shows, compares or registers models takes these names from here. A row is offered by a function of
-`mmesid.baselines`, or by the recommender itself; a metric is computed in `mmesid.evaluation`.
+`mmesid.baselines`, or by the recommender itself, with late fusion and without; a metric is computed in
+`mmesid.evaluation`.
 """
 
 from typing import Literal, NamedTuple
 
-Role = Literal["model", "baseline", "bound"]
+# model: what this project trains; part: the model without one of its parts; rival: a competitor with one of them;
+# baseline: a competitor as it is, which the promotion gate demands to be beaten; bound: what nothing can beat
+Role = Literal["model", "part", "rival", "baseline", "bound"]
 
 
 class Model(NamedTuple):
     """How a row is printed, and what it stands for."""
 
     label: str
-    role: Role  # model: what this project trains; baseline: a competitor; bound: what nothing can beat
+    role: Role
 
 
 MODELS = {  # in the order of the tables
     "mme_sid": Model("MME-SID", "model"),
+    "mme_sid_network": Model("MME-SID, network alone", "part"),
+    "sasrec_fused": Model("SASRec, fused late", "rival"),
     "sasrec": Model("SASRec", "baseline"),
+    "evidence": Model("Transitions + content, no network", "part"),
     "popularity": Model("Popularity", "baseline"),
     "oracle": Model("Oracle", "bound"),
 }
 MAIN_MODEL = "mme_sid"  # what is registered, promoted and served
+NETWORK_MODEL = "mme_sid_network"  # the same before late fusion
+EVIDENCE_MODEL = "evidence"  # and late fusion without it
 MAIN_BASELINE = "sasrec"  # what it is compared with first
+FUSED_BASELINE = "sasrec_fused"
 
 CUTOFFS = (5, 10, 20)
 # Of a user's rank of the target; per user, so that models are compared user by user.

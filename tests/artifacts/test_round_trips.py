@@ -1,24 +1,32 @@
 """What a stage saves, the next one loads; what is absent says so; asking writes nothing."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from mmesid.artifacts import encode, evaluate, finetune, ingest, prepare, tokenize
+from mmesid.artifacts import encode, evaluate, finetune, fuse, ingest, prepare, tokenize
 from mmesid.artifacts.curves import load_curves, save_curves
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import (
     Catalogue,
     Checkpoint,
     Embedding,
+    Fusion,
+    FusionRule,
+    FusionTables,
+    FusionWeights,
     Oracle,
     Prepared,
     RawEmbedding,
     SemanticIds,
     Sequences,
+    Transitions,
 )
 from mmesid.errors import ArtifactError
 
@@ -143,6 +151,69 @@ def test_where_fine_tuning_stands_comes_back_until_it_is_dropped(store: Store) -
     assert finetune.load_trainer(store) is None
 
 
+def fusion_of_two_items() -> Fusion:
+    memory = Transitions(np.array([0, 0, 1, 1]), np.array([2], dtype=np.int32), np.array([0.5], dtype=np.float32))
+    tables = FusionTables(np.array([0, 2, 1]), memory, {"text": np.ones((3, 4), dtype=np.float16)})
+    weights = {
+        "mme_sid": FusionWeights(0.5, {"text": [1.0, 2.0]}),
+        "evidence": FusionWeights(None, {"text": [0.0, 1.5]}),
+    }
+    return Fusion(tables, FusionRule(50, content_decay=0.8), [0, 4], weights)
+
+
+def test_late_fusion_comes_back(store: Store) -> None:
+    saved = fusion_of_two_items()
+    path = fuse.save_fusion(store.folder("fuse"), saved)
+    assert json.loads(path.read_text(encoding="utf-8"))["rule"]["content_decay"] == 0.8
+    found = fuse.load_fusion(store.folder("fuse"))
+    assert found[1:] == saved[1:]
+    np.testing.assert_equal(found.tables._asdict(), saved.tables._asdict())
+    assert {name: rows.dtype for name, rows in found.tables.content.items()} == {"text": np.float16}
+
+
+FAULTS: dict[str, tuple[Callable[[Fusion], Fusion], str]] = {
+    "a content table of another catalog": (
+        lambda sound: sound._replace(tables=sound.tables._replace(content={"text": np.ones((4, 4), dtype=np.float16)})),
+        "text does not fit 2 items",
+    ),
+    "a neighbor that is no item": (
+        lambda sound: sound._replace(
+            tables=sound.tables._replace(
+                transitions=sound.tables.transitions._replace(items=np.array([3], dtype=np.int32))
+            )
+        ),
+        "transitions does not fit",
+    ),
+    "rows that do not follow each other": (
+        lambda sound: sound._replace(
+            tables=sound.tables._replace(transitions=sound.tables.transitions._replace(starts=np.array([0, 2, 1, 1])))
+        ),
+        "starts does not fit",
+    ),
+    "a weight too few": (
+        lambda sound: sound._replace(weights={"mme_sid": FusionWeights(0.5, {"text": [1.0]})}),
+        "mme_sid has 1 weights of text for 2 bins",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_late_fusion_whose_files_do_not_fit_is_refused(name: str, store: Store) -> None:
+    damage, message = FAULTS[name]
+    fuse.save_fusion(store.folder("fuse"), damage(fusion_of_two_items()))
+    with pytest.raises(ArtifactError, match=message):
+        fuse.load_fusion(store.folder("fuse"))
+
+
+@pytest.mark.parametrize("change", [{"another": 1}, {"rule": {"history": 3}}, {"bins": None}])
+def test_late_fusion_of_another_form_is_refused(change: dict[str, Any], store: Store) -> None:
+    path = fuse.save_fusion(store.folder("fuse"), fusion_of_two_items())
+    note = json.loads(path.read_text(encoding="utf-8")) | change
+    path.write_text(json.dumps({key: value for key, value in note.items() if value is not None}), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="dvc repro"):
+        fuse.load_fusion(store.folder("fuse"))
+
+
 def test_results_come_back_and_metrics_lie_in_git_as_well(store: Store) -> None:
     assert not evaluate.has_metrics(store)
     metrics = {"test": {"mme_sid": {"mrr": 0.5}}}
@@ -179,6 +250,7 @@ def test_curves_come_back_and_a_stage_without_any_has_none(store: Store) -> None
         encode.load_sasrec,
         tokenize.load_semantic_ids,
         tokenize.load_diagnostics,
+        lambda store: fuse.load_fusion(store.folder("fuse")),
         evaluate.load_metrics,
         evaluate.load_ranks,
     ],

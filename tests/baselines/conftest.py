@@ -10,6 +10,7 @@ import torch
 
 from mmesid import config
 from mmesid.artifacts.encode import save_sasrec
+from mmesid.artifacts.fuse import load_fusion, save_fusion
 from mmesid.artifacts.ingest import save_oracle
 from mmesid.artifacts.prepare import save_prepared
 from mmesid.artifacts.store import Store
@@ -18,7 +19,8 @@ from mmesid.baselines import BASELINES
 from mmesid.config import Config
 from mmesid.encoders.sasrec import build
 from mmesid.evaluation.ranking import Scores
-from mmesid.models import MAIN_MODEL
+from mmesid.fusion.fused import Fused
+from mmesid.models import MAIN_MODEL, NETWORK_MODEL
 from mmesid.recommender.inference import Scorer
 from tests import tiny_world
 
@@ -42,7 +44,7 @@ def prepared() -> Prepared:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory, settings: Config, prepared: Prepared) -> Store:
-    """What `ingest`, `prepare` and `encode_collaborative` leave of a drawn catalog; its law has another order."""
+    """What `fuse` and the stages that a row reads leave of a drawn catalog; its law has another order."""
     store = Store("small", tmp_path_factory.mktemp("small"))
     save_prepared(store, prepared)
     draw = np.random.default_rng(0)
@@ -51,6 +53,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, settings: Config, prepared: 
     save_oracle(store, Oracle(draw.permutation(prepared.items["item_id"]).tolist(), query, key, lags, bias))
     torch.manual_seed(0)
     save_sasrec(store, build(tiny_world.N_ITEMS, settings.encode_collaborative, HISTORY).state_dict())
+    save_fusion(store.folder("fuse"), tiny_world.fusion(prepared, 0, HISTORY))
     return store
 
 
@@ -61,7 +64,8 @@ def rows(store: Store, settings: Config, prepared: Prepared) -> Rows:
 
     def row(name: str) -> Scores:
         if name not in built:
-            found = _main(prepared) if name == MAIN_MODEL else BASELINES[name](store, settings, prepared.sequences)
+            own = name in (MAIN_MODEL, NETWORK_MODEL)
+            found = _own(store, prepared, name) if own else BASELINES[name](store, settings, prepared.sequences)
             assert found is not None, name
             built[name] = found
         return built[name]
@@ -69,10 +73,11 @@ def rows(store: Store, settings: Config, prepared: Prepared) -> Rows:
     return row
 
 
-def _main(prepared: Prepared) -> Scores:
+def _own(store: Store, prepared: Prepared, name: str) -> Scores:
     model, _ = tiny_world.recommender(prepared, seed=0)
     model.blueprint = replace(model.blueprint, history_length=HISTORY)
-    return Scorer(model)
+    network = Scorer(model)
+    return network if name == NETWORK_MODEL else Fused(network, load_fusion(store.folder("fuse")), MAIN_MODEL)
 
 
 @pytest.fixture

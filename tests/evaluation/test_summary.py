@@ -7,7 +7,7 @@ from mmesid.artifacts.values import Sequences
 from mmesid.config import load
 from mmesid.evaluation import summary
 from mmesid.evaluation.metrics import summarize
-from mmesid.evaluation.ranking import Judged
+from mmesid.evaluation.ranking import Judged, checkpoint_users
 from mmesid.models import LIST_METRICS, MAIN_BASELINE, MAIN_MODEL, RANK_METRICS, TESTED_METRICS
 
 USERS, ITEMS = 40, 30
@@ -34,7 +34,8 @@ def judged() -> dict[str, Judged]:
 def test_every_model_has_every_metric_and_an_interval_around_those_that_are_tested(
     judged: dict[str, Judged], sequences: Sequences
 ) -> None:
-    found = summary.split_summary(judged, sequences, SETTINGS, 0)
+    found = summary.split_summary(judged, sequences, "test", SETTINGS, 0)
+    assert found.pop("users") == USERS
     assert list(found) == list(judged)
     for model, scores in found.items():
         assert set(scores) - {"vs"} == {*RANK_METRICS, *LIST_METRICS, "ci95"}
@@ -47,7 +48,8 @@ def test_every_model_has_every_metric_and_an_interval_around_those_that_are_test
 def test_the_main_model_alone_is_compared_and_with_every_other_one(
     judged: dict[str, Judged], sequences: Sequences
 ) -> None:
-    found = summary.split_summary(judged, sequences, SETTINGS, 0)
+    found = summary.split_summary(judged, sequences, "test", SETTINGS, 0)
+    del found["users"]
     assert [model for model in found if "vs" in found[model]] == [MAIN_MODEL]
     assert set(found[MAIN_MODEL]["vs"]) == {MAIN_BASELINE, "popularity"}
     difference = found[MAIN_MODEL]["vs"]["popularity"]
@@ -56,13 +58,23 @@ def test_the_main_model_alone_is_compared_and_with_every_other_one(
     assert 0 < difference["low"] < gain < difference["high"]
 
 
-def test_slices_compare_the_main_model_with_its_baseline_over_all_users(
-    judged: dict[str, Judged], sequences: Sequences
-) -> None:
+def test_validation_is_reported_of_the_gates_users_alone(judged: dict[str, Judged], sequences: Sequences) -> None:
+    """Whatever becomes of the others, on whom checkpoints and weights were chosen."""
+    found = summary.split_summary(judged, sequences, "valid", SETTINGS, 0)
+    mine = checkpoint_users(sequences.user_ids)
+    assert 0 < found["users"] == (~mine).sum() < USERS
+    worse = {model: Judged(every.ranks.copy(), every.lists.copy()) for model, every in judged.items()}
+    for every in worse.values():
+        every.ranks[mine] = ITEMS
+        every.lists[mine] = 1
+    assert summary.split_summary(worse, sequences, "valid", SETTINGS, 0) == found
+
+
+def test_slices_compare_every_row_over_all_users(judged: dict[str, Judged], sequences: Sequences) -> None:
     found = summary.slice_summary(judged, sequences, "test", SETTINGS)
     assert set(found) == {"item_frequency", "history_length"}
     for rows in found.values():
-        assert all(set(row) == {"bucket", "users", MAIN_MODEL, MAIN_BASELINE} for row in rows)
+        assert all(set(row) == {"bucket", "users", *judged} for row in rows)
         assert sum(row["users"] for row in rows) == USERS
 
 

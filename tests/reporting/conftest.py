@@ -29,11 +29,14 @@ def make_metrics() -> dict[str, Any]:
     test["slices"] = {"item_frequency": [bucket], "history_length": [bucket, bucket | {"bucket": "5+"}]}
     quality = {"collision_rate": 0.02, "code_use": 0.9, "perplexity": 50.0, "reconstruction": 0.1}
     order = {"tau_init": 0.4, "tau_random_init": -0.01, "tau_finetuned": 0.3}
+    by_bin = {"from_0": 1.0, "from_20": -0.2, "from_4": 0.5}  # as JSON sorts them
+    fusion = {"evidence": {"transitions": by_bin}, "mme_sid": {"network": 0.5, "transitions": by_bin, "text": by_bin}}
     return {
         "adapter": "lora",
         "data": {"users": 2500, "items": 1000, "interactions": 25000, "sparsity": 0.99},
-        "valid": {name: scores(0.1) for name in ("mme_sid", "sasrec", "popularity")},
+        "valid": {"users": 1234, **{name: scores(0.1) for name in ("mme_sid", "sasrec", "popularity")}},
         "test": test,
+        "fusion": fusion,
         "tokenizer": {"text": quality, "image": quality},
         "forgetting": {"text": order},
         "collapse": {"effective_rank": 80.0, "kept_dimensions": 0.97},

@@ -18,6 +18,7 @@ def draw(report: DatasetReport) -> dict[str, str | None]:
         "code use": figures.code_use("a", report.codes),
         "forgetting": figures.forgetting("a", tables.part(report.metrics, "forgetting")),
         "slices": figures.slices("a", title, buckets),
+        "fusion": figures.fusion_weights("a", tables.fusion_bins(report.metrics), tables.fusion_tables(report.metrics)),
     }
 
 

@@ -80,7 +80,8 @@ def test_a_dataset_of_which_nothing_is_known_is_only_named(bare: DatasetReport) 
     [
         ("data", "2,500"),
         ("test", "Results on test users"),
-        ("valid", "Validation users"),
+        ("valid", "1,234 of the promotion gate"),
+        ("fusion", "Late fusion"),
         ("tokenizer", "Perplexity"),
         ("forgetting", "Order kept"),
         ("collapse", "<h2>bare</h2>"),

@@ -88,3 +88,20 @@ def test_every_baseline_that_was_compared_has_a_difference(metrics: dict[str, An
     assert [row.verdict for row in found] == ["above", "undecided"]
     assert found[1].p_value is None
     assert found[1].relative == pytest.approx(3.0)
+
+
+def test_slices_are_turned_round_with_every_known_row(metrics: dict[str, Any]) -> None:
+    (first, _) = tables.slice_tables(metrics).values()
+    assert tables.slice_rows([*first, {"bucket": "5+", "users": 3, "sasrec": 0.5, "another": 1.0}]) == [
+        ("MME-SID", [0.1, None]),
+        ("SASRec", [0.08, 0.5]),
+    ]
+    assert tables.slice_rows([]) == []
+
+
+def test_weights_of_late_fusion_stand_by_bin(metrics: dict[str, Any]) -> None:
+    assert tables.fusion_bins(metrics) == ["0-3", "4-19", "20+"]
+    assert list(tables.fusion_tables(metrics)) == ["mme_sid", "evidence"]
+    assert tables.fusion_tables(metrics)["mme_sid"] == {"transitions": [1.0, 0.5, -0.2], "text": [1.0, 0.5, -0.2]}
+    assert tables.fusion_bins({}) == []
+    assert tables.fusion_tables({}) == {}

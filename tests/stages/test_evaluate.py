@@ -17,6 +17,8 @@ from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import save_diagnostics, save_semantic_ids
 from mmesid.artifacts.values import Embedding, Oracle, SemanticIds
 from mmesid.encoders.sasrec import build
+from mmesid.evaluation.metrics import ndcg
+from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.models import LIST_METRICS, MODELS, RANK_METRICS
 from mmesid.recommender import loading
 from mmesid.stages import evaluate
@@ -65,13 +67,19 @@ def test_every_row_but_the_oracle_of_a_real_catalog_is_judged(judged: pd.DataFra
     metrics = load_metrics(store)
     rows = set(MODELS) - {"oracle"}
     assert metrics == reported_metrics(store.root)[DATASET]
-    assert set(metrics) == {"adapter", "data", "valid", "test", "tokenizer", "forgetting", "collapse"}
+    assert set(metrics) == {"adapter", "data", "valid", "test", "tokenizer", "fusion", "forgetting", "collapse"}
     for split in ("valid", "test"):
-        assert set(metrics[split]) - {"slices"} == rows
+        assert set(metrics[split]) - {"slices", "users"} == rows
         assert all({*RANK_METRICS, *LIST_METRICS, "ci95"} <= set(metrics[split][model]) for model in rows)
     assert judged.groupby(["split", "model"]).size().to_dict() == {
         (split, model): USERS for split in ("valid", "test") for model in rows
     }
+    gate = ~checkpoint_users([f"user-{user}" for user in range(USERS)])
+    assert (metrics["valid"]["users"], metrics["test"]["users"]) == (gate.sum(), USERS)
+    ranks = judged[(judged["split"] == "valid") & (judged["model"] == "mme_sid")].sort_values("user")["rank"].to_numpy()
+    assert metrics["valid"]["mme_sid"]["ndcg_at_10"] == pytest.approx(ndcg(ranks[gate], 10).mean(), abs=1e-6)
+    assert all(rows <= set(row) for row in metrics["test"]["slices"]["item_frequency"])
+    assert set(metrics["fusion"]) == {"mme_sid", "sasrec_fused", "evidence"}
     assert set(load_spectra(store)) == {"item input", "collaborative alone"}
     assert set(metrics["forgetting"]["text"]) == {"tau_init", "tau_random_init", "tau_finetuned"}
     assert len(load_examples(store)) == 20

@@ -35,6 +35,7 @@ STAGES = (
     "tokenize",
     "init_codes",
     "finetune",
+    "fuse",
     "evaluate",
 )
 

@@ -108,6 +108,51 @@ class Oracle(NamedTuple):
     bias: NDArray[np.float32]  # (N,)
 
 
+class Transitions(NamedTuple):
+    """The strongest neighbors of each item in the training histories, row by row of a sparse (N + 1, N + 1) matrix.
+
+    The neighbors of item i stand at `starts[i]:starts[i + 1]`, in ascending order of their ids; row 0 is empty.
+    """
+
+    starts: NDArray[np.int64]  # (N + 2,)
+    items: NDArray[np.int32]  # (E,), ids 1..N
+    weights: NDArray[np.float32]  # (E,), positive
+
+
+class FusionTables(NamedTuple):
+    """What the evidence of late fusion is computed from, beside a user's history."""
+
+    frequency: NDArray[np.int64]  # (N + 1,) training interactions of each item
+    transitions: Transitions
+    content: dict[str, NDArray[np.float16]]  # each (N + 1, D), rows of norm 1; zeros where an item lacks the content
+
+
+class FusionRule(NamedTuple):
+    """Constants with which a history becomes evidence; they are kept with the weights that were fitted under them."""
+
+    history_length: int  # T, the latest items that count
+    transition_decay: float = 0.65  # weight of an item for each newer one
+    transition_scale: float = 0.001  # share of the transitions that counts as little
+    content_decay: float = 0.9
+    content_scale: float = 5.0
+
+
+class FusionWeights(NamedTuple):
+    """Fitted weights of one model; the network has one for all items, each evidence one per bin of frequency."""
+
+    network: float | None  # None where there is no network
+    evidence: dict[str, list[float]]
+
+
+class Fusion(NamedTuple):
+    """Late fusion of a dataset: tables, bins and, by model, weights."""
+
+    tables: FusionTables
+    rule: FusionRule
+    bins: list[int]  # lower bounds of the training interactions, ascending from 0
+    weights: dict[str, FusionWeights]
+
+
 class Checkpoint(NamedTuple):
     """A recommender without its backbone and adapter: how it is built, and every other tensor."""
 

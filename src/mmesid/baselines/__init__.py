@@ -7,11 +7,17 @@ from collections.abc import Callable
 
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Sequences
-from mmesid.baselines import oracle, popularity, sasrec
+from mmesid.baselines import fused, oracle, popularity, sasrec
 from mmesid.config import Config
 from mmesid.evaluation.ranking import Scores
 
 # Makes a row's scores from what the stages have written; None where the dataset has no such row.
 Build = Callable[[Store, Config, Sequences], Scores | None]
 
-BASELINES: dict[str, Build] = {"sasrec": sasrec.scores, "popularity": popularity.scores, "oracle": oracle.scores}
+BASELINES: dict[str, Build] = {
+    "sasrec_fused": fused.sasrec_scores,
+    "sasrec": sasrec.scores,
+    "evidence": fused.evidence_scores,
+    "popularity": popularity.scores,
+    "oracle": oracle.scores,
+}

@@ -10,6 +10,7 @@ Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Modality = Literal["collaborative", "text", "image"]
+Evidence = Literal["popularity", "transitions", "text", "image", "text_codes", "image_codes"]
 
 
 class Section(BaseModel):
@@ -186,6 +187,24 @@ class Finetune(Section):
     sharding: Literal["none", "full"]
 
 
+class Fuse(Section):
+    evidence: Annotated[list[Evidence], Field(min_length=1)]
+    bins: list[Annotated[int, Field(ge=0)]]
+    users: Positive
+    ridge: Rate
+    memory: Positive
+    neighbors: Positive
+    dimension: Positive
+
+    @model_validator(mode="after")
+    def _bins_ascend(self) -> "Fuse":
+        if not self.bins or self.bins[0] != 0 or self.bins != sorted(set(self.bins)):
+            raise ValueError(f"bins must ascend from 0, like [0, 4, 8, 20]; they are {self.bins}")
+        if len(self.evidence) != len(set(self.evidence)):
+            raise ValueError(f"evidence must name each kind once; it is {self.evidence}")
+        return self
+
+
 class Evaluate(Section):
     batch_users: Positive
     bootstrap: Annotated[int, Field(ge=100)]
@@ -224,6 +243,7 @@ class Config(Section):
     tokenize: Tokenize
     init_codes: InitCodes
     finetune: Finetune
+    fuse: Fuse
     evaluate: Evaluate
     gate: Gate
     report: Report

@@ -5,15 +5,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmesid.artifacts.values import SPLITS, Sequences, Split
 from mmesid.config import Evaluate
 from mmesid.evaluation import lists
 from mmesid.evaluation.metrics import per_user, summarize
-from mmesid.evaluation.ranking import Judged
+from mmesid.evaluation.ranking import Judged, checkpoint_users
 from mmesid.evaluation.slices import slices
 from mmesid.evaluation.statistics import confidence_interval, paired_bootstrap
-from mmesid.models import LIST_METRICS, MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, RANK_METRICS, TESTED_METRICS
+from mmesid.models import LIST_METRICS, MAIN_METRIC, MAIN_MODEL, RANK_METRICS, TESTED_METRICS
 
 LIST_LENGTH = max(int(name.partition("_at_")[2]) for name in LIST_METRICS)  # items that the list metrics look at
 DECIMALS = 6  # of reported numbers: the noise of the last bits changes no file
@@ -33,19 +34,25 @@ def data_summary(sequences: Sequences) -> dict[str, float]:
     }
 
 
-def split_summary(judged: ByModel, sequences: Sequences, settings: Evaluate, seed: int) -> dict[str, Any]:
+def split_summary(judged: ByModel, sequences: Sequences, split: Split, settings: Evaluate, seed: int) -> dict[str, Any]:
     """Metrics of every model with 95 % intervals, and the main model's paired difference to each other one.
 
+    Those of validation are of the promotion gate's half of the users, on whom nothing was fitted or selected; the other
+    half chose the checkpoints and the weights of late fusion. `users` says how many there are.
+
     Args:
-        judged: ranks and top lists by model.
+        judged: ranks and top lists by model, of all users.
         sequences: whose training part says how popular an item is.
+        split: that was judged.
         settings: the `evaluate` section.
         seed: of the bootstrap.
     """
     frequency = sequences.train_frequency()
-    summary: dict[str, Any] = {}
+    users = reported_users(sequences, split)
+    summary: dict[str, Any] = {"users": len(users)}
     values = {}
-    for model, (ranks, best) in judged.items():
+    for model, every in judged.items():
+        ranks, best = every.ranks[users], every.lists[users]
         values[model] = per_user(ranks, TESTED_METRICS)
         summary[model] = summarize(ranks, RANK_METRICS) | lists.summarize(best, frequency, LIST_METRICS)
         summary[model]["ci95"] = {
@@ -60,11 +67,17 @@ def split_summary(judged: ByModel, sequences: Sequences, settings: Evaluate, see
     return summary
 
 
+def reported_users(sequences: Sequences, split: Split) -> NDArray[np.int64]:
+    """Positions of the users whose metrics are reported: all of test, the gate's half of validation."""
+    every = np.arange(len(sequences.items))
+    return every if split == "test" else every[~checkpoint_users(sequences.user_ids)]
+
+
 def slice_summary(
     judged: ByModel, sequences: Sequences, split: Split, settings: Evaluate
 ) -> dict[str, list[dict[str, Any]]]:
     """nDCG@10 by how often the target was taken in training (0: never) and by the length of the history."""
-    compared = {model: judged[model].ranks for model in (MAIN_MODEL, MAIN_BASELINE)}
+    compared = {model: every.ranks for model, every in judged.items()}
     frequency = sequences.train_frequency()[sequences.target(split)]
     length = np.array([len(history) for history in sequences.history(split)])
     return {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmesid.config import Config
-from mmesid.models import BRIEF_METRICS, MODELS, metric_label, model_label
+from mmesid.models import BRIEF_METRICS, MAIN_MODEL, MODELS, metric_label, model_label
 
 LENGTH = 5000  # characters that MLflow keeps of a version's description
 
@@ -21,7 +21,8 @@ def write_card(name: str, config: Config, metrics: Mapping[str, Any], origin: Ma
     parts = [
         f"# {name}",
         "A sequential recommender: from the items a user took, in order, it scores every item of the catalog as the "
-        "next one. Multimodal embeddings and semantic IDs go into a language model (MME-SID, arXiv 2509.02017).",
+        "next one. Multimodal embeddings and semantic IDs go into a language model (MME-SID, arXiv 2509.02017), whose "
+        "score is fused late with transitions between items and with likeness of content.",
         "## Data",
         _data(config, metrics),
         "## Metrics",
@@ -34,7 +35,7 @@ def write_card(name: str, config: Config, metrics: Mapping[str, Any], origin: Ma
         'Input: a column `history`, item ids oldest first; `params={"k": 10}`. Output: item_ids, titles, scores, note.',
         "## Limits",
         "Scores order items, they are not probabilities. Items outside the catalog above cannot be recommended and "
-        "are left out of a history, with a note. Items without training interactions are ranked by content alone. "
+        "are left out of a history, with a note. Items without training interactions are ranked without transitions. "
         f"Of a history the last {config.protocol.history_length} items count. Popular items are recommended more often "
         "than rare ones; look at the slices in metrics.json. Offline metrics do not prove an effect on users.",
         "## Origin",
@@ -76,6 +77,14 @@ def _settings(config: Config, metrics: Mapping[str, Any]) -> str:
             f"- modalities: {', '.join(metrics['tokenizer'])}; in the score: {', '.join(scored) or 'none'}",
             f"- semantic IDs: {tokens.levels} levels of {tokens.codes} codes, reconstruction {tokens.reconstruction}, "
             f"alignment {tokens.alignment}, tables start {start.code_init}",
+            f"- late fusion: {_fusion(metrics) or 'none'}",
             f"- history: {config.protocol.history_length} items; seed {config.seed}",
         ]
     )
+
+
+def _fusion(metrics: Mapping[str, Any]) -> str:
+    """The network's weight and the kinds of evidence beside it."""
+    weights = metrics.get("fusion", {}).get(MAIN_MODEL, {})
+    kinds = [kind.replace("_", " ") for kind in weights if kind != "network"]
+    return f"network {weights['network']:.2f}; by training interactions {', '.join(kinds)}" if kinds else ""

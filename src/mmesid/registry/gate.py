@@ -1,7 +1,12 @@
 """Whether a challenger may become champion: a pure function of evidence and limits, clause by clause.
 
-The evidence is about the gate's half of the validation users, which no checkpoint was selected on. Test is only
-reported.
+The evidence is about the gate's half of the validation users, on which no checkpoint was selected and no weight of late
+fusion fitted. Test is only reported.
+
+What a first champion must beat are the rows that stand for another system as it is: popularity and SASRec by itself.
+SASRec with our fusion, the evidence without a network and our network without the fusion share parts with the
+challenger; they show where its gain comes from, and demand nothing: a catalog whose next item is as well told without
+any network still gets the model that it can have.
 """
 
 import math
@@ -61,8 +66,8 @@ def decide(evidence: GateEvidence, limits: Gate, seed: int) -> Decision:
     """Judge the challenger by the main metric, its semantic IDs and its slices.
 
     With a champion, the lower end of the paired-bootstrap 95 % interval of the difference must lie above
-    -`limits.max_loss` of the champion's mean. Without one, the mean must lie above that of every baseline: nothing
-    answers yet, and the record shows how certain the difference is.
+    -`limits.max_loss` of the champion's mean. Without one, the mean must lie above that of every baseline, popularity
+    and SASRec by itself: nothing answers yet, and the record shows how certain the difference is.
 
     Args:
         evidence: ranks and diagnostics.
@@ -105,7 +110,7 @@ def not_worse_than_champion(evidence: GateEvidence, limits: Gate, seed: int) -> 
 
 
 def beats_baselines(evidence: GateEvidence, limits: Gate, seed: int) -> list[Clause]:
-    """The first champion must beat the baselines."""
+    """The first champion must beat the baselines; the model's own parts and rivals with our fusion are none."""
     if evidence.champion is not None:
         return []
     clauses = []

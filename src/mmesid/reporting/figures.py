@@ -19,6 +19,7 @@ _LOSS_TERMS = ("reconstruction", "quantization", "alignment")
 _CYCLE = [COLOURS[name] for name in ("blue", "orange", "teal", "violet", "pink", "grey")]
 _MODELS = {MAIN_MODEL: COLOURS["blue"], MAIN_BASELINE: COLOURS["orange"]}  # others are grey
 _MODALITY = {"collaborative": COLOURS["violet"], "text": COLOURS["teal"], "image": COLOURS["pink"]}
+_EVIDENCE = {**_MODALITY, "transitions": COLOURS["violet"], "popularity": COLOURS["grey"]}
 _ORDER_KEPT = {  # colour and opacity
     "tau_random_init": (COLOURS["grey"], 0.6),
     "tau_init": (COLOURS["blue"], 0.45),
@@ -220,6 +221,27 @@ def slices(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> str | No
         unit(axis, "nDCG@10")
         axis.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, fontsize=7.5, handlelength=1)
         return to_svg(figure, f"nDCG@10 by {title.lower()}")
+
+
+def fusion_weights(name: str, bins: Sequence[str], by_model: Mapping[str, Mapping[str, Sequence[float]]]) -> str | None:
+    """Weight of each kind of evidence by the training interactions of an item, a panel per model."""
+    drawn = {model: kinds for model, kinds in by_model.items() if kinds}
+    if not drawn or not bins:
+        return None
+    with drawing(f"fusion-{name}"):
+        figure, axes = panels(len(drawn), 3.4 * max(len(drawn), 2), 2.6, share_y=True)
+        for axis, (model, kinds) in zip(axes, drawn.items(), strict=True):
+            for kind, weights in kinds.items():
+                modality, dash = kind.removesuffix("_codes"), "--" if kind.endswith("_codes") else "-"
+                colour = _EVIDENCE.get(modality, COLOURS["grey"])
+                label = kind.replace("_codes", " by semantic ID") if axis is axes[0] else None
+                axis.plot(range(len(bins)), weights, dash, color=colour, marker="o", markersize=3, label=label)
+            axis.axhline(0, color=COLOURS["muted"], linewidth=0.9)
+            axis.set_xticks(range(len(bins)), bins)
+            axis.set(title=model_label(model), xlabel="training interactions of the item")
+        axes[0].set_ylabel("weight")
+        figure.legend(loc="outside lower center", ncols=6, fontsize=7.5, handlelength=1.6, columnspacing=1.2)
+        return to_svg(figure, "Weight of each kind of evidence by training interactions")
 
 
 def _bars(axis: Axes, found: Sequence[tuple[int, float]], column: tuple[int, int], text: str, **style: Any) -> None:

@@ -72,11 +72,20 @@ def _view(report: DatasetReport) -> dict[str, Any]:
         "spectrum": _inline(figures.spectrum(name, report.spectra)),
         "collapse": tables.part(metrics, "collapse"),
         "forgetting": _inline(figures.forgetting(name, tables.part(metrics, "forgetting"))),
-        "slices": {
-            title: _inline(figures.slices(f"{name}-{title}", title, rows))
-            for title, rows in tables.slice_tables(metrics).items()
-        },
+        "slices": [_slice(name, title, rows) for title, rows in tables.slice_tables(metrics).items()],
+        "fusion": _inline(figures.fusion_weights(name, tables.fusion_bins(metrics), tables.fusion_tables(metrics))),
+        "valid_users": tables.part(metrics, "valid").get("users"),
         "examples": report.examples,
+    }
+
+
+def _slice(name: str, title: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A kind of slice: its figure, and the values of every model."""
+    return {
+        "title": title,
+        "figure": _inline(figures.slices(f"{name}-{title}", title, rows)),
+        "buckets": rows,
+        "models": tables.slice_rows(rows),
     }
 
 

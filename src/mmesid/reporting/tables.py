@@ -1,5 +1,6 @@
 """Metrics of `evaluate` -> rows of tables. Whatever a dataset lacks is left out, never an error."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -112,9 +113,9 @@ def result_rows(dataset: str, metrics: Metrics, split: str = "test") -> list[Res
 def _in_order(models: Metrics) -> list[str]:
     """Names of what is a model (it has the main metric): the known ones, then others, bounds last."""
     ranked = {name for name, scores in models.items() if _number(_get(scores, MAIN_METRIC)) is not None}
-    known = with_role("model", "baseline")
-    others = sorted(ranked - set(MODELS))
-    return [name for name in (*known, *others, *with_role("bound")) if name in ranked]
+    bounds = with_role("bound")
+    known, others = [name for name in MODELS if name not in bounds], sorted(ranked - set(MODELS))
+    return [name for name in (*known, *others, *bounds) if name in ranked]
 
 
 def _result_row(
@@ -141,7 +142,7 @@ def _cell(scores: Metrics, name: str, best: float | None) -> Cell | None:
 
 
 def differences(metrics: Metrics) -> list[BaselineDifference]:
-    """MME-SID against each baseline that `evaluate` compared it with on the test users."""
+    """MME-SID against each other row that `evaluate` compared it with on the test users, bounds left out."""
     test = part(metrics, "test")
     paired = part(part(test, MAIN_MODEL), "vs")
     rows = []
@@ -159,6 +160,41 @@ def slice_tables(metrics: Metrics) -> dict[str, list[dict[str, Any]]]:
     """nDCG@10 by training frequency of the target and by history length: rows {bucket, users, and a value by model}."""
     slices = part(part(metrics, "test"), "slices")
     return {title: list(slices[name]) for name, title in SLICES.items() if slices.get(name)}
+
+
+def slice_rows(table: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[float | None]]]:
+    """A slice table turned round: the label of each model and its value in every bucket."""
+    rows = list(table)
+    models = [name for name in MODELS if any(name in row for row in rows)]
+    return [(model_label(name), [_number(row.get(name)) for row in rows]) for name in models]
+
+
+def fusion_tables(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
+    """Weights of late fusion by model and kind of evidence, one for each bin of training interactions, ascending."""
+    fusion = part(metrics, "fusion")
+    return {
+        model: {
+            kind: [by_low[low] for low in sorted(by_low)] for kind, by_low in _weights_by_low(fusion[model]).items()
+        }
+        for model in MODELS
+        if model in fusion
+    }
+
+
+def fusion_bins(metrics: Metrics) -> list[str]:
+    """Names of the bins: `0-3`, `20+`."""
+    every = [by_low for kinds in part(metrics, "fusion").values() for by_low in _weights_by_low(kinds).values()]
+    lows = sorted(every[0]) if every else []
+    return [f"{low}-{high - 1}" for low, high in itertools.pairwise(lows)] + [f"{low}+" for low in lows[-1:]]
+
+
+def _weights_by_low(kinds: Metrics) -> dict[str, dict[int, float]]:
+    """`{"text": {"from_4": .5}}` -> `{"text": {4: .5}}`; the network's one weight is left out."""
+    return {
+        kind: {int(name.removeprefix("from_")): weight for name, weight in weights.items()}
+        for kind, weights in kinds.items()
+        if isinstance(weights, Mapping)
+    }
 
 
 def by_modality(section: Metrics, columns: Iterable[str]) -> list[tuple[str, list[float | None]]]:

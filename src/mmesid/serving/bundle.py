@@ -1,4 +1,4 @@
-"""All that a served recommender needs, in one folder: both stages' outputs, the items' titles, and its protocol."""
+"""All that a served recommender needs, in one folder: the stages' outputs, the items' titles, and its protocol."""
 
 import hashlib
 import io
@@ -13,17 +13,19 @@ import pandas as pd
 
 from mmesid.artifacts import curves
 from mmesid.artifacts.files import load_frame, load_json
+from mmesid.artifacts.fuse import load_fusion
 from mmesid.artifacts.items import titles
 from mmesid.artifacts.prepare import load_items
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
+from mmesid.models import MAIN_MODEL
 
 if TYPE_CHECKING:
     from mmesid.serving.service import Service
 
 CODE = Path(__file__).parents[1]  # the mmesid package, which travels with the model
 PYFUNC = Path(__file__).with_name("pyfunc.py")
-_STAGES = ("init_codes", "finetune")
+_STAGES = ("init_codes", "finetune", "fuse")
 _NOT_SERVED = ("trainer*", curves.NAME, ".*")
 
 Contents = Mapping[Path, Path | bytes]  # place in the bundle -> the file to copy, or the bytes to write
@@ -69,14 +71,19 @@ def write_bundle(contents: Contents, folder: Path) -> None:
 
 
 def load(folder: Path, device: str = "cpu") -> "Service":
-    """Rebuild the service from a bundle."""
+    """Rebuild the service from a bundle. One that was made before late fusion answers by its network alone."""
+    from mmesid.evaluation.ranking import Scores
+    from mmesid.fusion.fused import Fused
+    from mmesid.recommender.inference import Scorer
     from mmesid.recommender.loading import load_finetuned
     from mmesid.serving.service import Service
 
-    model = load_finetuned(folder / "init_codes", folder / "finetune", device)
+    scores: Scores = Scorer(load_finetuned(folder / "init_codes", folder / "finetune", device))
+    if (folder / "fuse").exists():
+        scores = Fused(scores, load_fusion(folder / "fuse"), MAIN_MODEL, device)
     items = load_frame(folder / "items.parquet")
     settings = load_json(folder / "serving.json")
-    return Service(model, items["item_id"].to_list(), items["title"].to_list(), settings["exclude_history"])
+    return Service(scores, items["item_id"].to_list(), items["title"].to_list(), settings["exclude_history"])
 
 
 def _is_served(place: Path) -> bool:

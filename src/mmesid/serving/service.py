@@ -12,8 +12,6 @@ from mmesid.artifacts.items import canonical_id
 from mmesid.config import Protocol
 from mmesid.errors import RequestError
 from mmesid.evaluation.ranking import Scores, best, judge, users_at_a_time
-from mmesid.recommender.inference import Scorer
-from mmesid.recommender.model import Recommender
 
 
 class Recommended(NamedTuple):
@@ -35,16 +33,14 @@ class Service:
     """A recommender that takes and returns the catalog's own item ids.
 
     Args:
-        model: the recommender.
+        scores: of the recommender.
         item_ids: of the items 1..N, in that order.
         titles: likewise.
         exclude_history: whether the user's earlier items are no candidates, as the model was evaluated.
     """
 
-    def __init__(
-        self, model: Recommender, item_ids: Sequence[str], titles: Sequence[str], exclude_history: bool
-    ) -> None:
-        self.scorer = Scorer(model)
+    def __init__(self, scores: Scores, item_ids: Sequence[str], titles: Sequence[str], exclude_history: bool) -> None:
+        self.scores = scores
         self.exclude_history = exclude_history
         self._item_ids, self._titles = list(item_ids), list(titles)
         self._number = {item_id: number for number, item_id in enumerate(item_ids, start=1)}
@@ -69,7 +65,7 @@ class Service:
         known = [self._known(history, row) for row, history in enumerate(histories)]
         numbers, notes = [numbers for numbers, _ in known], [note for _, note in known]
         users = users_at_a_time(len(self._item_ids))
-        items, scores = best(self.scorer, numbers, k, self.exclude_history, users)
+        items, scores = best(self.scores, numbers, k, self.exclude_history, users)
         return [self._answer(*row, k) for row in zip(items, scores, notes, strict=True)]
 
     def rank(
@@ -93,7 +89,7 @@ class Service:
             (B,), 1 is best.
         """
         own_numbers = np.array([0, *(self._number.get(item_id, 0) for item_id in item_ids)])  # (N + 1,), 0: unknown
-        scores = in_catalog(self.scorer, own_numbers, protocol.history_length)
+        scores = in_catalog(self.scores, own_numbers, protocol.history_length)
         users = users_at_a_time(max(len(item_ids), len(self._item_ids)))
         return judge(scores, histories, targets, protocol.exclude_history, users).ranks
 

@@ -6,6 +6,7 @@ import torch
 
 from mmesid.artifacts.encode import load_embeddings
 from mmesid.artifacts.evaluate import save_examples, save_metrics, save_ranks, save_spectra
+from mmesid.artifacts.fuse import load_fusion
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import load_diagnostics, load_semantic_ids
@@ -15,7 +16,9 @@ from mmesid.config import Config
 from mmesid.evaluation import examples, forgetting, summary
 from mmesid.evaluation.collapse import Collapse, collapse
 from mmesid.evaluation.ranking import Judged, Scores, judge, users_at_a_time
-from mmesid.models import MAIN_MODEL
+from mmesid.fusion.fused import Fused
+from mmesid.fusion.fusing import weights_summary
+from mmesid.models import MAIN_MODEL, NETWORK_MODEL
 from mmesid.recommender import building, loading
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
@@ -27,7 +30,8 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """See `dvc.yaml`; writes ranks, `metrics.json`, the singular spectrum and examples."""
     sequences = load_sequences(store)
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), device())
-    scores: dict[str, Scores] = {MAIN_MODEL: Scorer(model)}
+    network, fusion = Scorer(model), load_fusion(store.folder("fuse"))
+    scores: dict[str, Scores] = {MAIN_MODEL: Fused(network, fusion, MAIN_MODEL, device()), NETWORK_MODEL: network}
     for name, build in BASELINES.items():
         if row := build(store, config, sequences):
             scores[name] = row
@@ -37,7 +41,8 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     metrics: dict[str, Any] = {
         "adapter": model.blueprint.adapter,
         "data": summary.data_summary(sequences),
-        **{s: summary.split_summary(judged[s], sequences, config.evaluate, config.seed) for s in SPLITS},
+        **{s: summary.split_summary(judged[s], sequences, s, config.evaluate, config.seed) for s in SPLITS},
+        "fusion": weights_summary(fusion),
         "tokenizer": load_diagnostics(store),
         "forgetting": _forgetting(config, store, embeddings, sequences, model),
         "collapse": spectra["item input"].summary(),
@@ -45,7 +50,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     metrics["test"]["slices"] = summary.slice_summary(judged["test"], sequences, "test", config.evaluate)
     metrics = summary.rounded(metrics)
     save_examples(store, examples.draw(sequences, scores[MAIN_MODEL], config.protocol.exclude_history, config.seed))
-    log.summary({name: metrics[name] for name in ("data", *SPLITS, "forgetting", "collapse")})
+    log.summary({name: metrics[name] for name in ("data", *SPLITS, "fusion", "forgetting", "collapse")})
     log.artifact(save_metrics(store, metrics))
     log.artifact(save_ranks(store, summary.ranks_frame(judged)))  # of each user, so that runs can be compared
     log.artifact(save_spectra(store, {name: part.shares() for name, part in spectra.items()}))
