@@ -93,7 +93,7 @@ TRAINING_ROOMS = ("encoders", "tokenizer", "recommender", "fusion", "evaluation"
 ORCHESTRATORS = ("prefect", "mlflow", "dvc", "great_expectations", "typer")
 
 MAX_FILE, MAX_FUNCTION = 300, 60  # lines: the law; 250 and 40 are the style
-MAX_NAMES = 20  # at the top of src/mmesid: what a newcomer reads at a glance
+MAX_NAMES = 21  # at the top of src/mmesid: what a newcomer reads at a glance
 
 
 def module_name(path: Path) -> str:

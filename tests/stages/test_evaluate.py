@@ -40,7 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, settings: config.Config) -> 
     draw, present = np.random.default_rng(0), np.arange(N_ITEMS + 1) > 0
     model = loading.load_initial(store.folder("init_codes"), "cpu")
     tables = {modality: table.numpy() for modality, table in model.items.code_tables().items()}
-    for modality in tables:
+    for modality in ("collaborative", *tables):
         matrix = draw.standard_normal((N_ITEMS + 1, 6)).astype(np.float32) * present[:, None]
         save_embedding(store, modality, Embedding(matrix, present))
     codes = {modality: draw.integers(0, 5, (N_ITEMS + 1, 3)) * present[:, None] for modality in tables}

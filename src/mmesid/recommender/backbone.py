@@ -101,7 +101,7 @@ def load(settings: InitCodes) -> Backbone:
         )
     revision = getattr(model.config, "_commit_hash", None)
     words = model.get_input_embeddings().weight
-    scale = float(words.float().square().mean().sqrt())
+    scale = words.detach().float().square().mean().sqrt().item()
     pin = settings.dtype, settings.trust_remote_code
     return Backbone(model.eval(), tokenizer, scale, settings.backbone, revision, *pin)
 
