@@ -25,7 +25,7 @@ def product_dtype(users: Tensor, n_classes: int) -> torch.dtype:
     nothing, and results do not depend on the CPU. Where autocast is on, its precision holds.
     """
     device = users.device.type
-    if torch.is_autocast_enabled(device):
+    if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     many = users.dtype == torch.float32 and n_classes >= MANY_CLASSES
     return torch.bfloat16 if many and device == "cpu" and multiplies_bfloat16(device) else users.dtype
