@@ -61,6 +61,7 @@ def _lost_pictures(items: pd.DataFrame) -> list[str]:
     kinds = {
         "missing": "pictures that the items table names but that are not there: {}, as {!r} ({})",
         "ambiguous": "pictures that are not taken because two files fit: {}, as {!r} ({})",
+        "shared": "pictures that are not taken because different names lead to one file: {}, as {!r} ({})",
     }
     lines = []
     for kind, text in kinds.items():
