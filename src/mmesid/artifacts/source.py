@@ -45,14 +45,20 @@ def digest(folder: Path, of_file: Callable[[Path], str] = md5) -> Digest:
     return Digest(total.hexdigest(), len(files), size)
 
 
-def catalogue_files(folder: Path) -> list[Path]:
-    """Every file below a folder, links followed, but what is hidden (`.git`, `.DS_Store`)."""
+def catalogue_files(folder: Path, above: tuple[Path, ...] = ()) -> list[Path]:
+    """Every file below a folder, links followed, but what is hidden (`.git`, `.DS_Store`).
+
+    Args:
+        folder: where to look.
+        above: the folders that it lies in; a link back to one of them is passed over.
+    """
     found: list[Path] = []
+    here = (*above, folder.resolve())
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            found += catalogue_files(path)
+            found += catalogue_files(path, here) if path.resolve() not in here else []
         elif path.is_file():
             found.append(path)
     return sorted(found)
