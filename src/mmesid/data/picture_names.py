@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mmesid.artifacts.items import canonical_id
+from mmesid.data.formats import unquote
 from mmesid.data.nested import leaves, parsed
 
 SUFFIXES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm")
@@ -22,7 +23,6 @@ SUFFIX = re.compile(rf"\.(?:{'|'.join(SUFFIXES)})$", re.IGNORECASE)
 LINK = re.compile(r"(?:[a-z][a-z0-9+.-]+:)?//", re.IGNORECASE)
 HOST = re.compile(rf"{LINK.pattern}[^/?#]*", re.IGNORECASE)
 QUERY = re.compile(rf"({SUFFIX.pattern[:-1]})[?#].*$", re.IGNORECASE)
-PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 SLASHES = re.compile(r"[/\\]+")
 NOISE = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave among files
 FOLDERS = ("", ".", "images")  # leading parts that mean nothing
@@ -164,7 +164,7 @@ def is_noise(place: str) -> bool:
 
 def fold(name: str) -> str:
     """Equal for names that differ in letter case, Unicode form or percent signs alone."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", _unquote(name)).casefold())
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", unquote(name)).casefold())
 
 
 def _names(cell: str) -> list[str]:
@@ -181,11 +181,6 @@ def _without_host(name: str) -> str:
     """The path of a URL, any other name without what a URL would have behind it."""
     host = HOST.match(name)
     return (host and re.split("[?#]", name[host.end() :])[0]) or QUERY.sub(r"\1", name)
-
-
-def _unquote(name: str) -> str:
-    """`%20` is a space."""
-    return PERCENT.sub(lambda found: bytes.fromhex(found[0].replace("%", "")).decode("utf-8", "replace"), name)
 
 
 def _ends(parts: list[str]) -> Iterator[tuple[int, str]]:
@@ -226,7 +221,7 @@ def _unshared(found: list[Found], names: list[str]) -> list[Found]:
 
 def _plain(name: str) -> str:
     """A name without percent signs, in one Unicode form, its suffix in small letters."""
-    return SUFFIX.sub(lambda found: found[0].lower(), unicodedata.normalize("NFC", _unquote(name)))
+    return SUFFIX.sub(lambda found: found[0].lower(), unicodedata.normalize("NFC", unquote(name)))
 
 
 def _differ(names: list[str]) -> bool:
