@@ -1,8 +1,10 @@
 """Catalogues as databases, spreadsheets and table formats export them: each is read rightly or refused by its name."""
 
 import json
+import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -12,8 +14,10 @@ from mmesid.artifacts.items import canonical_id
 from mmesid.artifacts.source import catalogue_files
 from mmesid.commands.inspection import inspect
 from mmesid.data import files
+from mmesid.data.embedding_files import read_embedding
 from mmesid.data.formats import How
 from mmesid.data.ids import canonical_ids
+from mmesid.data.joins import explain_join
 from mmesid.data.pictures import list_pictures
 from mmesid.data.tables import Origin
 from mmesid.errors import DataError
@@ -132,7 +136,21 @@ def test_a_folder_called_much_like_images_is_named(shop: Path) -> None:
     )
 
 
+def test_a_name_that_is_not_utf_8_is_refused(shop: Path) -> None:
+    (shop / "images").mkdir()
+    Path(os.fsdecode(os.fsencode(shop / "images") + b"/caf\xe9.jpg")).touch()
+    assert r"images holds b'caf\xe9.jpg', a name that is not UTF-8; rename it" in refusal(shop)
+
+
 # Ids
+
+
+def test_ids_that_look_alike_differ_by_their_unicode_form() -> None:
+    said = explain_join(pd.Series(["caf\u00e9-20"], dtype="str"), pd.Series(["cafe\u0301-20"], dtype="str"))
+    assert said is not None
+    assert said.endswith(
+        r"'caf\xe9-20' in interactions, 'cafe\u0301-20' in items; they differ by the Unicode form of a letter"
+    )
 
 
 def test_points_between_thousands_are_no_fractions() -> None:
@@ -189,6 +207,87 @@ def test_a_backslash_and_n_are_null(shop: Path) -> None:
     assert frame["user_id"].isna().to_list() == [True, *[False] * (len(frame) - 1)]
 
 
+# Text of spreadsheets and databases
+
+
+def test_blank_rows_are_no_rows(shop: Path) -> None:
+    text = (shop / "interactions.csv").read_text(encoding="utf-8").replace(",", ";").splitlines(keepends=True)
+    (shop / "interactions.csv").write_text("".join([*text[:3], ";;\n", *text[3:], ";;\n;;\n"]), encoding="utf-8")
+    assert histories(shop) == RIGHT
+    write(shop, [("u1", "1000", "")])
+    assert "found nothing" in refusal(shop)
+
+
+@pytest.mark.parametrize("hint", ["sep=;", '"sep=;"', "SEP=;\r"])
+def test_a_line_that_tells_excel_the_delimiter_is_no_header(hint: str, shop: Path) -> None:
+    text = (shop / "interactions.csv").read_text(encoding="utf-8").replace(",", ";")
+    for encoding in ("utf-8-sig", "utf-16"):
+        (shop / "interactions.csv").write_text(f"{hint}\n{text}", encoding=encoding)
+        assert histories(shop) == RIGHT
+    (shop / "interactions.csv").write_text(f"{hint}\n{text}1;2\n", encoding="utf-8")
+    assert "interactions.csv, line 27: expected 3 fields, found 2" in refusal(shop)
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [(b"PK\x03\x04", "a workbook or a ZIP"), (b"PAR1", "Parquet"), (b"\x28\xb5\x2f\xfd", "packed with zstd")],
+)
+@pytest.mark.parametrize("name", ["interactions.csv", "interactions.json"])
+def test_what_is_no_text_is_called_by_its_name(start: bytes, what: str, name: str, shop: Path) -> None:
+    (shop / "interactions.csv").unlink()
+    (shop / name).write_bytes(start + b"\x00\x90")
+    assert f"{name} is {what}" in refusal(shop)
+
+
+def test_fields_between_spaces_are_told_what_may_separate_them(shop: Path) -> None:
+    text = (shop / "interactions.csv").read_text(encoding="utf-8").replace(",", " ").partition("\n")[2]
+    (shop / "interactions.csv").unlink()
+    (shop / "interactions.txt").write_text(text, encoding="utf-8")
+    columns = {"user_id": 1, "interactions.item_id": 2, "timestamp": 3}
+    assert "Separate fields by commas or tabs, not by spaces" in refusal(shop, How(columns=columns))
+
+
+def test_a_line_longer_than_usual_is_read(shop: Path) -> None:
+    (shop / "items.csv").write_text(f"item_id,title\n1000,{'word ' * 500_000}\n", encoding="utf-8")
+    assert len(files.read_items(shop).frame["title"][0]) == 2_499_999
+
+
+def test_brackets_and_bars_of_a_title_are_its_own(shop: Path) -> None:
+    table = pd.DataFrame({"item_id": list("abcd"), "title": ["[1408]", "{2}", "AC|DC", "['x']"], "kind": ["p|q"] * 4})
+    table.to_csv(shop / "items.csv", index=False)
+    frame = files.read_items(shop).frame
+    assert frame["title"].to_list() == ["[1408]", "{2}", "AC|DC", "x"]
+    assert frame["kind"][0] == "p, q"
+
+
+# JSON
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_rows_inside_an_object_are_read(indent: int | None, shop: Path) -> None:
+    taken = [dict(zip(("user_id", "item_id", "timestamp"), row, strict=True)) for row in rows(shop)]
+    (shop / "interactions.csv").unlink()
+    content = json.dumps({"status": "ok", "pages": [1, 2], "data": taken}, indent=indent)
+    (shop / "interactions.json").write_text(content, encoding="utf-8")
+    assert histories(shop) == RIGHT
+
+
+@pytest.mark.parametrize("orient", ["columns", "list"])
+def test_an_object_of_columns_is_refused_with_what_to_write(orient: str, shop: Path) -> None:
+    table = pd.DataFrame(rows(shop), columns=["user_id", "item_id", "timestamp"])
+    (shop / "interactions.csv").unlink()
+    content = table.to_json() if orient == "columns" else json.dumps(table.to_dict("list"))
+    (shop / "interactions.json").write_text(content, encoding="utf-8")
+    assert "found one that holds whole columns: user_id, item_id, timestamp. Write rows" in refusal(shop)
+
+
+def test_a_row_of_lists_is_told_to_be_taken_apart(shop: Path) -> None:
+    (shop / "interactions.csv").unlink()
+    row = {"user_id": ["u1"], "item_id": ["1000"], "timestamp": [[1608662701, 1608662702]]}
+    pd.DataFrame(row).to_parquet(shop / "interactions.parquet")
+    assert "found '[1608662701,1608662702]'; 1 of 1 rows are like this. It holds a list" in refusal(shop)
+
+
 # Columns
 
 
@@ -217,3 +316,18 @@ def test_pictures_inside_a_table_are_told_where_they_belong(picture: object, sho
     (shop / "items.csv").unlink()
     pd.DataFrame({"item_id": ["1000"], "image": [picture]}).to_parquet(shop / "items.parquet")
     assert "column image: it holds the pictures themselves; write them as files into images/" in refusal(shop)
+
+
+# Embeddings
+
+
+def test_numbers_beyond_32_bits_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "text_a.npz", item_id=np.array(["1", "2"]), embedding=np.array([[1.0, np.inf], [2.0, -1e300]]))
+    with pytest.raises(DataError, match=r"text_a\.npz, row 2: embedding holds -1e\+300"):
+        read_embedding(tmp_path / "text_a.npz")
+
+
+def test_ids_that_are_no_text_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "text_a.npz", item_id=np.array([b"caf\xe9"]), embedding=np.eye(1))
+    with pytest.raises(DataError, match=r"text_a\.npz: item_id b'caf\\xe9' is not UTF-8 text"):
+        read_embedding(tmp_path / "text_a.npz")

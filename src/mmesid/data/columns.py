@@ -2,10 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
+from mmesid.data import engine
+from mmesid.data.formats import Part
 from mmesid.errors import DataError
 
 KNOWN = {  # what others call them
@@ -65,6 +68,34 @@ class Wanted(NamedTuple):
         return found
 
 
+def choose_columns(
+    part: Part,
+    wanted: Wanted,
+    names: list[str],
+    sql: Callable[[int, bool], str],
+    nested: Collection[str] = (),
+    beside: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
+    """SQL for each column that is read, by canonical name.
+
+    Args:
+        part: the file. Folders `name=value` that it lies in give what it lacks.
+        wanted: which columns.
+        names: those of the file.
+        sql: for the file's column at a position, and whether it holds single values, such as ids.
+        nested: those of the names that hold objects or lists.
+        beside: SQL of columns that the file only describes.
+    """
+    folders = {name: "NULL" if value is None else engine.literal(value) for name, value in part.partitions.items()}
+    added = {name: f"{text}::VARCHAR" for name, text in ({**beside, **folders}).items() if name not in names}
+    found = wanted.locate(part.path, [*names, *added], nested)
+    more = list(added.values())
+    return {
+        new: sql(place, new in wanted.required) if place < len(names) else more[place - len(names)]
+        for new, place in found.items()
+    }
+
+
 def clean(names: list[str], typed: bool = False) -> list[str]:
     """Names of a header without outer spaces, byte order mark and, where it is `typed`, the type behind the colon."""
     bare = [name.strip().lstrip("\ufeff").strip() for name in names]
@@ -92,13 +123,16 @@ def _place(new: str, name: str | int, present: list[str]) -> int | None:
 def _say_missing(path: Path, called: list[str], absent: list[str], present: list[str], nested: Collection[str]) -> str:
     """What is missing, what is there, and how to name what is probably meant."""
     message = f"{path} lacks the column {', '.join(called)}; it has: {', '.join(present)}"
+    if len(present) == 1 and not present[0].isidentifier():
+        return (
+            f"{message}. The delimiter looks wrong: line 1 has a single field. Separate fields by commas or tabs, not "
+            "by spaces"
+        )
     if sum(bool(re.fullmatch(r"[\d.:+-]+", name)) for name in present) * 2 >= len(present):
         return (
             f"{message}. The first line looks like a row, not like a header: give the columns' positions, "
             "`mmesid add NAME --columns user_id=1,item_id=2,timestamp=4` (ingest.columns)"
         )
-    if len(present) == 1 and not present[0].isidentifier():
-        return f"{message}. The delimiter looks wrong: line 1 has a single field"
     plain = [name for name in present if name not in absent and name not in nested]
     near = {name: column for name in absent if (column := nearest(name, plain))}
     if near:

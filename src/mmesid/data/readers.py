@@ -1,11 +1,10 @@
 """One reader for each kind of file: a file into an Arrow table of plain columns under their canonical names."""
 
 import csv
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from json import loads
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -13,8 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmesid.data import engine
-from mmesid.data.columns import Wanted, clean
-from mmesid.data.delimited import QUOTE, REWRITTEN, Dialect, beginning, encoding_of, is_packed, lines, rewrite
+from mmesid.data.columns import Wanted, choose_columns, clean
+from mmesid.data.delimited import (
+    QUOTE,
+    REWRITTEN,
+    Dialect,
+    beginning,
+    encoding_of,
+    is_packed,
+    lines,
+    names_separator,
+    rewrite,
+)
 from mmesid.data.formats import Part
 from mmesid.data.json_lines import is_array, rewrite_json
 from mmesid.errors import DataError
@@ -23,6 +32,8 @@ SAY_PICTURES = (
     "{}, column image: it holds the pictures themselves; write them as files into images/, named by their item_id, and "
     "drop the column, or let it hold the files' names"
 )
+
+LINE = 2_000_000  # bytes that a line may have as a rule
 
 # read(connection, file, columns, encoding, a path for a temporary file)
 Reader = Callable[[duckdb.DuckDBPyConnection, Part, Wanted, str, Path], Any]
@@ -33,20 +44,21 @@ def delimited(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted,
     encoding = encoding_of(part, encoding)
     dialect, first = _choose(part, wanted, encoding)
     width = len(first)
-    chosen = _choose_columns(part, wanted, _header(part, wanted, first), lambda place, _: f"c{place}")
+    chosen = choose_columns(part, wanted, _header(part, wanted, first), lambda place, _: f"c{place}")
     path = part.path if encoding.startswith("utf-8") else _transcode(part, encoding, aside)
-    if not any("\n" in field or "\r" in field for field in first):  # by the first line's end DuckDB knows all others
+    strange = names_separator(part, encoding) or any("\n" in field or "\r" in field for field in first)
+    if not strange:  # by the first line's end DuckDB knows all others
         with suppress(duckdb.Error):
             return _read_csv(connection, path, dialect, chosen, width)
     mended = aside.with_suffix(".mended")
     try:
-        rewrite(part, dialect, encoding, width, mended)
+        longest = rewrite(part, dialect, encoding, width, mended)
     except DataError:
         if part.format.quotes == "maybe":
             with suppress(duckdb.Error):
                 return _read_csv(connection, path, dialect._replace(quoted=False), chosen, width)
         raise
-    return _read_csv(connection, mended, REWRITTEN, chosen, width)
+    return _read_csv(connection, mended, REWRITTEN, chosen, width, longest)
 
 
 def json(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, encoding: str, aside: Path) -> Any:
@@ -58,7 +70,7 @@ def json(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, enco
             return _read_json(connection, part.path, form, part, wanted)
         except duckdb.Error:
             pass
-    rewrite_json(part, encoding, aside)
+    rewrite_json(part, encoding, aside, {*wanted.required, *map(str, wanted.named.values())})
     return _read_json(connection, aside, "newline_delimited", part, wanted)
 
 
@@ -68,7 +80,7 @@ def parquet(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, e
     source, schema = connection.sql(f"SELECT * FROM {place}"), pq.read_schema(part.path)
     columns, kinds = source.columns, [str(kind) for kind in source.types]  # the engine renames what differs by case
     names = clean(schema.names)
-    chosen = _choose_columns(
+    chosen = choose_columns(
         part,
         wanted,
         names,
@@ -119,34 +131,6 @@ def _header(part: Part, wanted: Wanted, first: list[str]) -> list[str]:
     return clean(first, part.format.typed) if wanted.has_header() else [str(n + 1) for n in range(len(first))]
 
 
-def _choose_columns(
-    part: Part,
-    wanted: Wanted,
-    names: list[str],
-    sql: Callable[[int, bool], str],
-    nested: Collection[str] = (),
-    beside: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, str]:
-    """SQL for each column that is read, by canonical name.
-
-    Args:
-        part: the file. Folders `name=value` that it lies in give what it lacks.
-        wanted: which columns.
-        names: those of the file.
-        sql: for the file's column at a position, and whether it holds single values, such as ids.
-        nested: those of the names that hold objects or lists.
-        beside: SQL of columns that the file only describes.
-    """
-    folders = {name: "NULL" if value is None else engine.literal(value) for name, value in part.partitions.items()}
-    added = {name: f"{text}::VARCHAR" for name, text in ({**beside, **folders}).items() if name not in names}
-    found = wanted.locate(part.path, [*names, *added], nested)
-    more = list(added.values())
-    return {
-        new: sql(place, new in wanted.required) if place < len(names) else more[place - len(names)]
-        for new, place in found.items()
-    }
-
-
 def _ranges(schema: pa.Schema) -> dict[str, str]:
     """SQL of an index of pandas that counts: it stands in no column."""
     kept = (schema.pandas_metadata or {}).get("index_columns", ())
@@ -162,6 +146,7 @@ def _read_csv(
     dialect: Dialect,
     chosen: dict[str, str],
     width: int,
+    longest: int = LINE,
 ) -> Any:
     fields = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(width))
     quote = engine.literal(QUOTE if dialect.quoted else "")
@@ -172,13 +157,17 @@ def _read_csv(
         "quote": quote,
         "escape": quote,
         "compression": "'gzip'" if is_packed(path) else "'none'",
+        "max_line_size": str(max(LINE, longest)),
         "nullstr": r"['', '\N']",  # the latter is how MySQL, PostgreSQL and Hive write it
         "columns": f"{{{fields}}}",
     }
     source = f"read_csv({engine.place(path)}, {', '.join(f'{name}={value}' for name, value in options.items())})"
-    if width == 1:
-        source += " WHERE c0 IS NOT NULL"  # a blank line is a row to DuckDB here
-    return _select(connection, source, chosen)
+    table = _select(connection, source, chosen)
+    own = [new for new, sql in chosen.items() if sql.startswith("c")]
+    if all(table[new].null_count for new in own):  # rows may be blank, or a line where there is one column
+        blank = " AND ".join(f"c{number} IS NULL" for number in range(width))
+        table = _select(connection, f"{source} WHERE NOT ({blank})", chosen)
+    return table
 
 
 def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, form: str, part: Part, wanted: Wanted) -> Any:
@@ -188,10 +177,13 @@ def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, form: str, par
         f"WITH objects AS (SELECT json_keys(json) AS keys, row_number() OVER () AS number, json_type(json) AS kind "
         f"FROM read_json_objects({options})), named AS (SELECT unnest(keys) AS name, "
         "generate_subscripts(keys, 1) + 10000 * number AS place FROM objects) "
-        "SELECT name, min(place), (SELECT bool_and(kind = 'OBJECT') FROM objects) FROM named GROUP BY name ORDER BY 2"
+        "SELECT name, min(place), (SELECT bool_and(kind = 'OBJECT') FROM objects), (SELECT count(*) FROM objects) "
+        "FROM named GROUP BY name ORDER BY 2"
     ).fetchall()
     if not listed or not listed[0][2]:
         raise duckdb.InvalidInputException("not every line is an object")
+    if listed[0][3] == 1 and path == part.path:
+        raise duckdb.InvalidInputException("the only object may hold all rows")
     keys = [str(name) for name, *_ in listed]
     (first,) = connection.sql(f"SELECT json FROM read_json_objects({options}) LIMIT 1").fetchall()[0]
     nested = [key.strip() for key, value in loads(first).items() if isinstance(value, dict | list)]
@@ -201,7 +193,7 @@ def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, form: str, par
         read.append(place)
         return engine.plain(f"c{place}", "JSON", single)
 
-    chosen = _choose_columns(part, wanted, clean(keys), sql, nested)
+    chosen = choose_columns(part, wanted, clean(keys), sql, nested)
     if len({keys[place].casefold() for place in read}) == len(read):
         columns = ", ".join(f"{engine.literal(keys[place])}: 'JSON'" for place in read)
         names = ", ".join(f"{engine.quoted(keys[place])} AS c{place}" for place in read)
