@@ -201,7 +201,8 @@ def test_nested_metadata_leaves_words_alone(folder: Path) -> None:
         (unicodedata.normalize("NFD", "café.png"), unicodedata.normalize("NFC", "café.png")),
         ("x.jpg", "x.png"),
         ("x", "x.webp"),
-        ("a/x.jpg", "b/c/x.JPEG"),
+        ("a/x.jpg", "x.JPEG"),
+        ("x.jpg", "b/c/x.JPEG"),
         ("v1.2", "v1.2.jpg"),
     ],
 )
@@ -221,6 +222,46 @@ def test_a_picture_is_found_by_its_name(name: str, place: str) -> None:
 )
 def test_an_exact_name_wins(name: str, places: list[str], place: str) -> None:
     assert PictureNames(places).by_name(name).place == place
+
+
+def found_by(names: list[str], places: list[str]) -> list[str | None]:
+    return [one.place for one in find(names, [f"item {n}" for n in range(len(names))], places)]
+
+
+def test_a_name_whose_folders_contradict_the_files_does_not_mean_it() -> None:
+    assert found_by(["men/4.jpg", "women/4.jpg", "women/9.jpg"], ["men/4.jpg", "men/9.jpg"]) == [
+        "men/4.jpg",
+        None,
+        None,
+    ]
+    assert found_by(["1/main.jpg", "2/main.jpg"], ["1/main.jpg"]) == ["1/main.jpg", None]
+    assert found_by(["a/1.jpg", "b/2.jpg"], ["a/1.jpg", "c/2.jpg"]) == ["a/1.jpg", None]
+
+
+def test_folders_that_all_files_or_all_names_begin_with_do_not_matter() -> None:
+    assert found_by(["a/1.jpg", "b/2.jpg"], ["set/1.jpg", "set/2.jpg"]) == ["set/1.jpg", "set/2.jpg"]
+    assert found_by(["/home/me/1.jpg", "/home/me/2.jpg"], ["p/1.jpg", "q/2.jpg"]) == ["p/1.jpg", "q/2.jpg"]
+    assert found_by(["C:\\set\\1.jpg", "/srv/set/2.jpg", "x/3.jpg"], ["set/1.jpg", "set/2.jpg", "set/3.jpg"]) == [
+        "set/1.jpg",
+        "set/2.jpg",
+        None,
+    ]
+
+
+def test_one_file_is_not_the_picture_of_different_names() -> None:
+    first, second = find(["a/x.jpg", "b/x.jpg"], ["1", "2"], ["x.jpg"])
+    assert first == (None, "shared: 'b/x.jpg' leads to 'x.jpg' as well")
+    assert second == (None, "shared: 'a/x.jpg' leads to 'x.jpg' as well")
+    assert found_by(["x.jpg", "X.jpg"], ["x.jpg"]) == ["x.jpg", None]
+    assert found_by(["x.jpg", "x.JPG", "p/x.jpg", "https://a.org/p/x.jpg?w=3"], ["x.jpg"]) == ["x.jpg"] * 4
+
+
+def test_ids_that_differ_in_letter_case_have_pictures_of_their_own() -> None:
+    places = ["Ab1.jpg", "Xy.jpg", "xY.jpg", "kind.jpg"]
+    found = find([None] * 5, ["Ab1", "aB1", "Xy", "xY", "KIND"], places)
+    assert [one.place for one in found] == ["Ab1.jpg", None, "Xy.jpg", "xY.jpg", "kind.jpg"]
+    assert not any(one.fault for one in found)
+    assert find([None] * 2, ["QQ", "qQ"], ["qq.jpg"])[0].fault == "shared: 'qQ' leads to 'qq.jpg' as well"
 
 
 def test_two_files_that_fit_are_named_and_none_is_taken() -> None:

@@ -6,15 +6,20 @@ import pandas as pd
 
 NOT_TEXT = ("item_id", "image", "image_name", "image_fault", "file", "row")
 
+INVISIBLE = "".join(  # soft hyphen, zero-width characters, marks of direction, byte order mark
+    chr(code) for code in (0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+)
+BLANK = INVISIBLE + "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 WHOLE = re.compile(r"(-?\d+)\.0+")  # 1198.0
 
 
 def canonical_id(value: object) -> str:
     """An id that stands alone, as in a request or the name of a file, as tables write it; empty where it is blank.
 
-    Outer white space goes, and so does the fraction of a whole number: 1198.0 is 1198, 007 stays 007.
+    Outer white space and invisible characters go, and so does the fraction of a whole number: 1198.0 is 1198, 007 stays
+    007.
     """
-    text = str(value).strip()
+    text = str(value).strip(BLANK)
     whole = WHOLE.fullmatch(text)
     return whole[1] if whole else text
 

@@ -6,6 +6,7 @@ and which git and DVC leave alone. So a clone without the files knows what they 
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -45,14 +46,25 @@ def digest(folder: Path, of_file: Callable[[Path], str] = md5) -> Digest:
     return Digest(total.hexdigest(), len(files), size)
 
 
-def catalogue_files(folder: Path) -> list[Path]:
-    """Every file below a folder, links followed, but what is hidden (`.git`, `.DS_Store`)."""
+def catalogue_files(folder: Path, above: tuple[Path, ...] = ()) -> list[Path]:
+    """Every file below a folder, links followed, but what is hidden (`.git`, `.DS_Store`).
+
+    Args:
+        folder: where to look.
+        above: the folders that it lies in; a link back to one of them is passed over.
+
+    Raises:
+        DataError: a name is not UTF-8, which neither DVC nor a ZIP archive can hold.
+    """
     found: list[Path] = []
+    here = (*above, folder.resolve())
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
+        if path.name != path.name.encode(errors="replace").decode():
+            raise DataError(f"{folder} holds {os.fsencode(path.name)!r}, a name that is not UTF-8; rename it")
         if path.is_dir():
-            found += catalogue_files(path)
+            found += catalogue_files(path, here) if path.resolve() not in here else []
         elif path.is_file():
             found.append(path)
     return sorted(found)

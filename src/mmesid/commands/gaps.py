@@ -33,12 +33,13 @@ def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame) -> list[st
     return [*(text.format(f"{count:,}") for text, count in counts.items() if count), *([join] if join else [])]
 
 
-def item_gaps(items: pd.DataFrame, places: Sequence[str]) -> list[str]:
+def item_gaps(items: pd.DataFrame, places: Sequence[str], near: Sequence[str] = ()) -> list[str]:
     """A sentence for each kind of gap among the items, where there are any.
 
     Args:
         items: canonical items with their pictures.
         places: of all picture files.
+        near: files and folders whose names are much like `images/`.
     """
     unnamed = items["image_name"].isna().sum()
     counts = {
@@ -50,7 +51,7 @@ def item_gaps(items: pd.DataFrame, places: Sequence[str]) -> list[str]:
     return [
         *(text.format(f"{count:,}") for text, count in counts.items() if count),
         *_lost_pictures(items),
-        *([] if items["image"].notna().any() or not places else [_unused_pictures(items, places)]),
+        *([] if items["image"].notna().any() else _unused_pictures(items, places, near)),
     ]
 
 
@@ -61,6 +62,7 @@ def _lost_pictures(items: pd.DataFrame) -> list[str]:
     kinds = {
         "missing": "pictures that the items table names but that are not there: {}, as {!r} ({})",
         "ambiguous": "pictures that are not taken because two files fit: {}, as {!r} ({})",
+        "shared": "pictures that are not taken because different names lead to one file: {}, as {!r} ({})",
     }
     lines = []
     for kind, text in kinds.items():
@@ -71,10 +73,12 @@ def _lost_pictures(items: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _unused_pictures(items: pd.DataFrame, places: Sequence[str]) -> str:
+def _unused_pictures(items: pd.DataFrame, places: Sequence[str], near: Sequence[str]) -> list[str]:
+    if not places:
+        return [f"no picture is found, but there is {name}: pictures lie in images/ or images.zip" for name in near]
     known = items["item_id"].dropna()
     item_id = known.iloc[0] if len(known) else None
-    return (
+    return [
         f"picture files that no item uses: {len(places):,}, as {places[0]!r}; a picture is found by the column `image` "
         f"of the items table or by the item_id, as {item_id!r}"
-    )
+    ]

@@ -33,7 +33,7 @@ from mmesid.data.files import (
     with_pictures,
 )
 from mmesid.data.formats import PLAIN, How
-from mmesid.data.pictures import list_pictures
+from mmesid.data.pictures import list_pictures, near_places
 from mmesid.data.preparation import k_core, usable_interactions
 
 CORES = ((5, 5), (3, 3), (3, 1))  # k-cores to choose from: interactions per user, per item
@@ -135,7 +135,7 @@ def inspect(folder: Path, how: How = PLAIN, ingest: Mapping[str, Any] | None = N
             *notes,
             *more,
             *interaction_gaps(interactions, items),
-            *item_gaps(items, list_pictures(folder)),
+            *item_gaps(items, list_pictures(folder), near_places(folder)),
             *_core_warnings(core, len(usable)),
             *content_notes(content, encoders(content, embeddings, core.items), core.items),
         ],

@@ -2,10 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
+from mmesid.data import engine
+from mmesid.data.formats import Part
 from mmesid.errors import DataError
 
 KNOWN = {  # what others call them
@@ -40,19 +43,57 @@ class Wanted(NamedTuple):
             taken = set(found.values())
             free = {name: place for place, name in enumerate(present) if place not in taken}
             rest = {name: place for name, place in free.items() if not _NO_NAME.fullmatch(name)}
-            found = {name if self.has_header() else f"column{name}": place for name, place in rest.items()} | found
+            found = {
+                name if self.has_header() or not name.isdigit() else f"column{name}": place
+                for name, place in rest.items()
+            } | found
         return dict(sorted(found.items(), key=lambda pair: pair[1]))
 
-    def locate(self, path: Path, present: list[str]) -> dict[str, int]:
-        """As `find`; raises DataError where a column is missing or a name stands twice."""
+    def locate(self, path: Path, present: list[str], nested: Collection[str] = ()) -> dict[str, int]:
+        """As `find`; raises DataError where a column is missing or a name stands twice.
+
+        Args:
+            path: of the file.
+            present: its columns.
+            nested: those that hold objects or lists, which are no ids or times.
+        """
         twice = [name for name in present if present.count(name) > 1 and not _NO_NAME.fullmatch(name)]
         if twice:
             raise DataError(f"{path} has the column {twice[0]} {present.count(twice[0])} times; rename or drop one")
         found = self.find(present)
         absent = [name for name in {**dict.fromkeys(self.required), **self.named} if name not in found]
         if absent:
-            raise DataError(_say_missing(path, [str(self.named.get(name, name)) for name in absent], absent, present))
+            called = [str(self.named.get(name, name)) for name in absent]
+            raise DataError(_say_missing(path, called, absent, present, nested))
         return found
+
+
+def choose_columns(
+    part: Part,
+    wanted: Wanted,
+    names: list[str],
+    sql: Callable[[int, bool], str],
+    nested: Collection[str] = (),
+    beside: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
+    """SQL for each column that is read, by canonical name.
+
+    Args:
+        part: the file. Folders `name=value` that it lies in give what it lacks.
+        wanted: which columns.
+        names: those of the file.
+        sql: for the file's column at a position, and whether it holds single values, such as ids.
+        nested: those of the names that hold objects or lists.
+        beside: SQL of columns that the file only describes.
+    """
+    folders = {name: "NULL" if value is None else engine.literal(value) for name, value in part.partitions.items()}
+    added = {name: f"{text}::VARCHAR" for name, text in ({**beside, **folders}).items() if name not in names}
+    found = wanted.locate(part.path, [*names, *added], nested)
+    more = list(added.values())
+    return {
+        new: sql(place, new in wanted.required) if place < len(names) else more[place - len(names)]
+        for new, place in found.items()
+    }
 
 
 def clean(names: list[str], typed: bool = False) -> list[str]:
@@ -79,18 +120,24 @@ def _place(new: str, name: str | int, present: list[str]) -> int | None:
     return next((present.index(called) for called in (name, new) if called in present), None)
 
 
-def _say_missing(path: Path, called: list[str], absent: list[str], present: list[str]) -> str:
+def _say_missing(path: Path, called: list[str], absent: list[str], present: list[str], nested: Collection[str]) -> str:
     """What is missing, what is there, and how to name what is probably meant."""
     message = f"{path} lacks the column {', '.join(called)}; it has: {', '.join(present)}"
+    if len(present) == 1 and not present[0].isidentifier():
+        return (
+            f"{message}. The delimiter looks wrong: line 1 has a single field. Separate fields by commas or tabs, not "
+            "by spaces"
+        )
     if sum(bool(re.fullmatch(r"[\d.:+-]+", name)) for name in present) * 2 >= len(present):
         return (
             f"{message}. The first line looks like a row, not like a header: give the columns' positions, "
             "`mmesid add NAME --columns user_id=1,item_id=2,timestamp=4` (ingest.columns)"
         )
-    if len(present) == 1 and not present[0].isidentifier():
-        return f"{message}. The delimiter looks wrong: line 1 has a single field"
-    near = {name: column for name in absent if (column := nearest(name, [p for p in present if p not in absent]))}
+    plain = [name for name in present if name not in absent and name not in nested]
+    near = {name: column for name in absent if (column := nearest(name, plain))}
     if near:
         pairs = ",".join(f"{name}={column}" for name, column in near.items())
         return f"{message}. If that is it: `mmesid add NAME --columns {pairs}` (ingest.columns)"
+    if inner := [column for name in absent if (column := nearest(name, list(nested)))]:
+        return f"{message}. {inner[0]} holds objects or lists: write what is meant of it as a column of its own"
     return f"{message}. Name the columns with `mmesid add NAME --columns {absent[0]}=...` (ingest.columns)"

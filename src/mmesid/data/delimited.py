@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import itertools
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,14 @@ from mmesid.errors import DataError
 QUOTE = '"'
 SAMPLE = 20  # records by which delimiters are compared
 HEAD = 1 << 16  # bytes in which a file without any line feed is known
+OTHERS = {  # what else files are that are called text, by their first bytes
+    b"PK\x03\x04": "a workbook or a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "a workbook",
+    b"PAR1": "Parquet",
+    b"\x28\xb5\x2f\xfd": "packed with zstd",
+    b"BZh": "packed with bzip2",
+}
+SEPARATOR = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)  # a first line by which Excel is told the delimiter
 _MAGIC = b"\x1f\x8b"  # gzip
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -46,18 +55,30 @@ def encoding_of(part: Part, wanted: str) -> str:
     """The encoding that the file's byte order mark names, else the wanted one.
 
     Raises:
-        DataError: there is no encoding of that name.
+        DataError: there is no encoding of that name, or the file is no text at all.
     """
     try:
         name = codecs.lookup(wanted).name
     except LookupError:
         raise DataError(f"ingest.encoding: there is no encoding {wanted!r}; cp1252 and gb18030 are some") from None
     with open_bytes(part.path) as file:
-        start = file.read(3)
+        start = file.read(4)
+    if found := next((what for mark, what in OTHERS.items() if start.startswith(mark)), None):
+        raise DataError(f"{part.path} is {found}, whatever its name says; export the table as CSV or Parquet")
     return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), name)
 
 
 def lines(part: Part, encoding: str) -> Iterator[str]:
+    """The file's lines with their ends; blank where Excel is told the delimiter. Raises as `_lines`."""
+    return ("\n" if n == 0 and SEPARATOR.fullmatch(line) else line for n, line in enumerate(_lines(part, encoding)))
+
+
+def names_separator(part: Part, encoding: str) -> bool:
+    """Whether the file begins with a line that tells Excel the delimiter."""
+    return SEPARATOR.fullmatch(next(_lines(part, encoding), "")) is not None
+
+
+def _lines(part: Part, encoding: str) -> Iterator[str]:
     """The file's lines with their ends.
 
     Raises:
@@ -94,7 +115,7 @@ def beginning(part: Part, dialect: Dialect, encoding: str) -> list[list[str]]:
     return list(itertools.islice(records, SAMPLE))
 
 
-def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Path) -> None:
+def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Path) -> int:
     """The same records as the dialect `REWRITTEN`, checked line by line.
 
     Args:
@@ -104,10 +125,14 @@ def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pat
         width: fields of every record.
         target: the file to write.
 
+    Returns:
+        Bytes that its longest record may have.
+
     Raises:
         DataError: a record breaks the rules; names its line, or that in which its quote opens.
     """
     kept: list[str] = []  # lines of the record under way
+    longest = 0
     last = 0  # line in which the record before ended
     with target.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -118,7 +143,7 @@ def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pat
             try:
                 end, fields = next(records)
             except StopIteration:
-                return
+                return longest
             except csv.Error:
                 raise DataError(_say_quote(part, dialect, last, kept)) from None
             if len(fields) > width and not any(fields[width:]):
@@ -127,6 +152,7 @@ def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pat
                 raise DataError(_say_width(part, dialect, last, kept, len(fields), width))
             if fields and not is_header:
                 writer.writerow(fields)
+                longest = max(longest, 4 * sum(map(len, fields)) + 3 * width)
             is_header = is_header and not fields
             last = end
             kept.clear()

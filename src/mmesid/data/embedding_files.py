@@ -91,11 +91,14 @@ def read_embedding(path: Path) -> RawEmbedding:
         hint = "; store item_id as text, not as Python objects" if "allow_pickle" in str(error) else ""
         raise DataError(f"{path} is not an .npz file of plain arrays ({error}){hint}") from None
     _check(path, item_ids, matrix)
-    ids = canonical_array(item_ids).astype(str)
+    try:
+        ids = canonical_array(item_ids).astype(str)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: item_id {error.object!r} is not UTF-8 text; store item_id as text") from None
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         raise DataError(f"{path}: item_id {str(values[counts.argmax()])!r} appears {counts.max()} times, expected once")
-    return RawEmbedding(ids.astype(object), matrix.astype(np.float32))
+    return RawEmbedding(ids.astype(object), _single(path, matrix))
 
 
 def _check(path: Path, item_ids: NDArray[Any], matrix: NDArray[Any]) -> None:
@@ -106,3 +109,17 @@ def _check(path: Path, item_ids: NDArray[Any], matrix: NDArray[Any]) -> None:
         raise DataError(f"{path}: embedding must be (items, width) numbers, it is {matrix.shape} {matrix.dtype}")
     if len(item_ids) != len(matrix):
         raise DataError(f"{path}: item_id has {len(item_ids):,} entries, but embedding has {len(matrix):,} rows")
+
+
+def _single(path: Path, matrix: NDArray[Any]) -> NDArray[np.float32]:
+    """The vectors as 32-bit floats; raises DataError where a number is too large for them."""
+    with np.errstate(over="ignore"):
+        single = matrix.astype(np.float32)
+    beyond = np.isfinite(matrix) & ~np.isfinite(single)
+    if beyond.any():
+        row, column = np.argwhere(beyond)[0]
+        raise DataError(
+            f"{path}, row {row + 1}: embedding holds {matrix[row, column]:.3g}, and 32-bit floats end at 3.4e+38; "
+            "scale the vectors down"
+        )
+    return single

@@ -15,7 +15,9 @@ import pyarrow as pa
 
 from mmesid import host
 
+NUMBERS = ("Long", "Int", "Double", "Decimal")
 KEPT = re.compile(r"U?(TINY|SMALL|BIG)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|TIMESTAMP.*|DATE|VARCHAR")
+EXTENDED = ('$."$oid"', '$."$date"."$numberLong"', '$."$date"', *(f'$."$number{of}"' for of in NUMBERS))
 
 
 @contextmanager
@@ -58,12 +60,13 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def plain(name: str, kind: str) -> str:
+def plain(name: str, kind: str, single: bool = False) -> str:
     """SQL that gives a column as text, number or time, whatever the file holds; lists of words are joined.
 
     Args:
         name: of the column.
         kind: its type, as DuckDB writes it.
+        single: it holds one value a row: a list of several stays one, as JSON.
     """
     column = quoted(name)
     if KEPT.fullmatch(kind):
@@ -72,12 +75,21 @@ def plain(name: str, kind: str) -> str:
         return f"decode({column})"
     if kind == "JSON":
         words = f"array_to_string(json_extract_string({column}, '$[*]'), ', ')"
+        if single:
+            words = f"CASE WHEN json_array_length({column}) > 1 THEN {column}::VARCHAR ELSE {words} END"
         return (
             f"CASE json_type({column}) WHEN 'VARCHAR' THEN {column} ->> '$' WHEN 'NULL' THEN NULL "
-            f"WHEN 'ARRAY' THEN {words} ELSE {column}::VARCHAR END"
+            f"WHEN 'ARRAY' THEN {words} "
+            f"WHEN 'OBJECT' THEN coalesce({_extended(column)}, {column}::VARCHAR) ELSE {column}::VARCHAR END"
         )
     if kind.endswith("]") and not any(nested in kind for nested in ("STRUCT", "MAP", "][", "BLOB")):
-        return f"array_to_string({column}::VARCHAR[], ', ')"
+        words = f"array_to_string({column}::VARCHAR[], ', ')"
+        return f"CASE WHEN len({column}) > 1 THEN to_json({column})::VARCHAR ELSE {words} END" if single else words
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP")):
         return f"to_json({column})::VARCHAR"
     return f"{column}::VARCHAR"
+
+
+def _extended(column: str) -> str:
+    """The value of an object by which MongoDB's extended JSON writes one that JSON has no type for."""
+    return ", ".join(f"{column} ->> {literal(path)}" for path in EXTENDED)

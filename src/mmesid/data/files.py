@@ -108,7 +108,7 @@ def canonical_items(raw: Table, choice: texts.Choice) -> Read:
     ids, notes = canonical_ids(columns["item_id"], "items: item_id", origin)
     frame = pd.DataFrame({"item_id": ids})
     for name in choice.columns:
-        frame[name] = texts.readable(as_text(columns[name]))
+        frame[name] = texts.readable(name, as_text(columns[name]))
     frame["image"] = pd.Series(None, frame.index, object)
     frame["image_name"] = as_text(columns["image"]) if "image" in columns else pd.Series(None, frame.index, "str")
     return Read(frame.assign(**origin.columns()), [*notes, *swallowed(columns, origin)])

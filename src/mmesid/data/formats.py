@@ -6,11 +6,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from mmesid.artifacts.source import catalogue_files
 from mmesid.config import Ingest
 from mmesid.errors import DataError
 
 GZIP = ".gz"
 INTERACTIONS_ONLY, ITEMS_ONLY = ("user_id", "timestamp"), ("image", "title")
+PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+LOGS = {"Delta": "_delta_log", "Iceberg": "metadata/*.metadata.json", "Hudi": ".hoodie"}
 
 
 class Format(NamedTuple):
@@ -76,6 +80,7 @@ class Part(NamedTuple):
     path: Path
     shown: str  # its name inside the catalogue's folder
     format: Format
+    partitions: Mapping[str, str | None] = MappingProxyType({})  # of folders `name=value` inside the table's own
 
 
 def format_of(path: Path) -> Format | None:
@@ -108,10 +113,14 @@ def find_parts(folder: Path, table: str, named: str | None = None) -> list[Part]
     if len(found) > 1:
         both = " and ".join(path.name for path in found)
         raise DataError(f"{folder} has {both}; keep the one that is meant, or name it with ingest.{table}")
-    paths = _members(found[0]) if found[0].is_dir() else found
-    if not paths:
-        raise DataError(f"{found[0]} is a folder without a file")
-    return [_part(path, folder) for path in paths]
+    if not found[0].is_dir():
+        return [_part(found[0], folder)]
+    return [_part(path, folder, _partitions(path.relative_to(found[0]).parts[:-1])) for path in _members(found[0])]
+
+
+def unquote(name: str) -> str:
+    """`%20` is a space."""
+    return PERCENT.sub(lambda found: bytes.fromhex(found[0].replace("%", "")).decode("utf-8", "replace"), name)
 
 
 def _candidates(folder: Path, table: str) -> list[Path]:
@@ -125,10 +134,27 @@ def _candidates(folder: Path, table: str) -> list[Path]:
 
 
 def _members(folder: Path) -> list[Path]:
-    """Every file below the folder, part-2 before part-10; what begins with _ or . is bookkeeping."""
-    inside = [path for path in folder.rglob("*") if path.is_file()]
-    kept = [path for path in inside if not any(name[0] in "._" for name in path.relative_to(folder).parts)]
+    """Every file of a folder of parts, part-2 before part-10; what begins with _ or . is bookkeeping."""
+    for kind, mark in LOGS.items():
+        if any(folder.glob(mark)):
+            raise DataError(
+                f"{folder} is a {kind} table: which of its files count stands in its log, which is not read here. "
+                "Export it as plain Parquet, as with Spark's `df.write.parquet`"
+            )
+    kept = [
+        path
+        for path in catalogue_files(folder)
+        if not any(name[0] in "._" for name in path.relative_to(folder).parts) and path.stat().st_size
+    ]
+    if not kept:
+        raise DataError(f"{folder} is a folder without a file that holds anything")
     return sorted(kept, key=lambda path: [_natural(name) for name in path.relative_to(folder).parts])
+
+
+def _partitions(folders: Sequence[str]) -> dict[str, str | None]:
+    """What folders like `name=value`, as Hive and Spark write them, say of the files below."""
+    pairs = [map(unquote, folder.split("=", 1)) for folder in folders if "=" in folder]
+    return {name: None if value == HIVE_NULL else value for name, value in pairs}
 
 
 def _natural(name: str) -> list[tuple[str, int]]:
@@ -136,11 +162,11 @@ def _natural(name: str) -> list[tuple[str, int]]:
     return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
 
 
-def _part(path: Path, folder: Path) -> Part:
+def _part(path: Path, folder: Path, partitions: Mapping[str, str | None] = MappingProxyType({})) -> Part:
     found = format_of(path)
     if found is None:
         raise DataError(f"{path} has no ending that says how to read it; expected is one of {', '.join(FORMATS)}")
-    return Part(path, path.relative_to(folder).as_posix(), found)
+    return Part(path, path.relative_to(folder).as_posix(), found, partitions)
 
 
 def _held(folder: Path) -> str:

@@ -1,7 +1,8 @@
-"""What an id is in tables and embeddings: text without outer white space. 1198.0 is 1198, 007 stays 007, and blank is
-no id. Of ids that stand alone `artifacts.items.canonical_id` makes the same.
+"""What an id is in tables and embeddings: text without outer white space or invisible characters. 1198.0 is 1198, 007
+stays 007, and blank is no id. Of ids that stand alone `artifacts.items.canonical_id` makes the same.
 """
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mmesid.data.tables import EXACT, Origin, as_pandas, is_whole, written
+from mmesid.artifacts.items import BLANK, INVISIBLE
+from mmesid.data.tables import EXACT, Origin, as_pandas, is_whole, shortened, written
 from mmesid.errors import DataError
 
 WHOLE = r"^-?\d+(\.0*)?$"  # 1198, 1198.0
+GROUPED = r"^-?\d{1,3}\.000$"  # 1.000: one, or a thousand as Germans write it
 ROUNDED = r"^-?\d(\.\d+)?[eE]\+\d+$"  # 1.23E+12: what a spreadsheet leaves of a long number
 SINGLE = 2.0**24  # from here on 32-bit floats skip whole numbers
 
 
 def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[str]", list[str]]:
-    """A column of ids as text or null, and a sentence where some had outer white space.
+    """A column of ids as text or null, and sentences on what was cut off or is doubtful.
 
     Where every id of the column is a whole number, `.0` behind them goes, whether they are floats or text.
 
@@ -29,19 +32,28 @@ def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[st
         origin: where its rows came from.
 
     Raises:
-        DataError: an id has lost digits in a spreadsheet or as a float, or holds a line break; names its row.
+        DataError: an id is an object or a list, has lost digits in a spreadsheet or as a float, or holds a line break;
+            names its row.
     """
     text = _numbers(column, name, origin) if pa.types.is_floating(column.type) else written(column)
-    trimmed = pc.utf8_trim_whitespace(text)
+    _refuse_nested(text, name, origin)
+    ascii_alone = pc.all(pc.string_is_ascii(text)).as_py() is not False
+    trimmed = pc.utf8_trim_whitespace(text) if ascii_alone else pc.utf8_trim(text, characters=BLANK)
     changed = pc.not_equal(trimmed, text)
     count, notes = pc.sum(changed).as_py() or 0, []
     if count:
         first = pc.index(changed, True).as_py()
         notes = [
-            f"{name} with white space around it, which is cut off: {count:,}, the first is {text[first].as_py()!r} in "
-            f"{origin.place(first)}"
+            f"{name} with white space{'' if ascii_alone else ' or invisible characters'} around it, which is cut off: "
+            f"{count:,}, the first is {text[first].as_py()!r} in {origin.place(first)}"
         ]
         text = trimmed
+    if not ascii_alone and (inside := pc.sum(hidden := pc.match_substring_regex(text, f"[{INVISIBLE}]")).as_py()):
+        first = pc.index(hidden, True).as_py()
+        notes.append(
+            f"{name} with invisible characters inside, which stay: {inside:,}, the first is {text[first].as_py()!r} in "
+            f"{origin.place(first)}"
+        )
     broken = pc.match_substring(text, "\n")
     if pc.any(broken).as_py():
         first = pc.index(broken, True).as_py()
@@ -52,7 +64,8 @@ def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[st
     blank = pc.equal(text, "")
     if pc.any(blank).as_py():
         text = pc.if_else(blank, None, text)
-    return as_pandas(_without_fraction(text, name, origin)), notes
+    text, doubts = _without_fraction(text, name, origin)
+    return as_pandas(text), [*notes, *doubts]
 
 
 def canonical_array(values: NDArray[Any]) -> NDArray[Any]:
@@ -63,10 +76,34 @@ def canonical_array(values: NDArray[Any]) -> NDArray[Any]:
     return ids.astype(object).where(ids.notna(), None).to_numpy()
 
 
-def _without_fraction(text: Any, name: str, origin: Origin) -> Any:
-    """1198.0 becomes 1198 where all are such numbers; raises DataError at what a spreadsheet has rounded."""
+def _refuse_nested(text: Any, name: str, origin: Origin) -> None:
+    """Raises DataError at an object, or a list of several values."""
+    opening = pc.or_(pc.starts_with(text, "{"), pc.starts_with(text, "["))
+    if not pc.any(opening).as_py():
+        return
+    for value in pc.unique(pc.filter(text, opening)).to_pylist():
+        try:
+            held = json.loads(value)
+        except ValueError:
+            continue
+        if isinstance(held, dict) or len(held) > 1:
+            first, what = pc.index(text, value).as_py(), "an object" if isinstance(held, dict) else "a list"
+            hint = (
+                "write the id that is meant of it" if isinstance(held, dict) else "write a row for each of its values"
+            )
+            raise DataError(
+                f"{origin.place(first)}, column {name}: expected one id, found {what}, {shortened(value)}; {hint}"
+            )
+
+
+def _without_fraction(text: Any, name: str, origin: Origin) -> tuple[Any, list[str]]:
+    """1198.0 becomes 1198 where all are such numbers, and a sentence where it is doubtful whether they are.
+
+    Raises:
+        DataError: a spreadsheet has rounded them.
+    """
     if not pc.any(pc.match_substring(text, ".")).as_py() and not pc.any(pc.match_substring(text, "+")).as_py():
-        return text
+        return text, []
     rounded = pc.match_substring_regex(text, ROUNDED)
     if pc.any(rounded).as_py():
         first = pc.index(rounded, True).as_py()
@@ -75,9 +112,16 @@ def _without_fraction(text: Any, name: str, origin: Origin) -> Any:
             f"rounded; {pc.sum(rounded).as_py():,} of {len(text):,} rows are like this, and different ids look alike. "
             "Export the column as text"
         )
-    if pc.all(pc.match_substring_regex(text, WHOLE)).as_py():
-        return pc.replace_substring_regex(text, r"\.0*$", "")
-    return text
+    if not pc.all(pc.match_substring_regex(text, WHOLE)).as_py():
+        return text, []
+    grouped = pc.match_substring_regex(text, GROUPED)
+    if pc.any(grouped).as_py() and not pc.all(pc.match_substring(text, ".")).as_py():
+        first = pc.index(grouped, True).as_py()
+        return text, [
+            f"{name} beside plain numbers may have points between thousands: {pc.sum(grouped).as_py():,}, as "
+            f"{text[first].as_py()!r} in {origin.place(first)}; all stay as they are"
+        ]
+    return pc.replace_substring_regex(text, r"\.0*$", ""), []
 
 
 def _numbers(column: Any, name: str, origin: Origin) -> Any:

@@ -1,13 +1,19 @@
 """Why the ids of two tables do not meet: an id of each side, and how they differ."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 
 import pandas as pd
 
+from mmesid.artifacts.items import INVISIBLE
+
 THIN = 0.9  # share of interactions with a known item below which the join is explained
 _SEARCHED = 1000  # unknown ids that are compared
+ALIKE = "the Unicode form of a letter"  # both look the same
 DIFFERENCES: dict[str, Callable[[str], str]] = {
+    ALIKE: lambda text: unicodedata.normalize("NFC", text),
+    "invisible characters": lambda text: re.sub(f"[{INVISIBLE}]", "", text),
     "leading zeros": lambda text: text.lstrip("0"),
     "upper and lower case": str.casefold,
     "quotation marks": lambda text: text.strip("\"'`"),
@@ -34,7 +40,8 @@ def explain_join(interactions: "pd.Series[str]", items: "pd.Series[str]") -> str
     start = f"{len(unknown):,} of {len(wanted):,} interactions have an item that the items table lacks: "
     for name, simplify in DIFFERENCES.items():
         if pair := _pair(strange, known, simplify):
-            return f"{start}{pair[0]!r} in interactions, {pair[1]!r} in items; they differ by {name}"
+            sides = [ascii(text) if name == ALIKE else repr(text) for text in pair]
+            return f"{start}{sides[0]} in interactions, {sides[1]} in items; they differ by {name}"
     shown = repr(known[0]) if known else "none"
     return f"{start}{strange[0]!r} in interactions, {shown} in items; the two tables seem to count differently"
 

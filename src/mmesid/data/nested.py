@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+BRACKETED = re.compile(r"[\[{](?!null\b|None\b|nan\b)[\w.+-]+[\]}]", re.IGNORECASE)  # [1408] and {2} are titles
 LITERAL_GAP = re.compile(r"(?<=['\"])\s+(?=['\"])")  # NumPy prints lists without commas
 
 
@@ -46,7 +47,7 @@ def leaves(value: object) -> list[str]:
 
 def parsed(text: str) -> Any:
     """The list or dictionary that the text is, None where it is none."""
-    if text[:1] + text[-1:] not in ("[]", "{}"):
+    if text[:1] + text[-1:] not in ("[]", "{}") or BRACKETED.fullmatch(text):
         return None
     for parse in (json.loads, _literal):
         try:

@@ -1,8 +1,10 @@
 """Which picture file a name means: the names of a table and of files seldom agree to the letter.
 
-A name is looked for by as many of its last parts as fit, so that folders and prefixes on either side do not matter:
-exactly, then whatever the letter case, Unicode form and percent signs, then with another suffix. Where two files fit
-equally well, none is taken. Of a cell that lists several names the first that leads to a file counts.
+A name is looked for by as many of its last parts as fit: exactly, then whatever the letter case, Unicode form and
+percent signs, then with another suffix. Folders that only one side has do not matter, nor do those that all files or
+all names begin with; a name whose folders contradict the file's does not mean it. Where two files fit equally well,
+none is taken, and where different names lead to one file, it is that of the one which is its own. Of a cell that lists
+several names the first that leads to a file counts.
 """
 
 import bisect
@@ -13,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mmesid.artifacts.items import canonical_id
+from mmesid.data.formats import unquote
 from mmesid.data.nested import leaves, parsed
 
 SUFFIXES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm")
@@ -20,7 +23,6 @@ SUFFIX = re.compile(rf"\.(?:{'|'.join(SUFFIXES)})$", re.IGNORECASE)
 LINK = re.compile(r"(?:[a-z][a-z0-9+.-]+:)?//", re.IGNORECASE)
 HOST = re.compile(rf"{LINK.pattern}[^/?#]*", re.IGNORECASE)
 QUERY = re.compile(rf"({SUFFIX.pattern[:-1]})[?#].*$", re.IGNORECASE)
-PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 SLASHES = re.compile(r"[/\\]+")
 NOISE = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave among files
 FOLDERS = ("", ".", "images")  # leading parts that mean nothing
@@ -41,50 +43,83 @@ class PictureNames:
 
     Args:
         places: every file's place inside `images/` or the archive.
+        names: all that will be looked for.
     """
 
-    def __init__(self, places: Iterable[str]) -> None:
+    def __init__(self, places: Iterable[str], names: Iterable[str] = ()) -> None:
         self._exact: dict[str, list[str]] = defaultdict(list)
         self._folded: dict[str, list[str]] = defaultdict(list)
         self._stems: dict[str, list[str]] = defaultdict(list)
+        self._own: dict[str, list[str]] = defaultdict(list)  # by stems to the letter
         self._whole: dict[str, str] = {}
         for place in sorted(places):
             parts = parts_of(place)
             self._whole["/".join(parts)] = place
-            for end in _ends(parts):
+            for _, end in _ends(parts):
                 self._exact[end].append(place)
                 self._folded[fold(end)].append(place)
                 if SUFFIX.search(end):
-                    self._stems[fold(canonical_id(SUFFIX.sub("", end)))].append(place)
+                    stem = canonical_id(SUFFIX.sub("", end))
+                    self._own[stem].append(place)
+                    self._stems[fold(stem)].append(place)
         self._sorted = sorted((fold(parts_of(place)[-1]), place) for place in self._whole.values())
+        asked = [parts_of(_without_host(name)) for name in names]
+        self._file_prefix = _common_folders(map(parts_of, self._whole.values()))
+        self._name_prefix = _common_folders(asked)
+        for parts in asked:
+            self._agree(parts)
 
-    def by_cell(self, cell: str) -> Found:
-        """The file that a table's cell means: a name, or a list of names."""
+    def by_cell(self, cell: str) -> tuple[Found, str]:
+        """The file that a table's cell means, and by which of its names."""
         names = _names(cell)
-        found = [self.by_name(name) for name in names]
-        if first := next((one for one in found if one.place), None):
+        found = [(self.by_name(name), name) for name in names]
+        if first := next((pair for pair in found if pair[0].place), None):
             return first
-        return found[0] if self._whole or not all(map(LINK.match, names)) else NO_PICTURE
+        return found[0] if self._whole or not all(map(LINK.match, names)) else (NO_PICTURE, cell)
 
     def by_name(self, name: str) -> Found:
         """The file that a name means."""
         parts = parts_of(_without_host(name))
         if (place := self._whole.get("/".join(parts))) is not None:
             return Found(place, None)
-        for end in _ends(parts):
+        for count, end in _ends(parts):
             for candidates in (self._exact.get(end), self._folded.get(fold(end))):
-                if candidates:
-                    return _only(candidates)
-        for end in _ends(parts):
-            if candidates := self._stems.get(fold(SUFFIX.sub("", end))):
-                return _only(candidates)
+                if fitting := self._fitting(candidates, parts, count):
+                    return _only(fitting)
+        for count, end in _ends(parts):
+            if fitting := self._fitting(self._stems.get(fold(SUFFIX.sub("", end))), parts, count):
+                return _only(fitting)
         return Found(None, f"missing: no such file among the images, {self._nearest(parts[-1])}")
 
-    def by_id(self, item_id: str) -> Found:
-        """The file whose name is an item's id, whatever its suffix; an item without one has no picture."""
-        candidates = self._stems.get(fold(canonical_id(item_id)), [])
-        top = [place for place in candidates if len(parts_of(place)) == 1]
-        return _only(top or candidates) if candidates else NO_PICTURE
+    def by_ids(self, item_ids: Sequence[object]) -> list[Found]:
+        """The files whose names are items' ids, whatever their suffix; an item without one has no picture.
+
+        What is one item's to the letter is no other's.
+        """
+        ids = [canonical_id(item_id) if isinstance(item_id, str) else None for item_id in item_ids]
+        taken = {place for item_id in set(ids) - {None} for place in self._own.get(str(item_id), ())}
+        found = []
+        for item_id in ids:
+            candidates = [] if item_id is None else self._own.get(item_id) or [
+                place for place in self._stems.get(fold(item_id), ()) if place not in taken
+            ]  # fmt: skip
+            top = [place for place in candidates if len(parts_of(place)) == 1]
+            found.append(_only(top or candidates) if candidates else NO_PICTURE)
+        return _unshared(found, [item_id or "" for item_id in ids])
+
+    def _agree(self, parts: list[str]) -> None:
+        """Folders in which a name and a file agree are no mere beginnings."""
+        for count, end in _ends(parts):
+            if candidates := self._exact.get(end) or self._folded.get(fold(end)):
+                self._name_prefix = min(self._name_prefix, len(parts) - count)
+                self._file_prefix = min(self._file_prefix, *(len(parts_of(place)) - count for place in candidates))
+                return
+
+    def _fitting(self, candidates: list[str] | None, parts: list[str], count: int) -> list[str]:
+        """The files whose folders do not contradict those of a name, of which the last `count` parts are theirs."""
+        if not candidates or len(parts) - count <= self._name_prefix:
+            return candidates or []
+        return [place for place in candidates if len(parts_of(place)) - count <= self._file_prefix]
 
     def _nearest(self, name: str) -> str:
         """The file whose name comes next in the order of names."""
@@ -103,12 +138,14 @@ def find(names: Sequence[object], item_ids: Sequence[object], places: Sequence[s
         item_ids: of the same items.
         places: of the files.
     """
-    files = PictureNames(places)
-    found = [files.by_cell(cell) if isinstance(cell, str) else NO_PICTURE for cell in names]
-    if not places or any(one.place for one in found):
+    cells = [cell for cell in names if isinstance(cell, str)] if places else []
+    files = PictureNames(places, (name for cell in cells for name in _names(cell)))
+    pairs = [files.by_cell(cell) if isinstance(cell, str) else (NO_PICTURE, "") for cell in names]
+    found = _unshared([one for one, _ in pairs], ["/".join(parts_of(_without_host(name))) for _, name in pairs])
+    if not places or any(one.place for one, _ in pairs):
         return found
-    by_id = [files.by_id(item_id) if isinstance(item_id, str) else NO_PICTURE for item_id in item_ids]
-    return by_id if any(one.place for one in by_id) else found
+    by_id = files.by_ids(item_ids)
+    return by_id if any(one.place or one.fault for one in by_id) else found
 
 
 def parts_of(path: str) -> list[str]:
@@ -127,7 +164,7 @@ def is_noise(place: str) -> bool:
 
 def fold(name: str) -> str:
     """Equal for names that differ in letter case, Unicode form or percent signs alone."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", _unquote(name)).casefold())
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", unquote(name)).casefold())
 
 
 def _names(cell: str) -> list[str]:
@@ -146,14 +183,61 @@ def _without_host(name: str) -> str:
     return (host and re.split("[?#]", name[host.end() :])[0]) or QUERY.sub(r"\1", name)
 
 
-def _unquote(name: str) -> str:
-    """`%20` is a space."""
-    return PERCENT.sub(lambda found: bytes.fromhex(found[0].replace("%", "")).decode("utf-8", "replace"), name)
+def _ends(parts: list[str]) -> Iterator[tuple[int, str]]:
+    """How many last parts, and these joined; all of them first."""
+    return ((len(parts) - start, "/".join(parts[start:])) for start in range(len(parts)))
 
 
-def _ends(parts: list[str]) -> Iterator[str]:
-    """The last parts joined, all of them first."""
-    return ("/".join(parts[start:]) for start in range(len(parts)))
+def _common_folders(paths: Iterable[list[str]]) -> int:
+    """How many leading folders are the same for all that have any."""
+    folders = {tuple(parts[:-1]) for parts in paths if len(parts) > 1}
+    if not folders:
+        return 0
+    low, high = min(folders), max(folders)
+    return next(
+        (n for n, pair in enumerate(zip(low, high, strict=False)) if pair[0] != pair[1]), min(len(low), len(high))
+    )
+
+
+def _unshared(found: list[Found], names: list[str]) -> list[Found]:
+    """No file for different names: it stays with the one that is its own, to the letter.
+
+    Args:
+        found: by each name.
+        names: as they are, or stems.
+    """
+    claims: dict[str, dict[str, str]] = defaultdict(dict)
+    for one, name in zip(found, names, strict=True):
+        if one.place:
+            claims[one.place].setdefault(_plain(name), name)
+    shared = {place: of for place, of in claims.items() if len(of) > 1 and _differ(list(of))}
+    return [
+        Found(None, _say_shared(one.place, _plain(name), shared[one.place]))
+        if one.place in shared and not _is_own(one.place, name)
+        else one
+        for one, name in zip(found, names, strict=True)
+    ]
+
+
+def _plain(name: str) -> str:
+    """A name without percent signs, in one Unicode form, its suffix in small letters."""
+    return SUFFIX.sub(lambda found: found[0].lower(), unicodedata.normalize("NFC", unquote(name)))
+
+
+def _differ(names: list[str]) -> bool:
+    """Whether any is not the end of the longest."""
+    longest = f"/{max(names, key=len)}"
+    return not all(longest.endswith(f"/{name}") for name in names)
+
+
+def _is_own(place: str, name: str) -> bool:
+    own = _plain("/".join(parts_of(place)))
+    return _plain(name) in (own, canonical_id(SUFFIX.sub("", own)), canonical_id(SUFFIX.sub("", parts_of(own)[-1])))
+
+
+def _say_shared(place: str, name: str, claims: dict[str, str]) -> str:
+    other = next(shown for key, shown in claims.items() if key != name)
+    return f"shared: {other!r} leads to {place!r} as well"
 
 
 def _only(candidates: list[str]) -> Found:

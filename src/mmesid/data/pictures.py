@@ -1,14 +1,17 @@
 """Pictures of a catalogue: the folder `images/` or the archive `images.zip`, read as bytes, never decoded."""
 
 import contextlib
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from mmesid.artifacts.source import catalogue_files
 from mmesid.data.picture_names import is_noise
 from mmesid.errors import DataError
 
+NEAR = re.compile(r"(?:image|img|picture|pic|photo|poster|cover|thumbnail)s?(?:\.zip|\.tar|\.tgz|\.tar\.gz)?", re.I)
 FOLDER, ARCHIVE = "images", "images.zip"
 UTF_8 = 0x800  # the flag of a ZIP archive that a name is UTF-8, else it is read as code page 437
 
@@ -23,13 +26,19 @@ def list_pictures(folder: Path) -> list[str]:
     if directory.is_dir() and archive.exists():
         raise DataError(f"{folder} has both {FOLDER}/ and {ARCHIVE}; keep the one that is meant")
     if directory.is_dir():
-        places = [path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()]
+        places = [path.relative_to(directory).as_posix() for path in catalogue_files(directory)]
     elif archive.exists():
         with _open(archive) as opened:
             places = list(_members(opened))
     else:
         places = []
     return sorted(place for place in places if not is_noise(place))
+
+
+def near_places(folder: Path) -> list[str]:
+    """Where pictures may lie instead: what is called much like `images/` or `images.zip`."""
+    names = (path.name for path in folder.iterdir() if path.is_dir() or path.suffix)
+    return sorted(name for name in names if NEAR.fullmatch(name) and name not in (FOLDER, ARCHIVE))
 
 
 def read_pictures(folder: Path, places: Iterable[str | None]) -> list[bytes | None]:

@@ -3,17 +3,37 @@
 import csv
 from collections.abc import Callable
 from contextlib import suppress
+from json import loads
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmesid.data import engine
-from mmesid.data.columns import Wanted, clean
-from mmesid.data.delimited import QUOTE, REWRITTEN, Dialect, beginning, encoding_of, is_packed, lines, rewrite
+from mmesid.data.columns import Wanted, choose_columns, clean
+from mmesid.data.delimited import (
+    QUOTE,
+    REWRITTEN,
+    Dialect,
+    beginning,
+    encoding_of,
+    is_packed,
+    lines,
+    names_separator,
+    rewrite,
+)
 from mmesid.data.formats import Part
 from mmesid.data.json_lines import is_array, rewrite_json
 from mmesid.errors import DataError
+
+SAY_PICTURES = (
+    "{}, column image: it holds the pictures themselves; write them as files into images/, named by their item_id, and "
+    "drop the column, or let it hold the files' names"
+)
+
+LINE = 2_000_000  # bytes that a line may have as a rule
 
 # read(connection, file, columns, encoding, a path for a temporary file)
 Reader = Callable[[duckdb.DuckDBPyConnection, Part, Wanted, str, Path], Any]
@@ -23,20 +43,22 @@ def delimited(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted,
     """CSV and its kin. What DuckDB refuses is gone through line by line, which mends it or names the line."""
     encoding = encoding_of(part, encoding)
     dialect, first = _choose(part, wanted, encoding)
-    found, width = wanted.locate(part.path, _header(part, wanted, first)), len(first)
+    width = len(first)
+    chosen = choose_columns(part, wanted, _header(part, wanted, first), lambda place, _: f"c{place}")
     path = part.path if encoding.startswith("utf-8") else _transcode(part, encoding, aside)
-    if not any("\n" in field or "\r" in field for field in first):  # by the first line's end DuckDB knows all others
+    strange = names_separator(part, encoding) or any("\n" in field or "\r" in field for field in first)
+    if not strange:  # by the first line's end DuckDB knows all others
         with suppress(duckdb.Error):
-            return _read_csv(connection, path, dialect, found, width)
+            return _read_csv(connection, path, dialect, chosen, width)
     mended = aside.with_suffix(".mended")
     try:
-        rewrite(part, dialect, encoding, width, mended)
+        longest = rewrite(part, dialect, encoding, width, mended)
     except DataError:
         if part.format.quotes == "maybe":
             with suppress(duckdb.Error):
-                return _read_csv(connection, path, dialect._replace(quoted=False), found, width)
+                return _read_csv(connection, path, dialect._replace(quoted=False), chosen, width)
         raise
-    return _read_csv(connection, mended, REWRITTEN, found, width)
+    return _read_csv(connection, mended, REWRITTEN, chosen, width, longest)
 
 
 def json(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, encoding: str, aside: Path) -> Any:
@@ -48,21 +70,33 @@ def json(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, enco
             return _read_json(connection, part.path, form, part, wanted)
         except duckdb.Error:
             pass
-    rewrite_json(part, encoding, aside)
+    rewrite_json(part, encoding, aside, {*wanted.required, *map(str, wanted.named.values())})
     return _read_json(connection, aside, "newline_delimited", part, wanted)
 
 
 def parquet(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, encoding: str, aside: Path) -> Any:
     """Parquet; names that pandas makes up for an index without one are no columns."""
-    source = connection.sql(f"SELECT * FROM read_parquet({engine.place(part.path)})")
-    kinds = dict(zip(source.columns, map(str, source.types), strict=True))
-    found = wanted.locate(part.path, clean(source.columns))
-    chosen = {new: source.columns[place] for new, place in found.items()}
+    place = f"read_parquet({engine.place(part.path)}, hive_partitioning=false)"
+    source, schema = connection.sql(f"SELECT * FROM {place}"), pq.read_schema(part.path)
+    columns, kinds = source.columns, [str(kind) for kind in source.types]  # the engine renames what differs by case
+    names = clean(schema.names)
+    chosen = choose_columns(
+        part,
+        wanted,
+        names,
+        lambda at, single: engine.plain(columns[at], kinds[at], single),
+        [name for name, kind in zip(names, kinds, strict=True) if kind.endswith((")", "]")) and "DEC" not in kind],
+        _ranges(schema),
+    )
+    if any(name == "image" and "BLOB" in kind != "BLOB" for name, kind in zip(names, kinds, strict=True)):
+        raise DataError(SAY_PICTURES.format(part.path))
+    blobs = {
+        name: engine.quoted(column) for name, column, kind in zip(names, columns, kinds, strict=True) if "BLOB" in kind
+    }
     try:
-        return _select(connection, f"read_parquet({engine.place(part.path)})", chosen, kinds)
+        return _select(connection, place, chosen)
     except duckdb.ConversionException:
-        blobs = [name for name in chosen.values() if kinds[name] == "BLOB"]
-        raise DataError(_say_bytes(connection, part, blobs)) from None
+        raise DataError(_say_bytes(connection, part, place, blobs)) from None
 
 
 READERS: dict[str, Reader] = {"delimited": delimited, "json": json, "parquet": parquet}
@@ -97,12 +131,22 @@ def _header(part: Part, wanted: Wanted, first: list[str]) -> list[str]:
     return clean(first, part.format.typed) if wanted.has_header() else [str(n + 1) for n in range(len(first))]
 
 
+def _ranges(schema: pa.Schema) -> dict[str, str]:
+    """SQL of an index of pandas that counts: it stands in no column."""
+    kept = (schema.pandas_metadata or {}).get("index_columns", ())
+    counting = [index for index in kept if isinstance(index, dict) and index.get("kind") == "range" and index["name"]]
+    return {
+        str(index["name"]): f"({index['start']} + {index['step']} * (row_number() OVER () - 1))" for index in counting
+    }
+
+
 def _read_csv(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
     dialect: Dialect,
-    found: dict[str, int],
+    chosen: dict[str, str],
     width: int,
+    longest: int = LINE,
 ) -> Any:
     fields = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(width))
     quote = engine.literal(QUOTE if dialect.quoted else "")
@@ -113,13 +157,17 @@ def _read_csv(
         "quote": quote,
         "escape": quote,
         "compression": "'gzip'" if is_packed(path) else "'none'",
+        "max_line_size": str(max(LINE, longest)),
+        "nullstr": r"['', '\N']",  # the latter is how MySQL, PostgreSQL and Hive write it
         "columns": f"{{{fields}}}",
     }
     source = f"read_csv({engine.place(path)}, {', '.join(f'{name}={value}' for name, value in options.items())})"
-    if width == 1:
-        source += " WHERE c0 IS NOT NULL"  # a blank line is a row to DuckDB here
-    chosen = {new: f"c{place}" for new, place in found.items()}
-    return _select(connection, source, chosen, dict.fromkeys(chosen.values(), "VARCHAR"))
+    table = _select(connection, source, chosen)
+    own = [new for new, sql in chosen.items() if sql.startswith("c")]
+    if all(table[new].null_count for new in own):  # rows may be blank, or a line where there is one column
+        blank = " AND ".join(f"c{number} IS NULL" for number in range(width))
+        table = _select(connection, f"{source} WHERE NOT ({blank})", chosen)
+    return table
 
 
 def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, form: str, part: Part, wanted: Wanted) -> Any:
@@ -129,20 +177,33 @@ def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, form: str, par
         f"WITH objects AS (SELECT json_keys(json) AS keys, row_number() OVER () AS number, json_type(json) AS kind "
         f"FROM read_json_objects({options})), named AS (SELECT unnest(keys) AS name, "
         "generate_subscripts(keys, 1) + 10000 * number AS place FROM objects) "
-        "SELECT name, min(place), (SELECT bool_and(kind = 'OBJECT') FROM objects) FROM named GROUP BY name ORDER BY 2"
+        "SELECT name, min(place), (SELECT bool_and(kind = 'OBJECT') FROM objects), (SELECT count(*) FROM objects) "
+        "FROM named GROUP BY name ORDER BY 2"
     ).fetchall()
     if not listed or not listed[0][2]:
         raise duckdb.InvalidInputException("not every line is an object")
+    if listed[0][3] == 1 and path == part.path:
+        raise duckdb.InvalidInputException("the only object may hold all rows")
     keys = [str(name) for name, *_ in listed]
-    chosen = {new: keys[place] for new, place in wanted.locate(part.path, clean(keys)).items()}
-    columns = ", ".join(f"{engine.literal(name)}: 'JSON'" for name in chosen.values())
-    return _select(
-        connection, f"read_json({options}, columns={{{columns}}})", chosen, dict.fromkeys(chosen.values(), "JSON")
-    )
+    (first,) = connection.sql(f"SELECT json FROM read_json_objects({options}) LIMIT 1").fetchall()[0]
+    nested = [key.strip() for key, value in loads(first).items() if isinstance(value, dict | list)]
+    read: list[int] = []
+
+    def sql(place: int, single: bool) -> str:
+        read.append(place)
+        return engine.plain(f"c{place}", "JSON", single)
+
+    chosen = choose_columns(part, wanted, clean(keys), sql, nested)
+    if len({keys[place].casefold() for place in read}) == len(read):
+        columns = ", ".join(f"{engine.literal(keys[place])}: 'JSON'" for place in read)
+        names = ", ".join(f"{engine.quoted(keys[place])} AS c{place}" for place in read)
+        return _select(connection, f"(SELECT {names} FROM read_json({options}, columns={{{columns}}}))", chosen)
+    names = ", ".join(f"json -> {engine.literal(keys[place])} AS c{place}" for place in read)
+    return _select(connection, f"(SELECT {names} FROM read_json_objects({options}))", chosen)
 
 
-def _select(connection: duckdb.DuckDBPyConnection, source: str, chosen: dict[str, str], kinds: dict[str, str]) -> Any:
-    selected = [f"{engine.plain(name, kinds[name])} AS {engine.quoted(new)}" for new, name in chosen.items()]
+def _select(connection: duckdb.DuckDBPyConnection, source: str, chosen: dict[str, str]) -> Any:
+    selected = [f"{sql} AS {engine.quoted(new)}" for new, sql in chosen.items()]
     return connection.sql(f"SELECT {', '.join(selected)} FROM {source}").to_arrow_table()
 
 
@@ -152,12 +213,13 @@ def _transcode(part: Part, encoding: str, target: Path) -> Path:
     return target
 
 
-def _say_bytes(connection: duckdb.DuckDBPyConnection, part: Part, blobs: list[str]) -> str:
-    for name in blobs:
-        column = engine.quoted(name)
+def _say_bytes(connection: duckdb.DuckDBPyConnection, part: Part, source: str, blobs: dict[str, str]) -> str:
+    for name, column in blobs.items():
+        if name == "image":
+            return SAY_PICTURES.format(part.path)
         rows = connection.sql(
-            f"SELECT min(row) FROM (SELECT row_number() OVER () AS row, {column} FROM read_parquet("
-            f"{engine.place(part.path)})) WHERE {column} IS NOT NULL AND try(decode({column})) IS NULL"
+            f"SELECT min(row) FROM (SELECT row_number() OVER () AS row, {column} FROM {source}) "
+            f"WHERE {column} IS NOT NULL AND try(decode({column})) IS NULL"
         ).fetchall()
         if rows[0][0]:
             return f"{part.path}, row {rows[0][0]}, column {name}: its bytes are not UTF-8 text; store it as text"

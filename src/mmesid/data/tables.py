@@ -22,6 +22,7 @@ from mmesid.data.formats import How, Part, find_parts
 from mmesid.data.readers import READERS
 from mmesid.errors import DataError, first_line
 
+SHOWN = 60  # characters of a value that a message shows
 EXACT = 2.0**53  # from here on floats skip whole numbers
 
 
@@ -105,6 +106,12 @@ def swallowed(columns: dict[str, Any], origin: Origin) -> list[str]:
                 f"like rows of the table, as where a quote is never closed; {count:,} rows are like this"
             )
     return notes
+
+
+def shortened(value: object) -> str:
+    """A value for a message: one line, not too long."""
+    line = " ".join(str(value)[: 4 * SHOWN].split())
+    return repr(line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…")
 
 
 def is_whole(numbers: Any) -> bool:

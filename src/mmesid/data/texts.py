@@ -75,20 +75,24 @@ def choose(table: pd.DataFrame, asked: Sequence[str] | None, passed_over: Iterab
     return Choice(sorted(columns, key=lambda column: column != title), reasons)
 
 
-def readable(column: "pd.Series[Any]") -> "pd.Series[str]":
-    """Every value cleaned; null where nothing remains."""
-    values = [clean(value) for value in column]
+def readable(name: str, column: "pd.Series[Any]") -> "pd.Series[str]":
+    """Every value of a column cleaned; null where nothing remains. Bars in a title are no list."""
+    values = [*map(one_line if _plain(name) in TITLES else clean, column)]
     return pd.Series(values, index=column.index, dtype="str")
 
 
 def clean(value: object) -> str | None:
+    """A value as one line of words, with what bars separate joined by commas."""
+    text = one_line(value)
+    return BAR.sub(", ", text) if text and "|" in text else text
+
+
+def one_line(value: object) -> str | None:
     """A value as one line of words: lists joined, HTML unescaped and stripped, white space collapsed."""
     text = flatten(value)
     if "&" in text or "<" in text:
         text = html.unescape(text)
         text = TAG.sub(" ", INLINE.sub("", text))
-    if "|" in text:
-        text = BAR.sub(", ", text)
     return " ".join(text.split()) or None
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mmesid.data.tables import Origin, written
+from mmesid.data.tables import Origin, shortened, written
 from mmesid.data.time_texts import from_numerals, from_texts, refuse_rounded
 from mmesid.errors import DataError
 
@@ -180,13 +180,17 @@ def _say_bad(column: Any, bad: NDArray[np.bool_], origin: Origin, form: str | No
         else "a number of seconds since 1970, or an ISO-8601 date such as 2024-05-31T18:00:00, before the year 2262"
     )
     value = column[first].as_py()
-    hint = "" if form or not isinstance(value, str) else (
-        ". For another way to write times name it with the key ingest.timestamp_format, such as '%d/%m/%Y %H:%M' "
-        "(`mmesid add NAME --timestamp-format`)"
-    )  # fmt: skip
+    hint = ""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        hint = f". It holds {'a list' if value[0] == '[' else 'an object'}; write one row for each interaction"
+    elif isinstance(value, str) and not form:
+        hint = (
+            ". For another way to write times name it with the key ingest.timestamp_format, such as '%d/%m/%Y %H:%M' "
+            "(`mmesid add NAME --timestamp-format`)"
+        )
     return (
-        f"{origin.place(first)}, column timestamp: expected {expected}, found {str(value)!r}; {bad.sum():,} of "
-        f"{len(bad):,} rows are like this{hint}"
+        f"{origin.place(first)}, column timestamp: expected {expected}, found "
+        f"{'nothing' if value is None else shortened(value)}; {bad.sum():,} of {len(bad):,} rows are like this{hint}"
     )
 
 
