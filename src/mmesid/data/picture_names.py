@@ -66,7 +66,7 @@ class PictureNames:
         asked = [parts_of(_without_host(name)) for name in names]
         self._file_prefix = _common_folders(map(parts_of, self._whole.values()))
         self._name_prefix = _common_folders(asked)
-        for parts in asked:
+        for parts in asked if self._file_prefix or self._name_prefix else ():
             self._agree(parts)
 
     def by_cell(self, cell: str) -> tuple[Found, str]:
