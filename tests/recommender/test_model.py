@@ -231,9 +231,10 @@ def test_inputs_have_the_size_that_the_backbone_expects_and_scores_are_bounded(t
     assert scores.abs().max() <= 1 / tied_model.blueprint.temperature + 1e-4
 
 
-def test_without_content_items_have_ids(embeddings, semantic_ids, sequences):
+def test_items_of_which_no_modality_is_used_have_ids(embeddings, semantic_ids, sequences):
     alone = {"collaborative": embeddings["collaborative"]}
-    model = tiny.tiny_model(alone, semantic_ids, sequences, tiny.init_settings("tied"))
+    settings = tiny.init_settings("tied").model_copy(update={"item_modalities": ["text"]})
+    model = tiny.tiny_model(alone, semantic_ids, sequences, settings)
     assert model.items.ids is not None
     assert torch.isfinite(_scores(model, sequences.history("test"))[:, 1:]).all()
 
