@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 def test_an_override_stands_in_the_files_and_remarks_stay(root: Path) -> None:
     given: dict[str, Any] = {"finetune.epochs": 2, "tokenize.codes": 64, "init_codes.embedded.layers": 1}
     said = apply(given, ["a", "b"], root)
-    assert said[0] == "conf/a.yaml: finetune.epochs was 20, is 2"
+    assert said[0] == "conf/a.yaml: finetune.epochs was 30, is 2"
     assert len(said) == 4  # tokenize.codes was 64 already
     for name in ("a", "b"):
         changed = config.load(name, root)
