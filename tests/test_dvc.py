@@ -20,6 +20,7 @@ from tests import tiny
 pytestmark = pytest.mark.pipeline
 
 DATASETS = ("ours", "theirs")
+EPOCHS = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))["finetune"]["epochs"]
 ONLY_OURS = [
     ("validate", {"min_users": 3}),
     ("prepare", {"min_user_interactions": 7}),
@@ -28,6 +29,7 @@ ONLY_OURS = [
     ("tokenize", {"levels": 3}),
     ("init_codes", {"embedded": {"layers": 2}}),
     ("finetune", {"learning_rate": 0.5}),
+    ("fuse", {"users": 100}),
     ("evaluate", {"bootstrap": 100}),
 ]
 
@@ -131,8 +133,9 @@ def test_the_plan_names_the_value_and_the_stage_that_reads_it(checkout: Path) ->
     assert planned(checkout) == {}
     override(checkout, "ours", "finetune", {"epochs": 14})
     expected = {
-        "finetune@ours": (planning.RUN, ["finetune.epochs: 12 → 14"]),
-        "evaluate@ours": (planning.FOLLOW, ["after finetune@ours"]),
+        "finetune@ours": (planning.RUN, [f"finetune.epochs: {EPOCHS} → 14"]),
+        "fuse@ours": (planning.FOLLOW, ["after finetune@ours"]),
+        "evaluate@ours": (planning.FOLLOW, ["after fuse@ours"]),
     }
     before = planned(checkout)
     assert before.pop("configure@ours") == (planning.RUN, ["conf/ours.yaml: finetune.epochs: not there → 14"])
@@ -145,7 +148,7 @@ def test_the_plan_names_the_value_and_the_stage_that_reads_it(checkout: Path) ->
 
 
 def test_what_is_set_to_its_default_redoes_nothing_but_configure(checkout: Path) -> None:
-    override(checkout, "ours", "finetune", {"epochs": 12})
+    override(checkout, "ours", "finetune", {"epochs": EPOCHS})
     assert set(planned(checkout)) == {"configure@ours", "report"}
     configure(checkout, "ours")
     assert due(checkout) == []

@@ -17,8 +17,8 @@ from mmesid.stages import entry
 from tests import tiny_world
 from tests.tiny_world import DATASET, PROJECT
 
-QUICK = {"epochs": 2, "targets_per_step": 64, "row_tokens": 64}
-NO_DROPOUT = dict.fromkeys(("adapter_dropout", "input_dropout", "output_dropout"), 0.0)
+QUICK = {"epochs": 2, "targets_per_step": 64, "row_tokens": 64, "precision": "float32"}
+NO_DROPOUT = dict.fromkeys(("adapter_dropout", "input_dropout", "layer_dropout", "output_dropout"), 0.0)
 
 
 def finetune(root: Path, processes: str) -> "subprocess.CompletedProcess[str]":
