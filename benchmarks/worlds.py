@@ -85,6 +85,9 @@ class World(NamedTuple):
         return sum(len(window.labels) for window in self.windows)
 
 
+DROPOUTS = ("adapter_dropout", "input_dropout", "layer_dropout", "output_dropout")
+
+
 def build(size: Size) -> World:
     """Draw a world; the same size gives the same world."""
     model, sequences = fresh(size)
@@ -95,7 +98,8 @@ def build(size: Size) -> World:
             "max_targets_per_epoch": None,
             "loss": size.loss,
             "loss_memory": size.loss_memory,
-            **({} if size.dropout else dict.fromkeys(("adapter_dropout", "input_dropout", "output_dropout"), 0.0)),
+            "precision": "float32",  # the ways that are compared do without autocast
+            **({} if size.dropout else dict.fromkeys(DROPOUTS, 0.0)),
         }
     )
     protocol = defaults().protocol.model_copy(update={"history_length": size.history_length})

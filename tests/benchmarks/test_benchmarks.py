@@ -95,7 +95,7 @@ def test_the_three_ways_give_the_same_loss_and_gradients(world: worlds.World) ->
     assert len({len(example.items) for example in steps.prefixes(windows)}) > 2  # else nothing would be padded
     loss, expected = gradients(world, lambda: steps.packed(world.model, windows, world.settings.row_tokens))
     idle = {name.rpartition(".")[2] for name, gradient in expected.items() if not gradient.any()}
-    assert idle == {"absent"}  # the vector of a lacking modality: no item lacks one
+    assert idle == {"nothing"}  # the vector of items without any content: none lacks all
     for name, way in unpacked(world, windows).items():
         found_loss, found = gradients(world, way)
         assert found_loss == pytest.approx(loss, rel=1e-5), name
