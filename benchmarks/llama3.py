@@ -169,7 +169,7 @@ def build(shape: Shape, chosen: Finetune) -> tuple[Trainer, int]:
     named = Backbone(backbone, _NoTokenizer(), 0.02, "llama-3-8b-shape", None, "bfloat16")
     model = worlds.surround(named, init, size, sequences, worlds.WIDTHS[size.embeddings], draw)
     model.blueprint = replace(model.blueprint, prompt=PROMPT)
-    accelerator, protocol = parallel.make_accelerator(device, chosen), worlds.defaults().protocol
+    accelerator, protocol = parallel.make_accelerator(device, chosen, shape.items), worlds.defaults().protocol
     trainer = Trainer(model.to(device), sequences, chosen, protocol, 0, lambda metrics, step: None, accelerator)
     return trainer, parameters
 

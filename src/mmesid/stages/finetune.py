@@ -19,8 +19,8 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     In several processes (`MMESID_PROCESSES`) all train, and the first one writes.
     """
     settings = config.finetune
-    accelerator = parallel.make_accelerator(device(), settings)
     sequences = load_sequences(store)
+    accelerator = parallel.make_accelerator(device(), settings, sequences.n_items)
     model = loading.load_initial(store.folder("init_codes"), str(accelerator.device))
     trainer = training.Trainer(model, sequences, settings, config.protocol, config.seed, log, accelerator)
     fingerprint = _fingerprint(config, store)
