@@ -96,7 +96,9 @@ def test_a_version_tells_what_it_is(root: Path, mlflow: Any) -> None:
     assert [file.path for file in mlflow.list_artifacts(version.run_id)] == ["README.md"]
 
 
-@pytest.mark.parametrize("history", [["item-3", "item-9"], "item-3, item-9"], ids=["list", "text"])
+@pytest.mark.parametrize(
+    "history", [["item-3", "item-9"], "item-3, item-9", np.array(["item-3", "item-9"])], ids=["list", "text", "array"]
+)
 def test_the_registered_model_answers_in_its_own_words(root: Path, mlflow: Any, history: Any) -> None:
     from mlflow import pyfunc
 

@@ -1,5 +1,6 @@
 """The registered model, loaded by MLflow from this file and its bundle; nothing is pickled."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
 
 
 def _as_list(history: Any) -> list[Any]:
-    if history is None or history != history:  # a missing value
+    if history is None or (isinstance(history, float) and math.isnan(history)):  # a missing value
         return []
     if isinstance(history, str):
         history = history.split(",")
