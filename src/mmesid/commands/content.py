@@ -80,8 +80,8 @@ def find_embeddings(
 def encoders(content: Content, embeddings: Sequence[FoundEmbedding], items: int) -> dict[str, str]:
     """How texts and pictures become embeddings; what too few items have is left out.
 
-    The small open_clip model learns from pairs and so needs both. Texts alone are read by `lsa`, pictures by `pixels`
-    unless a precomputed embedding has at least half as many.
+    A precomputed embedding comes first, of pictures if it has at least half as many. The small open_clip model learns
+    from pairs and so needs both. Texts alone are read by `lsa`, pictures by `pixels`.
 
     Args:
         content: what the items have.
@@ -92,12 +92,10 @@ def encoders(content: Content, embeddings: Sequence[FoundEmbedding], items: int)
     given = {found.modality: found.kept for found in embeddings if found.kept >= enough}
     pairs = content.pairs >= max(MIN_PAIRS, enough)
     text = "open_clip" if pairs else "lsa" if content.texts >= enough else "none"
-    image = "pixels" if content.pictures >= enough else "none"
-    if "image" in given and 2 * given["image"] >= content.pictures:
-        image = "precomputed"
+    image = "open_clip" if pairs else "pixels" if content.pictures >= enough else "none"
     return {
         "text": "precomputed" if "text" in given else text,
-        "image": "open_clip" if pairs else image,
+        "image": "precomputed" if 2 * given.get("image", 0) >= max(1, content.pictures) else image,
     }
 
 
