@@ -11,9 +11,13 @@ from mmesid.recommender.loss import Factors
 class Items(ABC, nn.Module):
     """Every weight of the recommender beside the backbone's. Row 0 is padding: no class, and it gets no gradient."""
 
+    def shared(self) -> Tensor | None:
+        """What the inputs and the scores of every item have in common, (N + 1, C), to be computed once a step."""
+        return None
+
     @abstractmethod
-    def inputs(self, items: Tensor) -> Tensor:
-        """What the backbone sees of the given items, (..., C)."""
+    def inputs(self, items: Tensor, shared: Tensor | None = None) -> Tensor:
+        """What the backbone sees of the given items, (..., C); `shared` as above, where it is at hand."""
 
     @abstractmethod
     def users(self, hidden: Tensor) -> Tensor:
@@ -24,7 +28,7 @@ class Items(ABC, nn.Module):
         """(N + 1, C): `users(hidden) @ matrix().T` are the scores of every item."""
 
     @abstractmethod
-    def factors(self, hidden: Tensor, memory: int) -> Factors:
+    def factors(self, hidden: Tensor, memory: int, shared: Tensor | None = None) -> Factors:
         """What the scores of every item are made of, in the cheapest exact way that fits into `memory` bytes."""
 
     @abstractmethod

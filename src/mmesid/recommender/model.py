@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmesid.artifacts.values import MODALITIES
+from mmesid.dropout import Dropout
 from mmesid.recommender.attention import MASKS
 from mmesid.recommender.item_input import ModalityShape
 from mmesid.recommender.items import Items
@@ -87,8 +89,8 @@ class Recommender(nn.Module):
         self.blueprint = blueprint
         self.backbone = backbone
         self.items = ITEMS[blueprint.items](blueprint, frequency, present)
-        self.input_dropout = nn.Dropout(0.0)
-        self.output_dropout = nn.Dropout(0.0)
+        self.input_dropout = Dropout(0.0)
+        self.output_dropout = Dropout(0.0)
         self.attention = "sdpa"
 
     @property
@@ -104,22 +106,26 @@ class Recommender(nn.Module):
 
     def forward(self, batch: PackedBatch, objective: Objective) -> Tensor:
         """The loss of a batch, summed over its targets, in the tables' precision."""
-        hidden = self.represent(batch)
+        shared = self.items.shared() if objective.negatives is None else None
+        hidden = self.represent(batch, shared=shared)
         if objective.negatives is None:
-            return objective.exact(self.items.factors(hidden, objective.memory), batch.labels)
+            return objective.exact(self.items.factors(hidden, objective.memory, shared), batch.labels)
         items = torch.cat([batch.labels, objective.negatives.items])
         return objective.sampled(self.items.factors_of(hidden, items), batch.labels)
 
-    def represent(self, batch: PackedBatch, prompt: PromptCache | None = None) -> Tensor:
+    def represent(
+        self, batch: PackedBatch, prompt: PromptCache | None = None, shared: Tensor | None = None
+    ) -> Tensor:
         """The hidden state at each target's last item, or its last response token where there are such, (G, C).
 
         Args:
             batch: packed rows; without a prompt of their own where `prompt` is given.
             prompt: keys and values of the prompt, of `prompt_cache`.
+            shared: of `Items.shared`, where it is at hand.
         """
         words = self.backbone.get_input_embeddings()(batch.tokens)  # type: ignore[operator]  # (B, S, C)
         unique, inverse = torch.unique(batch.items, return_inverse=True)
-        vectors = self.input_dropout(self.items.inputs(unique)[inverse])  # (B, S, C)
+        vectors = self.input_dropout(F.embedding(inverse, self.items.inputs(unique, shared)))  # (B, S, C)
         inputs = torch.where((batch.items > 0).unsqueeze(-1), vectors.to(words.dtype), words)
         cached = 0 if prompt is None else prompt.tokens
         hidden: Tensor = self.backbone(

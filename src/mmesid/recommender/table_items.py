@@ -46,7 +46,7 @@ class TableItems(Items):
         self.fusion = FrequencyFusion(frequency, present, temperature)
         self.score_modalities, self.input_table = score_modalities, input_table
 
-    def inputs(self, items: Tensor) -> Tensor:
+    def inputs(self, items: Tensor, shared: Tensor | None = None) -> Tensor:
         """The fused input, with the table's rows where `input_table` says so, (..., C)."""
         vectors: Tensor = self.input(items)
         return vectors + self.table[items] if self.input_table else vectors
@@ -64,7 +64,7 @@ class TableItems(Items):
             fused = fused + weights[:, column : column + 1] * modality.projection(modality.embedding)
         return fused
 
-    def factors(self, hidden: Tensor, memory: int) -> Factors:
+    def factors(self, hidden: Tensor, memory: int, shared: Tensor | None = None) -> Factors:
         """By user or by item, whichever is cheaper.
 
         By user costs G N D multiplications a modality, by item N D C: a backbone wider than the step has targets never

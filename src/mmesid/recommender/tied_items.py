@@ -111,9 +111,18 @@ class TiedItems(Items):
         empty = ~torch.stack(known).any(dim=0) if known else torch.ones_like(items, dtype=torch.bool)
         return sum(parts, start=empty.unsqueeze(-1) * self.nothing)
 
-    def inputs(self, items: Tensor) -> Tensor:
+    def directions(self, items: Tensor) -> Tensor:
+        """x of the given items with norm 1, (..., C)."""
+        return F.normalize(self.vectors(items), dim=-1, eps=EPSILON)
+
+    def shared(self) -> Tensor:
+        """The matrix: inputs are its rows at another length."""
+        return self.matrix()
+
+    def inputs(self, items: Tensor, shared: Tensor | None = None) -> Tensor:
         """x with a root mean square of its own, learned, the same for all items, (..., C)."""
-        return F.rms_norm(vectors := self.vectors(items), vectors.shape[-1:], eps=EPSILON) * self.input_scale
+        rows = self.directions(items) if shared is None else F.embedding(items, shared)
+        return rows * (rows.shape[-1] ** 0.5 * self.input_scale)
 
     def users(self, hidden: Tensor) -> Tensor:
         """h with norm 1 / tau, (G, C)."""
@@ -122,15 +131,15 @@ class TiedItems(Items):
     def matrix(self) -> Tensor:
         """x with norm 1, (N + 1, C)."""
         everything = torch.arange(len(self.seen), device=self.device)
-        return F.normalize(self.vectors(everything), dim=-1, eps=EPSILON)
+        return self.directions(everything)
 
-    def factors(self, hidden: Tensor, memory: int) -> Factors:
+    def factors(self, hidden: Tensor, memory: int, shared: Tensor | None = None) -> Factors:
         """Users and items, a pair."""
-        return Factors((self.users(hidden),), (self.matrix(),), None)
+        return Factors((self.users(hidden),), (self.matrix() if shared is None else shared,), None)
 
     def factors_of(self, hidden: Tensor, items: Tensor) -> Factors:
         """Only the vectors of these items are made, whatever N."""
-        return Factors((self.users(hidden),), (F.normalize(self.vectors(items), dim=-1, eps=EPSILON),), None)
+        return Factors((self.users(hidden),), (self.directions(items),), None)
 
     def code_tables(self) -> dict[str, Tensor]:
         """The code embeddings as they stand, by modality, each (Q, K, d)."""
