@@ -22,6 +22,7 @@ from mmesid.config.sections import (
     Prepare,
     Protocol,
     Report,
+    SequentialTransformer,
     Tokenize,
     Validate,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Prepare",
     "Protocol",
     "Report",
+    "SequentialTransformer",
     "Tokenize",
     "Validate",
     "check_datasets",

@@ -61,8 +61,9 @@ class Prepare(Section):
     repeats: Literal["drop", "keep"]
 
 
-class EncodeCollaborative(Section):
-    encoder: Literal["sasrec", "precomputed"]
+class SequentialTransformer(Section):
+    """Size and schedule of a transformer over items."""
+
     dimension: Positive
     blocks: Positive
     heads: Positive
@@ -74,10 +75,14 @@ class EncodeCollaborative(Section):
     patience: Positive
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "EncodeCollaborative":
+    def _heads_divide(self) -> "SequentialTransformer":
         if self.dimension % self.heads:
             raise ValueError(f"dimension ({self.dimension}) must be a multiple of heads ({self.heads})")
         return self
+
+
+class EncodeCollaborative(SequentialTransformer):
+    encoder: Literal["sasrec", "precomputed"]
 
 
 class OpenClip(Section):
