@@ -8,7 +8,9 @@ from mmesid.config.loading import check_datasets, datasets, flatten, load, split
 from mmesid.config.resolved import load_resolved, resolved_path, resolved_text
 from mmesid.config.sections import (
     SECTIONS,
+    Baselines,
     Config,
+    ContentTransformer,
     EmbeddedBackbone,
     EncodeCollaborative,
     EncodeContent,
@@ -29,7 +31,9 @@ from mmesid.config.sections import (
 
 __all__ = [
     "SECTIONS",
+    "Baselines",
     "Config",
+    "ContentTransformer",
     "EmbeddedBackbone",
     "EncodeCollaborative",
     "EncodeContent",
