@@ -195,10 +195,24 @@ def test_a_wrong_type_names_its_key_and_value(project: Path, overrides: dict[str
         ({"validate": {"max_duplicates": 1.5}}, "validate.max_duplicates"),
         ({"tokenize": {"reconstruction": "mae"}}, "tokenize.reconstruction"),
         ({"encode_collaborative": {"dimension": 65, "heads": 2}}, "encode_collaborative"),
+        ({"baselines": {"content_transformer": {"dimension": 65}}}, "baselines.content_transformer"),
+        ({"baselines": {"rivals": ["another"]}}, "baselines.rivals.0"),
+        ({"baselines": {"rivals": ["content_transformer"] * 2}}, "baselines"),
     ],
 )
 def test_a_value_out_of_range_names_its_key(project: Path, overrides: dict[str, Any], key: str) -> None:
     assert f"{key}:" in message(project, overrides)
+
+
+def test_a_rival_of_content_where_nothing_is_encoded_names_the_keys(project: Path) -> None:
+    rival, content = {"baselines": {"rivals": ["content_transformer"]}}, {"text": "none", "image": "none"}
+    said = message(project, {**rival, "encode_content": content})
+    assert said.splitlines()[1].startswith("  baselines.rivals: content_transformer makes items of content, but encode")
+    assert "it is " not in said
+    write_overrides(project, {**rival, "encode_content": content | {"image": "pixels"}})
+    assert configuration.load("mine", project).baselines.rivals == ["content_transformer"]
+    write_overrides(project, {"encode_content": content})
+    assert configuration.load("mine", project).baselines.rivals == []
 
 
 def test_a_number_that_yaml_reads_as_text_says_how_to_write_it(project: Path) -> None:

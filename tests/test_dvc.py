@@ -29,6 +29,7 @@ ONLY_OURS = [
     ("tokenize", {"levels": 3}),
     ("init_codes", {"embedded": {"layers": 2}}),
     ("finetune", {"learning_rate": 0.5}),
+    ("baselines", {"rivals": ["content_transformer"]}),
     ("fuse", {"users": 100}),
     ("evaluate", {"bootstrap": 100}),
 ]
@@ -120,7 +121,7 @@ def test_a_value_of_one_dataset_touches_only_its_stages_from_the_first_that_uses
 def test_the_protocol_touches_every_stage_that_reads_it(checkout: Path) -> None:
     override(checkout, "ours", "protocol", {"history_length": 20})
     configure(checkout, "ours")
-    readers = ("encode_collaborative", "init_codes", "finetune", "fuse", "evaluate")
+    readers = ("encode_collaborative", "init_codes", "finetune", "baselines", "fuse", "evaluate")
     assert changed(checkout) == {"report", *(f"{stage}@ours" for stage in readers)}
 
 

@@ -1,8 +1,13 @@
 """Every name of a model or metric stands for something that can be computed, and nothing is computed without a name."""
 
+from typing import get_args
+
 import numpy as np
 
+from mmesid.artifacts.baselines import curves_of
 from mmesid.baselines import BASELINES
+from mmesid.baselines.rivals import RIVALS
+from mmesid.config.sections import Rival
 from mmesid.evaluation import lists
 from mmesid.evaluation.metrics import summarize
 from mmesid.models import (
@@ -18,10 +23,12 @@ from mmesid.models import (
     NETWORK_MODEL,
     RANK_METRICS,
     TESTED_METRICS,
+    fused_late,
     metric_label,
     model_label,
     with_role,
 )
+from mmesid.reporting import tables
 
 
 def test_the_models_are_the_main_one_and_every_baseline() -> None:
@@ -35,7 +42,16 @@ def test_the_models_are_the_main_one_and_every_baseline() -> None:
 def test_the_gate_demands_of_a_first_champion_to_beat_other_systems_as_they_are() -> None:
     assert with_role("baseline") == [MAIN_BASELINE, "popularity"]
     assert with_role("part") == [NETWORK_MODEL, EVIDENCE_MODEL]
-    assert with_role("rival") == [FUSED_BASELINE]
+    assert with_role("rival") == ["content_transformer_fused", "content_transformer", FUSED_BASELINE]
+
+
+def test_each_rival_that_may_be_listed_has_a_row_of_its_own_and_a_fused_one() -> None:
+    assert set(get_args(Rival)) == set(RIVALS)
+    listed = {name for name, model in MODELS.items() if model.listed}
+    assert listed == {*RIVALS, *map(fused_late, RIVALS)}
+    assert listed <= set(with_role("rival"))
+    assert fused_late(MAIN_BASELINE) == FUSED_BASELINE
+    assert all(curves_of(name) in tables.STAGES for name in RIVALS)
 
 
 def test_every_metric_of_ranks_can_be_computed() -> None:

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from mmesid.artifacts.evaluate import load_ranks
+from mmesid.artifacts.baselines import load_rivals
+from mmesid.artifacts.evaluate import load_metrics, load_ranks
 from mmesid.artifacts.fuse import load_fusion
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
@@ -83,8 +84,10 @@ def test_the_protocol_reaches_every_model(checkout: Path) -> None:
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
     network = Scorer(model)
     scores = {MAIN_MODEL: Fused(network, load_fusion(store.folder("fuse")), MAIN_MODEL), NETWORK_MODEL: network}
-    scores |= {name: build(store, config, sequences) for name, build in BASELINES.items()}
-    assert set(scores) == set(MODELS) == set(after["model"])
+    built = {name: build(store, config, sequences) for name, build in BASELINES.items()}
+    scores |= {name: row for name, row in built.items() if row is not None}
+    unlisted = {name for name, model in MODELS.items() if model.listed}
+    assert set(scores) == set(MODELS) - unlisted == set(after["model"])
     for name, row in scores.items():
         for split in SPLITS:
             now = after[(after["model"] == name) & (after["split"] == split)]["rank"].to_numpy()
@@ -92,6 +95,26 @@ def test_the_protocol_reaches_every_model(checkout: Path) -> None:
             judged = judge(row, sequences.history(split), sequences.target(split), exclude_history=False)
             assert now.tolist() == judged.ranks.tolist(), name
             assert now.tolist() != then.tolist(), name
+
+
+def test_a_rival_that_is_listed_gets_its_rows_and_changes_no_other(checkout: Path) -> None:
+    store = Store(tiny.NAME, checkout)
+    before, rows = load_metrics(store), {"content_transformer", "content_transformer_fused"}
+    ranks = load_ranks(store)
+    assert not rows & set(before["test"])
+    assert load_rivals(store) == []
+    tiny.override(checkout, {"baselines": {**tiny.CONF["baselines"], "rivals": ["content_transformer"]}})
+    assert list(tiny.repro(checkout)) == ["configure", "baselines", "fuse", "evaluate", "report"]
+    after = load_metrics(store)
+    for split in SPLITS:
+        assert set(after[split]) == set(before[split]) | rows
+    assert set(after["fusion"]) == {*before["fusion"], "content_transformer_fused"}
+    found = load_ranks(store)
+    assert found[~found["model"].isin(rows)].reset_index(drop=True).equals(ranks)
+    assert "Content transformer, fused late" in (checkout / "reports" / "report.html").read_text(encoding="utf-8")
+    tiny.override(checkout, {"baselines": {"rivals": []}})
+    tiny.repro(checkout)
+    assert load_metrics(store) == before
 
 
 def test_output_holds_no_time_run_or_path(trained: tiny.Trained) -> None:

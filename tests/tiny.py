@@ -24,6 +24,7 @@ CONF = {
         "input_hidden": 16,
     },
     "finetune": {"rank": 2, "alpha": 4, "epochs": 2, "warmup_steps": 2, "checkpoint_steps": 1, "targets_per_step": 64},
+    "baselines": {"content_transformer": {"dimension": 16, "hidden": 16, "blocks": 1, "epochs": 2}},
     "evaluate": {"bootstrap": 100, "forgetting_users": 50},
 }
 STARTED = re.compile(r"^Running stage '(\w+)(?:@\w+)?':")

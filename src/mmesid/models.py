@@ -7,7 +7,7 @@ Whatever shows, compares or registers models takes these names from here. A row 
 
 from typing import Literal, NamedTuple
 
-# model: what this project trains; part: the model without one of its parts; rival: a competitor with one of them;
+# model: what this project trains; part: the model without one of its parts; rival: a competitor with some of them;
 # baseline: a competitor as it is, which the promotion gate demands to be beaten; bound: what nothing can beat
 Role = Literal["model", "part", "rival", "baseline", "bound"]
 
@@ -17,11 +17,14 @@ class Model(NamedTuple):
 
     label: str
     role: Role
+    listed: bool = False  # whether only datasets that name it in `baselines.rivals` have the row
 
 
 MODELS = {  # in the order of the tables
     "mme_sid": Model("MME-SID", "model"),
     "mme_sid_network": Model("MME-SID, network alone", "part"),
+    "content_transformer_fused": Model("Content transformer, fused late", "rival", listed=True),
+    "content_transformer": Model("Content transformer", "rival", listed=True),
     "sasrec_fused": Model("SASRec, fused late", "rival"),
     "sasrec": Model("SASRec", "baseline"),
     "evidence": Model("Transitions + content, no network", "part"),
@@ -32,7 +35,7 @@ MAIN_MODEL = "mme_sid"  # what is registered, promoted and served
 NETWORK_MODEL = "mme_sid_network"  # the same before late fusion
 EVIDENCE_MODEL = "evidence"  # and late fusion without it
 MAIN_BASELINE = "sasrec"  # what it is compared with first
-FUSED_BASELINE = "sasrec_fused"
+FUSED_BASELINE = "sasrec_fused"  # the same with our late fusion
 
 CUTOFFS = (5, 10, 20)
 # Of a user's rank of the target; per user, so that models are compared user by user.
@@ -44,6 +47,11 @@ TESTED_METRICS = ("ndcg_at_5", MAIN_METRIC)  # with intervals and paired tests
 BRIEF_METRICS = ("ndcg_at_5", MAIN_METRIC, "hr_at_10", "mrr")  # where there is little room
 
 _KINDS = {"ndcg": "nDCG", "hr": "HR", "mrr": "MRR", "gini": "Gini"}  # others are printed as they are
+
+
+def fused_late(name: str) -> str:
+    """The row of a competitor's network with our late fusion: `sasrec` -> `sasrec_fused`."""
+    return f"{name}_fused"
 
 
 def with_role(*roles: Role) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mmesid.artifacts import encode, evaluate, finetune, fuse, ingest, prepare, tokenize
+from mmesid.artifacts import baselines, content, encode, evaluate, finetune, fuse, ingest, prepare, tokenize
 from mmesid.artifacts.curves import load_curves, save_curves
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import (
@@ -121,6 +121,30 @@ def test_embeddings_come_back_in_the_order_of_the_modalities(store: Store) -> No
     assert found["image"].present.tolist() == present.tolist()
     assert (store.folder("encode_collaborative") / "collaborative.safetensors").exists()
     assert (store.folder("encode_content") / "image.safetensors").exists()
+
+
+def test_content_comes_without_the_collaborative_embedding_and_there_may_be_none(store: Store) -> None:
+    assert content.load_content(store) == {}
+    present = np.array([False, True, False])
+    embedding = Embedding(np.ones((3, 2), dtype=np.float32) * present[:, None], present)
+    for modality in ("image", "collaborative", "text"):
+        encode.save_embedding(store, modality, embedding)
+    found = content.load_content(store)
+    assert list(found) == ["text", "image"]
+    for part in found.values():
+        np.testing.assert_array_equal(part.matrix, embedding.matrix)
+        np.testing.assert_array_equal(part.present, present)
+
+
+def test_rivals_come_back_and_none_is_said_too(store: Store) -> None:
+    baselines.save_rivals(store, [])
+    assert baselines.load_rivals(store) == []
+    weights = {"a": torch.arange(3.0)}
+    baselines.save_rival(store, "another", weights, [{"step": 1, "loss": 2.0}])
+    baselines.save_rivals(store, ["another"])
+    assert baselines.load_rivals(store) == ["another"]
+    assert torch.equal(baselines.load_rival(store, "another")["a"], weights["a"])
+    assert load_curves(store, baselines.curves_of("another")) == [{"step": 1, "loss": 2.0}]
 
 
 def test_weights_semantic_ids_and_a_checkpoint_come_back(store: Store) -> None:
@@ -248,6 +272,8 @@ def test_curves_come_back_and_a_stage_without_any_has_none(store: Store) -> None
         ingest.load_catalogue,
         encode.load_embeddings,
         encode.load_sasrec,
+        baselines.load_rivals,
+        lambda store: baselines.load_rival(store, "content_transformer"),
         tokenize.load_semantic_ids,
         tokenize.load_diagnostics,
         lambda store: fuse.load_fusion(store.folder("fuse")),

@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from mmesid import config
-from mmesid.artifacts.encode import save_sasrec
+from mmesid.artifacts.baselines import save_rival, save_rivals
+from mmesid.artifacts.encode import save_embedding, save_sasrec
 from mmesid.artifacts.fuse import load_fusion, save_fusion
 from mmesid.artifacts.ingest import save_oracle
 from mmesid.artifacts.prepare import save_prepared
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Oracle, Prepared
-from mmesid.baselines import BASELINES
+from mmesid.baselines import BASELINES, content_transformer
 from mmesid.config import Config
 from mmesid.encoders.sasrec import build
 from mmesid.evaluation.ranking import Scores
 from mmesid.fusion.fused import Fused
-from mmesid.models import MAIN_MODEL, NETWORK_MODEL
+from mmesid.models import FUSED_BASELINE, MAIN_MODEL, NETWORK_MODEL, fused_late
 from mmesid.recommender.inference import Scorer
 from tests import tiny_world
 
@@ -34,7 +35,9 @@ def settings() -> Config:
     whole = config.load("sample", tiny_world.PROJECT)
     small = whole.encode_collaborative.model_copy(update={"dimension": 16, "blocks": 2, "heads": 2})
     protocol = whole.protocol.model_copy(update={"history_length": HISTORY})
-    return whole.model_copy(update={"encode_collaborative": small, "protocol": protocol})
+    rival = whole.baselines.content_transformer.model_copy(update={"dimension": 16, "hidden": 24})
+    baselines = whole.baselines.model_copy(update={"content_transformer": rival})
+    return whole.model_copy(update={"encode_collaborative": small, "protocol": protocol, "baselines": baselines})
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +56,14 @@ def store(tmp_path_factory: pytest.TempPathFactory, settings: Config, prepared: 
     save_oracle(store, Oracle(draw.permutation(prepared.items["item_id"]).tolist(), query, key, lags, bias))
     torch.manual_seed(0)
     save_sasrec(store, build(tiny_world.N_ITEMS, settings.encode_collaborative, HISTORY).state_dict())
-    save_fusion(store.folder("fuse"), tiny_world.fusion(prepared, 0, HISTORY))
+    content = {"text": tiny_world.encoded(0)[0]["text"]}
+    save_embedding(store, "text", content["text"])
+    rival = content_transformer.build(content, settings.baselines.content_transformer, HISTORY)
+    save_rival(store, content_transformer.NAME, rival.state_dict(), [])
+    save_rivals(store, [content_transformer.NAME])
+    fusion = tiny_world.fusion(prepared, 0, HISTORY)
+    weights = {**fusion.weights, fused_late(content_transformer.NAME): fusion.weights[FUSED_BASELINE]}
+    save_fusion(store.folder("fuse"), fusion._replace(weights=weights))
     return store
 
 

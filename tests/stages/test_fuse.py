@@ -7,13 +7,17 @@ import pytest
 import torch
 
 from mmesid import config
+from mmesid.artifacts.baselines import save_rival, save_rivals
+from mmesid.artifacts.content import load_content
 from mmesid.artifacts.encode import save_embedding, save_sasrec
 from mmesid.artifacts.fuse import load_fusion
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import save_semantic_ids
+from mmesid.baselines import content_transformer
 from mmesid.config import Config
 from mmesid.encoders.sasrec import build
-from mmesid.models import EVIDENCE_MODEL, FUSED_BASELINE, MAIN_MODEL
+from mmesid.fusion import choices
+from mmesid.models import EVIDENCE_MODEL, FUSED_BASELINE, MAIN_MODEL, fused_late
 from mmesid.stages import fuse
 from mmesid.tracking import StageRun
 from tests import tiny_world
@@ -51,6 +55,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, settings: Config) -> Store:
     torch.manual_seed(0)
     length = settings.protocol.history_length
     save_sasrec(store, build(N_ITEMS, settings.encode_collaborative, length).state_dict())
+    save_rivals(store, [])
     return store
 
 
@@ -79,3 +84,22 @@ def test_the_same_input_gives_the_same_files(store: Store, settings: Config) -> 
         written.append({path.name: path.read_bytes() for path in sorted(store.folder("fuse").iterdir())})
     assert written[0] == written[1]
     assert set(written[0]) == {"weights.json", "transitions.safetensors", "content.safetensors"}
+
+
+@pytest.mark.parametrize("memory", [1, 1024])
+def test_a_rival_that_is_there_gets_weights_and_the_others_keep_theirs(
+    store: Store, settings: Config, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "_MIB", 2**14)  # so that with a memory of 1 items are sampled
+    settings = settings.model_copy(update={"fuse": settings.fuse.model_copy(update={"memory": memory})})
+    fuse.run(settings, store, StageRun("fuse", None, shown=False))
+    without = load_fusion(store.folder("fuse")).weights
+    rival, name = settings.baselines.content_transformer, content_transformer.NAME
+    model = content_transformer.build(load_content(store), rival, settings.protocol.history_length)
+    save_rival(store, name, model.state_dict(), [])
+    save_rivals(store, [name])
+    fuse.run(settings, store, StageRun("fuse", None, shown=False))
+    found = dict(load_fusion(store.folder("fuse")).weights)
+    assert found.pop(fused_late(name)).network is not None
+    assert found == without
+    save_rivals(store, [])

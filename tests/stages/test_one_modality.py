@@ -35,6 +35,7 @@ STAGES = (
     "tokenize",
     "init_codes",
     "finetune",
+    "baselines",
     "fuse",
     "evaluate",
 )
@@ -110,6 +111,9 @@ def test_a_catalogue_with_one_modality_or_none_runs_to_its_metrics(
 ) -> None:
     root = project_copy(tmp_path / "project")
     config = make(root, write)
+    if modalities:  # the rival whose items are made of content alone
+        rivals = config.baselines.model_copy(update={"rivals": ["content_transformer"]})
+        config = config.model_copy(update={"baselines": rivals})
     monkeypatch.chdir(root)
     store = Store(NAME)
     for stage in STAGES:
@@ -123,6 +127,8 @@ def test_a_catalogue_with_one_modality_or_none_runs_to_its_metrics(
     metrics = load_metrics(store)
     assert set(metrics["tokenizer"]) == {"collaborative", *modalities}
     assert 0 <= metrics["test"]["mme_sid"]["ndcg_at_10"] <= 1
+    for row in ("content_transformer", "content_transformer_fused"):
+        assert (row in metrics["test"]) == bool(modalities)
     report.run([config])
     assert (root / "reports" / "report.html").stat().st_size > 10_000
     assert f"modalities: {', '.join(['collaborative', *modalities])};" in write_card(NAME, config, metrics, {})

@@ -8,7 +8,9 @@ from mmesid.config.loading import check_datasets, datasets, flatten, load, split
 from mmesid.config.resolved import load_resolved, resolved_path, resolved_text
 from mmesid.config.sections import (
     SECTIONS,
+    Baselines,
     Config,
+    ContentTransformer,
     EmbeddedBackbone,
     EncodeCollaborative,
     EncodeContent,
@@ -22,13 +24,16 @@ from mmesid.config.sections import (
     Prepare,
     Protocol,
     Report,
+    SequentialTransformer,
     Tokenize,
     Validate,
 )
 
 __all__ = [
     "SECTIONS",
+    "Baselines",
     "Config",
+    "ContentTransformer",
     "EmbeddedBackbone",
     "EncodeCollaborative",
     "EncodeContent",
@@ -42,6 +47,7 @@ __all__ = [
     "Prepare",
     "Protocol",
     "Report",
+    "SequentialTransformer",
     "Tokenize",
     "Validate",
     "check_datasets",

@@ -102,6 +102,8 @@ def _merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say(problem: Any) -> str:
+    if not problem["loc"]:  # sections that do not go together name their keys themselves
+        return str(problem["ctx"]["error"])
     key = ".".join(str(part) for part in problem["loc"])
     if key in MOVED and problem["type"] == "extra_forbidden":
         return f"{key} is now {MOVED[key]}"

@@ -10,6 +10,7 @@ Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Modality = Literal["collaborative", "text", "image"]
+Rival = Literal["content_transformer"]
 Evidence = Literal["popularity", "transitions", "text", "image", "text_codes", "image_codes"]
 
 
@@ -61,8 +62,9 @@ class Prepare(Section):
     repeats: Literal["drop", "keep"]
 
 
-class EncodeCollaborative(Section):
-    encoder: Literal["sasrec", "precomputed"]
+class SequentialTransformer(Section):
+    """Size and schedule of a transformer over items."""
+
     dimension: Positive
     blocks: Positive
     heads: Positive
@@ -74,10 +76,14 @@ class EncodeCollaborative(Section):
     patience: Positive
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "EncodeCollaborative":
+    def _heads_divide(self) -> "SequentialTransformer":
         if self.dimension % self.heads:
             raise ValueError(f"dimension ({self.dimension}) must be a multiple of heads ({self.heads})")
         return self
+
+
+class EncodeCollaborative(SequentialTransformer):
+    encoder: Literal["sasrec", "precomputed"]
 
 
 class OpenClip(Section):
@@ -187,6 +193,22 @@ class Finetune(Section):
     sharding: Literal["none", "full"]
 
 
+class ContentTransformer(SequentialTransformer):
+    hidden: Positive
+    warmup_steps: Positive
+
+
+class Baselines(Section):
+    rivals: list[Rival]
+    content_transformer: ContentTransformer
+
+    @model_validator(mode="after")
+    def _once(self) -> "Baselines":
+        if len(self.rivals) != len(set(self.rivals)):
+            raise ValueError(f"rivals must name each one once; they are {self.rivals}")
+        return self
+
+
 class Fuse(Section):
     evidence: Annotated[list[Evidence], Field(min_length=1)]
     bins: list[Annotated[int, Field(ge=0)]]
@@ -243,10 +265,21 @@ class Config(Section):
     tokenize: Tokenize
     init_codes: InitCodes
     finetune: Finetune
+    baselines: Baselines
     fuse: Fuse
     evaluate: Evaluate
     gate: Gate
     report: Report
+
+    @model_validator(mode="after")
+    def _rivals_have_content(self) -> "Config":
+        content = self.encode_content
+        if "content_transformer" in self.baselines.rivals and content.text == content.image == "none":
+            raise ValueError(
+                "baselines.rivals: content_transformer makes items of content, but encode_content.text and "
+                "encode_content.image are both none; name an encoder there, or take it off the list"
+            )
+        return self
 
 
 SECTIONS = tuple(field.alias or name for name, field in Config.model_fields.items() if name not in ("dataset", "seed"))

@@ -1,6 +1,11 @@
-"""SASRec: a causal transformer over items. Its table is the collaborative embedding, its ranking the baseline."""
+"""SASRec: a causal transformer over items. Its table is the collaborative embedding, its ranking the baseline.
 
+The body knows items by `Items` alone, so that a rival whose items are made of something else is the same transformer.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -73,56 +78,108 @@ def rotate(x: Tensor) -> Tensor:
     return torch.cat((first * cos - second * sin, first * sin + second * cos, rest), dim=-1)
 
 
-class Sasrec(nn.Module):
-    """Self-attentive sequential recommendation (Kang and McAuley, ICDM 2018), item table tied to the output.
+class Vectors(NamedTuple):
+    """All items of a catalog as they stand; row 0 is padding: it is no class, and gets no gradient."""
 
-    score(i) = <RMS-norm(h_t), e_i> / TEMPERATURE; the items enter as rows scaled to a root mean square of 1.
-    Differs from the paper: a score for every item, trained by full-softmax cross-entropy; the temperature; the body of
-    a small Llama (RMS norms before each layer, SwiGLU, no biases) with rotary positions instead of learned ones.
-    docs/log.md, 2026-11-28, has what each brings. Histories are padded on the right: behind the causal mask no real
-    position ever sees the padding.
+    inputs: Tensor  # (N + 1, D), as they enter, before they are scaled to a root mean square of 1
+    classes: Tensor  # (N + 1, D), as a user is multiplied with them
+
+
+class Items(ABC, nn.Module):
+    """What tells one transformer from another: where the vectors of its items come from, and how they are compared."""
+
+    @abstractmethod
+    def vectors(self) -> Vectors:
+        """Of every item."""
+
+    @abstractmethod
+    def users(self, hidden: Tensor) -> Tensor:
+        """The body's output as it is multiplied with the classes, (..., D)."""
+
+
+class Transformer(nn.Module):
+    """A causal transformer over items: the body of a small Llama between the items' inputs and their classes.
+
+    score(i) = <users(RMS-norm(h_t)), class_i>; items enter as rows scaled to a root mean square of 1. Histories are
+    padded on the right: behind the causal mask no real position ever sees the padding.
 
     Args:
-        n_items: N.
-        width: D of the item embedding, a multiple of `heads`.
+        items: where the vectors come from.
+        width: D of the vectors, a multiple of `heads`.
         blocks: transformer blocks.
         heads: attention heads of each block.
         dropout: on the input, the attention and what each layer adds.
         history_length: T, the longest history.
     """
 
-    def __init__(self, n_items: int, width: int, blocks: int, heads: int, dropout: float, history_length: int) -> None:
+    def __init__(self, items: Items, width: int, blocks: int, heads: int, dropout: float, history_length: int) -> None:
         super().__init__()
         self.history_length = history_length
-        self.items = nn.Embedding(n_items + 1, width, padding_idx=0)
+        self.items = items
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
         self.norm = nn.RMSNorm(width, EPSILON)
-        nn.init.normal_(self.items.weight, std=INIT_STD)
-        with torch.no_grad():
-            self.items.weight[0] = 0
 
-    def forward(self, items: Tensor) -> Tensor:
-        """User representation after each item, over the temperature.
+    def forward(self, items: Tensor, vectors: Vectors | None = None) -> Tensor:
+        """User representation after each item.
 
         Args:
             items: (B, T) item ids, 0 pads on the right.
+            vectors: of all items, where they are made already.
 
         Returns:
             (B, T, D); what stands at padded positions means nothing.
         """
-        embedded = self.items(items)
+        inputs = (vectors or self.items.vectors()).inputs
+        embedded = functional.embedding(items, inputs, padding_idx=0)
         x = self.dropout(functional.rms_norm(embedded, embedded.shape[-1:], eps=EPSILON))  # (B, T, D)
         for block in self.blocks:
             x = block(x)
-        hidden: Tensor = self.norm(x) / TEMPERATURE
-        return hidden
+        return self.items.users(self.norm(x))
 
-    def score(self, users: Tensor) -> Tensor:
+    def score(self, users: Tensor, vectors: Vectors | None = None) -> Tensor:
         """Score of every item, (n, D) -> (n, N + 1); -inf for padding."""
-        scores = users @ self.items.weight.T
+        scores = users @ (vectors or self.items.vectors()).classes.T
         scores[:, 0] = -torch.inf
         return scores
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device
+
+
+class ItemTable(nn.Embedding, Items):
+    """A learned vector per item, the same at input and at output; users are divided by the temperature."""
+
+    def vectors(self) -> Vectors:
+        """The table, twice."""
+        return Vectors(self.weight, self.weight)
+
+    def users(self, hidden: Tensor) -> Tensor:
+        """Over the temperature."""
+        return hidden / TEMPERATURE
+
+
+class Sasrec(Transformer):
+    """Self-attentive sequential recommendation (Kang and McAuley, ICDM 2018), item table tied to the output.
+
+    Differs from the paper: a score for every item, trained by full-softmax cross-entropy; the temperature; the body of
+    a small Llama (RMS norms before each layer, SwiGLU, no biases) with rotary positions instead of learned ones.
+    docs/log.md, 2026-11-28, has what each brings.
+
+    Args:
+        n_items: N.
+        width, blocks, heads, dropout, history_length: as in Transformer.
+    """
+
+    items: ItemTable
+
+    def __init__(self, n_items: int, width: int, blocks: int, heads: int, dropout: float, history_length: int) -> None:
+        super().__init__(ItemTable(n_items + 1, width, padding_idx=0), width, blocks, heads, dropout, history_length)
+        nn.init.normal_(self.items.weight, std=INIT_STD)
+        with torch.no_grad():
+            self.items.weight[0] = 0
 
 
 def build(n_items: int, settings: EncodeCollaborative, history_length: int) -> Sasrec:
@@ -130,25 +187,26 @@ def build(n_items: int, settings: EncodeCollaborative, history_length: int) -> S
     return Sasrec(n_items, settings.dimension, settings.blocks, settings.heads, settings.dropout, history_length)
 
 
-def scorer(model: Sasrec) -> Scores:
+@torch.no_grad()
+def scorer(model: Transformer) -> Scores:
     """The scores of every item for some histories; the model sees the last T items of each.
 
     Args:
         model: on any device; it must not be trained while the scorer is in use.
     """
-    device, length = model.items.weight.device, model.history_length
+    device, length, vectors = model.device, model.history_length, model.items.vectors()
 
     @torch.no_grad()
     def score(histories: Sequence[NDArray[np.int64]]) -> Tensor:
         model.eval()
         recent = [history[-length:] for history in histories]
-        hidden = torch.empty(len(recent), model.items.embedding_dim, device=device)  # (b, D)
+        hidden = torch.empty(len(recent), vectors.classes.shape[1], device=device)  # (b, D)
         by_length = np.argsort([len(history) for history in recent], kind="stable")
         for start in range(0, len(recent), USERS):
             users = by_length[start : start + USERS]
             items = torch.from_numpy(pad([recent[user] for user in users]))
             last = (items > 0).sum(dim=1) - 1
-            hidden[users] = model(items.to(device))[torch.arange(len(users)), last]
-        return model.score(hidden)
+            hidden[users] = model(items.to(device), vectors)[torch.arange(len(users)), last]
+        return model.score(hidden, vectors)
 
     return score

@@ -1,4 +1,7 @@
-"""Trains SASRec on the training part: the collaborative embedding, and the weights of the baseline."""
+"""Trains SASRec on the training part: the collaborative embedding, and the weights of the baseline.
+
+`fit` trains any transformer over items.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,9 +13,9 @@ from torch import Tensor, nn
 
 from mmesid.artifacts.values import Curves, Embedding, Sequences
 from mmesid.artifacts.windows import Window, training_windows
-from mmesid.config import EncodeCollaborative, Protocol
+from mmesid.config import EncodeCollaborative, Protocol, SequentialTransformer
 from mmesid.encoders.batching import batches, collate
-from mmesid.encoders.sasrec import Sasrec, build, scorer
+from mmesid.encoders.sasrec import Transformer, build, scorer
 from mmesid.errors import DataError
 from mmesid.evaluation.metrics import ndcg
 from mmesid.evaluation.ranking import checkpoint_users, judge, users_at_a_time
@@ -22,7 +25,7 @@ Log = Callable[[dict[str, float], int], None]
 
 BETAS = (0.9, 0.98)  # of AdamW
 MAX_GRADIENT = 1.0  # norm at which the gradient is clipped
-WARMUP = 20  # steps in which the rate rises to its height
+WARMUP = 20  # steps in which SASRec's rate rises to its height
 LEAST_STEPS = 40  # of an epoch, and
 MOST_TARGETS = 4096  # of a step on average: small sets and long histories get fewer windows a step than `batch_users`
 LOG_EVERY = 20  # steps
@@ -56,20 +59,43 @@ def train(
     torch.manual_seed(seed)
     model = build(sequences.n_items, settings, protocol.history_length).to(device)
     curves = fit(model, sequences, settings, protocol, seed, log)
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    weights = weights_of(model)
     present = sequences.train_frequency() > 0
     matrix = np.where(present[:, None], weights["items.weight"].numpy(), np.float32(0))
     return SasrecResult(Embedding(matrix, present), weights, curves)
 
 
+def weights_of(model: Transformer) -> dict[str, Tensor]:
+    """A copy of the weights on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
 def fit(
-    model: Sasrec, sequences: Sequences, settings: EncodeCollaborative, protocol: Protocol, seed: int, log: Log
+    model: Transformer,
+    sequences: Sequences,
+    settings: SequentialTransformer,
+    protocol: Protocol,
+    seed: int,
+    log: Log,
+    warmup: int = WARMUP,
 ) -> Curves:
     """Train until `epochs`, or until `patience` epochs bring nothing better; leave the best weights in the model.
 
     An epoch is judged by nDCG@10 of the validation users that select checkpoints.
+
+    Args:
+        model: on any device.
+        sequences: all users; training sees the training part only.
+        settings: schedule.
+        protocol: how validation is judged, and how many items the model sees.
+        seed: of the order; dropout goes by torch's own.
+        log: called with metrics and the step.
+        warmup: steps in which the rate rises to its height.
+
+    Raises:
+        DataError: nobody has two training items, or no user selects checkpoints.
     """
-    trainer = _Trainer(model, sequences, settings, protocol, seed)
+    trainer = _Trainer(model, sequences, settings, protocol, seed, warmup)
     validate = _Validation(model, sequences, protocol)
     curves: Curves = []
     best, best_epoch = -1.0, 0
@@ -103,19 +129,22 @@ def windows_a_step(windows: Sequence[Window], at_most: int) -> int:
 class _Validation:
     """Mean nDCG@10 of the users that select checkpoints, by a model as it stands."""
 
-    def __init__(self, model: Sasrec, sequences: Sequences, protocol: Protocol) -> None:
+    def __init__(self, model: Transformer, sequences: Sequences, protocol: Protocol) -> None:
         users = np.flatnonzero(checkpoint_users(sequences.user_ids))
         if not len(users):
-            raise DataError(f"none of the {len(sequences.user_ids)} users selects checkpoints; SASRec needs more users")
+            raise DataError(
+                f"none of the {len(sequences.user_ids)} users selects checkpoints; there must be more users"
+            )
         histories = sequences.history("valid")
-        self._scores = scorer(model)
+        self._model = model
         self._histories = [histories[user] for user in users]
         self._targets = sequences.target("valid")[users]
         self._exclude_history = protocol.exclude_history
         self._batch = users_at_a_time(sequences.n_items)
 
     def __call__(self) -> float:
-        ranks = judge(self._scores, self._histories, self._targets, self._exclude_history, self._batch).ranks
+        scores = scorer(self._model)
+        ranks = judge(scores, self._histories, self._targets, self._exclude_history, self._batch).ranks
         return float(ndcg(ranks, CUTOFF).mean())
 
 
@@ -123,25 +152,31 @@ class _Trainer:
     """Optimizer, schedule and order of one training run."""
 
     def __init__(
-        self, model: Sasrec, sequences: Sequences, settings: EncodeCollaborative, protocol: Protocol, seed: int
+        self,
+        model: Transformer,
+        sequences: Sequences,
+        settings: SequentialTransformer,
+        protocol: Protocol,
+        seed: int,
+        warmup: int = WARMUP,
     ) -> None:
         self.model = model
         self.windows = training_windows(sequences.train(), protocol.history_length)
         if not self.windows:
             raise DataError(
-                "SASRec has nothing to learn: no user has two training items besides the validation and the test item; "
+                "there is nothing to learn: no user has two training items besides the validation and the test item; "
                 "raise prepare.min_user_interactions or give longer histories"
             )
         self.size = windows_a_step(self.windows, settings.batch_users)
         self.steps = settings.epochs * -(-len(self.windows) // self.size)
-        self.step = 0
+        self.step, self.warmup = 0, warmup
         self.generator = np.random.default_rng(seed)
         self.optimizer = _optimizer(model, settings)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
 
     def _rate(self, step: int) -> float:
         """Share of the learning rate: up in a line, then down along half a cosine."""
-        return min(1.0, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return min(1.0, (step + 1) / self.warmup) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     def epoch(self, log: Log) -> float:
         """Train on every window once; mean loss."""
@@ -155,11 +190,11 @@ class _Trainer:
         return total / count
 
     def _update(self, group: Sequence[Window]) -> tuple[float, int]:
-        batch, device = collate(group), self.model.items.weight.device
+        batch, device, vectors = collate(group), self.model.device, self.model.items.vectors()
         targets = batch.targets.to(device)
         counted = targets > 0
-        users = self.model(batch.items.to(device))[counted]  # (n, D)
-        loss = cross_entropy(users, self.model.items.weight, targets[counted]) / len(users)
+        users = self.model(batch.items.to(device), vectors)[counted]  # (n, D)
+        loss = cross_entropy(users, vectors.classes, targets[counted]) / len(users)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
@@ -169,9 +204,9 @@ class _Trainer:
         return float(loss.detach()), len(users)
 
 
-def _optimizer(model: Sasrec, settings: EncodeCollaborative) -> torch.optim.AdamW:
-    """Decay for the matrices alone: in the table it would pull rare items, which seldom get a gradient, to zero."""
-    matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
+def _optimizer(model: Transformer, settings: SequentialTransformer) -> torch.optim.AdamW:
+    """Decay for the matrices alone: in a table it would pull rare items, which seldom get a gradient, to zero."""
+    matrices = [layer.weight for layer in model.modules() if isinstance(layer, nn.Linear)]
     decayed = {id(weight) for weight in matrices}
     others = [weight for weight in model.parameters() if id(weight) not in decayed]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]

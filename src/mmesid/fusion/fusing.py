@@ -75,6 +75,12 @@ def fuse(
     return Fitting(Fusion(tables, rule, list(settings.bins), weights), len(chosen), losses)
 
 
+def merged(first: Fitting, other: Fitting) -> Fitting:
+    """Both, fitted on the same users and tables; where items are sampled, neither changes the other's sample."""
+    fusion = first.fusion._replace(weights={**first.fusion.weights, **other.fusion.weights})
+    return first._replace(fusion=fusion, losses={**first.losses, **other.losses})
+
+
 def fitting_users(user_ids: list[str], at_most: int, seed: int) -> NDArray[np.int64]:
     """Positions of users that select checkpoints, in ascending order; never one whom the promotion gate judges."""
     mine = np.flatnonzero(checkpoint_users(user_ids))

@@ -20,6 +20,7 @@ Metrics = Mapping[str, Any]
 ADAPTERS = {"lora": "LoRA", "full": "all weights trained"}
 STAGES = {  # with training curves; those that select a checkpoint first
     "encode_collaborative": "Collaborative encoder",
+    "baselines/content_transformer": "Content transformer",
     "finetune": "Fine-tuning",
     "encode_content": "Content encoder",
     "tokenize": "Tokenizer",
