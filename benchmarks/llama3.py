@@ -27,6 +27,7 @@ from benchmarks.measure import RESULTS, machine
 from mmesid.artifacts.files import save_json
 from mmesid.artifacts.windows import Window
 from mmesid.config import Finetune
+from mmesid.config.sizes import MANY_SCORES
 from mmesid.recommender import parallel
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.batching import plan_epoch
@@ -169,7 +170,7 @@ def build(shape: Shape, chosen: Finetune) -> tuple[Trainer, int]:
     named = Backbone(backbone, _NoTokenizer(), 0.02, "llama-3-8b-shape", None, "bfloat16")
     model = worlds.surround(named, init, size, sequences, worlds.WIDTHS[size.embeddings], draw)
     model.blueprint = replace(model.blueprint, prompt=PROMPT)
-    accelerator, protocol = parallel.make_accelerator(device, chosen, shape.items), worlds.defaults().protocol
+    accelerator, protocol = parallel.make_accelerator(device, chosen, MANY_SCORES), worlds.defaults().protocol
     trainer = Trainer(model.to(device), sequences, chosen, protocol, 0, lambda metrics, step: None, accelerator)
     return trainer, parameters
 

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "mmesid.errors": (),
     "mmesid.host": (),
     "mmesid.models": (),
-    "mmesid.softmax": (),
+    "mmesid.softmax": ("mmesid.config.sizes",),
     "mmesid.config": ("mmesid.errors",),
     "mmesid.artifacts": ("mmesid.errors", "mmesid.models"),
     **dict.fromkeys(ROOM_NAMES, (*FLOOR, *JUDGES)),

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmesid.config import sizes
+
 CHUNK_LOGITS = 2**21  # logits of one chunk on the CPU: 8 MB in float32, which stays near its cache
-MANY_CLASSES = 4096  # from which on products are rounded where that is faster
 GPU_CHUNK_LOGITS = 2**26  # 256 MB: few, large products
 
 
@@ -21,13 +22,13 @@ def multiplies_bfloat16(device: str) -> bool:
 def product_dtype(users: Tensor, n_classes: int) -> torch.dtype:
     """What a chunk's three products are computed in: bfloat16 where a CPU multiplies it natively, in half the time.
 
-    Sums, exponentials and what is added up over chunks stay in the precision of `users`. Over few classes it gains
+    Sums, exponentials and what is added up over chunks stay in the precision of `users`. Over few scores it gains
     nothing, and results do not depend on the CPU. Where autocast is on, its precision holds.
     """
     device = users.device.type
     if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
-    many = users.dtype == torch.float32 and n_classes >= MANY_CLASSES
+    many = users.dtype == torch.float32 and len(users) * n_classes >= sizes.MANY_SCORES
     return torch.bfloat16 if many and device == "cpu" and multiplies_bfloat16(device) else users.dtype
 
 

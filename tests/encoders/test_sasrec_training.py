@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from mmesid.artifacts.values import Sequences
-from mmesid.artifacts.windows import Window
 from mmesid.config import EncodeCollaborative, Protocol
 from mmesid.encoders import sasrec_training
 from mmesid.encoders.sasrec import Sasrec, build, scorer
@@ -124,21 +123,6 @@ def test_what_is_a_candidate_decides_about_the_early_stop_and_not_about_the_trai
 def test_as_many_inputs_as_the_protocol_says_are_trained_on():
     trainer = sasrec_training._Trainer(build(N_ITEMS, SETTINGS, 6), cycles(), SETTINGS, PROTOCOL, 0)
     assert max(len(window.items) for window in trainer.windows) == 6
-
-
-@pytest.mark.parametrize(
-    ("windows", "targets", "expected"),
-    [
-        (22_537, 6, 512),  # as many as were asked for
-        (2_500, 6, 62),  # 40 steps an epoch
-        (40_000, 25, 163),  # 4,096 targets
-        (100, 5000, 1),
-        (3, 1, 1),
-    ],
-)
-def test_small_sets_and_long_histories_get_fewer_windows_a_step(windows, targets, expected):
-    window = Window(np.arange(targets), np.arange(1, targets + 1), np.arange(targets))
-    assert sasrec_training.windows_a_step([window] * windows, 512) == expected
 
 
 def test_the_table_and_the_gains_never_decay():

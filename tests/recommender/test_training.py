@@ -126,7 +126,7 @@ def test_cheaper_ways_learn_as_well(how, model, ring, finetune_settings):
     settings = finetune_settings.model_copy(
         update={"epochs": 8, "learning_rate": 0.01, "table_learning_rate": 0.02, **how}
     )
-    accelerator = parallel.make_accelerator("cpu", settings, ring.n_items)
+    accelerator = parallel.make_accelerator("cpu", settings, scores=0)
     trainer = Trainer(model, ring, settings, tiny.protocol(), 0, _silent, accelerator)
     trainer.fit(lambda state: None)
     ranks = _ranks(model, ring.history("test"), ring.target("test"))

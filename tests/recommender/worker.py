@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from mmesid.recommender import parallel
 from mmesid.recommender.training import Trainer, TrainerState, finetuned
 
-from .tiny_recommender import N_ITEMS, finetune_settings, protocol, sequences, usual_model
+from .tiny_recommender import finetune_settings, protocol, sequences, usual_model
 
 
 class EnoughError(Exception):
@@ -25,7 +25,7 @@ def work(rank: int, processes: int, port: int, folder: Path, sharding: str, step
     settings = finetune_settings().model_copy(
         update={"sharding": sharding, "batch_tokens": 96, "targets_per_step": 24, "checkpoint_steps": 1, "epochs": 2}
     )
-    accelerator = parallel.make_accelerator("cpu", settings, N_ITEMS)
+    accelerator = parallel.make_accelerator("cpu", settings, scores=0)
     trainer = Trainer(usual_model(), sequences(), settings, protocol(), 0, lambda metrics, step: None, accelerator)
     resume(trainer, folder)
 

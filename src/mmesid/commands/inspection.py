@@ -24,6 +24,7 @@ from mmesid.commands.content import (
 from mmesid.commands.content import notes as content_notes
 from mmesid.commands.gaps import interaction_gaps, item_gaps
 from mmesid.config import SECTIONS
+from mmesid.config.sizes import Choice, Size, choices
 from mmesid.data.files import (
     canonical_items,
     check_folder,
@@ -39,12 +40,6 @@ from mmesid.data.preparation import k_core, usable_interactions
 CORES = ((5, 5), (3, 3), (3, 1))  # k-cores to choose from: interactions per user, per item
 KEPT_SHARE = 0.5  # of the usable interactions that a k-core must keep to be chosen
 LINE_BREAKS = "\n\r\x85\u2028\u2029"  # what YAML ends a comment at
-MAX_CODES = 256  # the default of tokenize.codes
-ITEMS_PER_CODE = 4  # a codebook larger than a quarter of the items leaves codes without items
-LARGE = 200_000  # training targets from which one pass is worth several over fewer
-LARGE_EPOCHS = {"encode_collaborative": 8, "finetune": 3}
-DENSE = 100  # interactions per item from which little dropout is enough
-DENSE_DROPOUT = 0.2  # of SASRec, as its authors set it for MovieLens (arXiv 1808.09781)
 
 
 class Core(NamedTuple):
@@ -90,6 +85,10 @@ class Inspection(NamedTuple):
                 "after preparation",
                 f"{core.users:,} users with at least {core.min_user} interactions, {core.items:,} items with at least "
                 f"{core.min_item}, {core.interactions:,} interactions",
+            ),
+            *(
+                ("chosen by size", f"{choice.section}.{choice.key}: {choice.value}, for {choice.reason}")
+                for choice in _by_size(self)
             ),
             *(("not used", f"{path}: {why}") for path, why in self.unusable),
             *(("not used", _offer(item)) for item in _unused(self)),
@@ -159,16 +158,8 @@ def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
     if (core.min_user, core.min_item) != (5, 5):
         sections["prepare"] = {"min_user_interactions": core.min_user, "min_item_interactions": core.min_item}
     sections["encode_content"] = dict(chosen)
-    codes, least = MAX_CODES, least_covered(content, inspection.embeddings, chosen, core.items)
-    while codes > 2 and (codes * ITEMS_PER_CODE > core.items or codes > least):
-        codes //= 2
-    if codes < MAX_CODES:
-        sections["tokenize"] = {"codes": codes}
-    if core.interactions >= DENSE * core.items:
-        sections["encode_collaborative"]["dropout"] = DENSE_DROPOUT
-    if core.interactions - 3 * core.users > LARGE:  # a user's first and last two items are no training targets
-        for section, epochs in LARGE_EPOCHS.items():
-            sections[section]["epochs"] = epochs
+    for choice in _by_size(inspection):
+        sections[choice.section][choice.key] = choice.value
     return {section: values for section, values in sections.items() if values}
 
 
@@ -179,6 +170,14 @@ def render_conf(name: str, inspection: Inspection) -> str:
     for section, values in suggest(inspection).items():
         lines.append(yaml.safe_dump({section: values}, sort_keys=False, allow_unicode=True).rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _by_size(inspection: Inspection) -> list[Choice]:
+    """Settings that follow from how much preparation leaves."""
+    core, content = inspection.core, inspection.content
+    chosen = encoders(content, inspection.embeddings, core.items)
+    least = least_covered(content, inspection.embeddings, chosen, core.items)
+    return choices(Size(core.users, core.items, core.interactions), least)
 
 
 def _choose_core(usable: pd.DataFrame) -> tuple[Core, NDArray[Any]]:

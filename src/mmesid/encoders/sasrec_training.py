@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmesid.artifacts.values import Curves, Embedding, Sequences
 from mmesid.artifacts.windows import Window, training_windows
-from mmesid.config import EncodeCollaborative, Protocol, SequentialTransformer
+from mmesid.config import EncodeCollaborative, Protocol, SequentialTransformer, sizes
 from mmesid.encoders.batching import batches, collate
 from mmesid.encoders.sasrec import Transformer, build, scorer
 from mmesid.errors import DataError
@@ -26,8 +26,6 @@ Log = Callable[[dict[str, float], int], None]
 BETAS = (0.9, 0.98)  # of AdamW
 MAX_GRADIENT = 1.0  # norm at which the gradient is clipped
 WARMUP = 20  # steps in which SASRec's rate rises to its height
-LEAST_STEPS = 40  # of an epoch, and
-MOST_TARGETS = 4096  # of a step on average: small sets and long histories get fewer windows a step than `batch_users`
 LOG_EVERY = 20  # steps
 CUTOFF = 10  # of the nDCG that selects the epoch
 
@@ -115,17 +113,6 @@ def fit(
     return curves
 
 
-def windows_a_step(windows: Sequence[Window], at_most: int) -> int:
-    """How many windows a step takes: so many that an epoch has 40 steps and a step 4,096 targets on average.
-
-    Args:
-        windows: of an epoch.
-        at_most: a larger number is never returned.
-    """
-    targets = sum(len(window.labels) for window in windows)
-    return max(1, min(at_most, len(windows) // LEAST_STEPS, MOST_TARGETS * len(windows) // targets))
-
-
 class _Validation:
     """Mean nDCG@10 of the users that select checkpoints, by a model as it stands."""
 
@@ -167,7 +154,8 @@ class _Trainer:
                 "there is nothing to learn: no user has two training items besides the validation and the test item; "
                 "raise prepare.min_user_interactions or give longer histories"
             )
-        self.size = windows_a_step(self.windows, settings.batch_users)
+        targets = sum(len(window.labels) for window in self.windows)
+        self.size = sizes.step_windows(len(self.windows), targets, settings.batch_users)
         self.steps = settings.epochs * -(-len(self.windows) // self.size)
         self.step, self.warmup = 0, warmup
         self.generator = np.random.default_rng(seed)

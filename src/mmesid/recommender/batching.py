@@ -7,12 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmesid.artifacts.windows import Window
-from mmesid.config import Finetune
+from mmesid.config import Finetune, sizes
 from mmesid.recommender.packing import first_fit, window_tokens
 from mmesid.recommender.prompt import Prompt
-
-STEPS_PER_EPOCH = 44  # that 131,000 targets learn well in (docs/log.md)
-FEWEST, MOST = 256, 4096  # targets of a step
 
 
 class MicroBatch(NamedTuple):
@@ -23,11 +20,8 @@ class MicroBatch(NamedTuple):
 
 
 def targets_per_step(windows: Sequence[Window], settings: Finetune) -> int:
-    """As set, else a share of an epoch, so that small sets get as many steps an epoch as large ones, within bounds."""
-    if settings.targets_per_step is not None:
-        return settings.targets_per_step
-    share = sum(len(window.labels) for window in windows) // STEPS_PER_EPOCH
-    return min(max(share, FEWEST), MOST)
+    """As set, else as many as fit the size of an epoch."""
+    return settings.targets_per_step or sizes.step_targets(sum(len(window.labels) for window in windows))
 
 
 def plan_epoch(windows: Sequence[Window], settings: Finetune, seed: int, epoch: int) -> list[NDArray[np.int64]]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmesid.artifacts.values import MODALITIES
-from mmesid.dropout import Dropout
 from mmesid.recommender.attention import MASKS
+from mmesid.recommender.dropout import Dropout
 from mmesid.recommender.item_input import ModalityShape
 from mmesid.recommender.items import Items
 from mmesid.recommender.loss import Objective, scores
@@ -113,9 +113,7 @@ class Recommender(nn.Module):
         items = torch.cat([batch.labels, objective.negatives.items])
         return objective.sampled(self.items.factors_of(hidden, items), batch.labels)
 
-    def represent(
-        self, batch: PackedBatch, prompt: PromptCache | None = None, shared: Tensor | None = None
-    ) -> Tensor:
+    def represent(self, batch: PackedBatch, prompt: PromptCache | None = None, shared: Tensor | None = None) -> Tensor:
         """The hidden state at each target's last item, or its last response token where there are such, (G, C).
 
         Args:

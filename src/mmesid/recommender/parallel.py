@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import Module, Parameter
 
-from mmesid.config import Finetune
+from mmesid.config import Finetune, sizes
 from mmesid.evaluation.ranking import judge, users_at_a_time
 from mmesid.recommender.adapter import trainable
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
-from mmesid.softmax import MANY_CLASSES, multiplies_bfloat16
+from mmesid.softmax import multiplies_bfloat16
 
 # Called beside forward; they too need the parameters.
 _FORWARD_METHODS = ("represent", "prompt_cache", "fused_items")
@@ -28,13 +28,13 @@ _FORWARD_METHODS = ("represent", "prompt_cache", "fused_items")
 MakeOptimizer = Callable[[Mapping[str, Parameter], Finetune], torch.optim.Optimizer]
 
 
-def make_accelerator(device: str, settings: Finetune, n_items: int) -> Accelerator:
+def make_accelerator(device: str, settings: Finetune, scores: int) -> Accelerator:
     """The processes that this one belongs to (by the launcher's environment), how they share, and the precision.
 
     Args:
         device: cpu or cuda.
         settings: `precision` and `sharding`.
-        n_items: N, by which `auto` decides: over few items rounding gains nothing, and results would depend on the CPU.
+        scores: of a step, by which `auto` decides: rounding few gains nothing and makes results depend on the CPU.
     """
     from accelerate import FullyShardedDataParallelPlugin, PartialState
 
@@ -42,7 +42,7 @@ def make_accelerator(device: str, settings: Finetune, n_items: int) -> Accelerat
     plugin = None
     if settings.sharding == "full" and PartialState(cpu=cpu).num_processes > 1:
         plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy=_is_decoder_layer)
-    many = n_items >= MANY_CLASSES and multiplies_bfloat16(device)
+    many = scores >= sizes.MANY_SCORES and multiplies_bfloat16(device)
     narrow = settings.precision == "bfloat16" or (settings.precision == "auto" and many)
     return Accelerator(cpu=cpu, mixed_precision="bf16" if narrow else "no", fsdp_plugin=plugin)
 

@@ -122,7 +122,8 @@ class TiedItems(Items):
     def inputs(self, items: Tensor, shared: Tensor | None = None) -> Tensor:
         """x with a root mean square of its own, learned, the same for all items, (..., C)."""
         rows = self.directions(items) if shared is None else F.embedding(items, shared)
-        return rows * (rows.shape[-1] ** 0.5 * self.input_scale)
+        scaled: Tensor = rows * (rows.shape[-1] ** 0.5 * self.input_scale)
+        return scaled
 
     def users(self, hidden: Tensor) -> Tensor:
         """h with norm 1 / tau, (G, C)."""

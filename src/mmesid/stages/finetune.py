@@ -6,9 +6,11 @@ from mmesid.artifacts.curves import save_curves
 from mmesid.artifacts.finetune import drop_trainer, load_trainer, save_trainer
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
+from mmesid.artifacts.windows import training_windows
 from mmesid.config import Config
 from mmesid.pipeline import code
 from mmesid.recommender import adapter, loading, parallel, training
+from mmesid.recommender.batching import targets_per_step
 from mmesid.stages.entry import device, main_spread
 from mmesid.tracking import StageRun
 
@@ -20,7 +22,8 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """
     settings = config.finetune
     sequences = load_sequences(store)
-    accelerator = parallel.make_accelerator(device(), settings, sequences.n_items)
+    targets = targets_per_step(training_windows(sequences.train(), config.protocol.history_length), settings)
+    accelerator = parallel.make_accelerator(device(), settings, targets * sequences.n_items)
     model = loading.load_initial(store.folder("init_codes"), str(accelerator.device))
     trainer = training.Trainer(model, sequences, settings, config.protocol, config.seed, log, accelerator)
     fingerprint = _fingerprint(config, store)
