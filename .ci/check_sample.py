@@ -14,7 +14,7 @@ FORGETTING = ("tau_init", "tau_random_init", "tau_finetuned")
 
 def promised() -> list[str]:
     """Dotted names of the public contract's numbers."""
-    names = [f"data.{name}" for name in ("users", "items", "interactions", "sparsity")]
+    names = [f"data.{name}" for name in ("users", "items", "interactions", "sparsity", "tied")]
     metrics = (*RANK_METRICS, *LIST_METRICS)
     names += [f"{split}.{model}.{metric}" for split in ("valid", "test") for model in MODELS for metric in metrics]
     names += [f"test.mme_sid.ci95.{metric}" for metric in TESTED_METRICS]
