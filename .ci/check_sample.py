@@ -14,7 +14,7 @@ FORGETTING = ("tau_init", "tau_random_init", "tau_finetuned")
 
 def promised() -> list[str]:
     """Dotted names of the public contract's numbers."""
-    names = [f"data.{name}" for name in ("users", "items", "interactions", "sparsity")]
+    names = [f"data.{name}" for name in ("users", "items", "interactions", "sparsity", "tied")]
     metrics = (*RANK_METRICS, *LIST_METRICS)
     models = [model for model, row in MODELS.items() if not row.listed]
     names += [f"{split}.{model}.{metric}" for split in ("valid", "test") for model in models for metric in metrics]

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(seed) for seed in text.split(",")])
     given = parser.parse_args()
     values = [test_values(given.dataset, seed) for seed in given.seeds]
-    result = compare(values)
+    result = compare(values, "mme_sid")
     path = ROOT / "benchmarks" / "results" / f"seeds_{given.dataset}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"dataset": given.dataset, "seeds": given.seeds, **result}, indent=2) + "\n")
@@ -44,14 +44,7 @@ def main() -> None:
 def test_values(dataset: str, seed: int) -> dict[str, NDArray[np.float64]]:
     """Each model's metric per test user, (B,), after a full run with this seed."""
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "project"
-        for name in FOLDERS:
-            shutil.copytree(ROOT / name, root / name, symlinks=True)
-        for name in FILES:
-            shutil.copy(ROOT / name, root / name)
-        params = (root / "params.yaml").read_text()
-        params = re.sub(r"^datasets: .*", f"datasets: [{dataset}]", params, flags=re.MULTILINE)
-        (root / "params.yaml").write_text(re.sub(r"^seed: \d+", f"seed: {seed}", params, flags=re.MULTILINE))
+        root = copy_project(Path(folder) / "project", dataset, seed)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # a stage's `python` is this one
         environment = {
             **os.environ,
@@ -63,23 +56,45 @@ def test_values(dataset: str, seed: int) -> dict[str, NDArray[np.float64]]:
             subprocess.run(
                 [sys.executable, "-m", "dvc", *command], cwd=root, env=environment, check=True, stdout=sys.stderr
             )
-        ranks = pd.read_parquet(root / "data" / dataset / "evaluate" / "ranks.parquet")
+        return read_values(root, dataset)
+
+
+def copy_project(root: Path, dataset: str, seed: int, source: Path = ROOT) -> Path:
+    """All that the pipeline reads, with this seed, for this dataset alone."""
+    for name in FOLDERS:
+        shutil.copytree(source / name, root / name, symlinks=True)
+    for name in FILES:
+        shutil.copy(source / name, root / name)
+    params = (root / "params.yaml").read_text()
+    params = re.sub(r"^datasets:.*(\n- .*)*", f"datasets: [{dataset}]", params, flags=re.MULTILINE)
+    (root / "params.yaml").write_text(re.sub(r"^seed: \d+", f"seed: {seed}", params, flags=re.MULTILINE))
+    return root
+
+
+def read_values(root: Path, dataset: str) -> dict[str, NDArray[np.float64]]:
+    """Each model's metric per test user, (B,), of an evaluated dataset."""
+    ranks = pd.read_parquet(root / "data" / dataset / "evaluate" / "ranks.parquet")
     test = ranks[ranks["split"] == "test"].sort_values("user")
     return {str(model): per_user(rows["rank"].to_numpy(), [METRIC])[METRIC] for model, rows in test.groupby("model")}
 
 
-def compare(values: list[dict[str, NDArray[np.float64]]]) -> dict[str, object]:
-    """Means, spread over seeds, and the paired difference of MME-SID to each other model."""
-    means = {model: [float(seed[model].mean()) for seed in values] for model in values[0]}
-    averaged = {model: np.mean([seed[model] for seed in values], axis=0) for model in values[0]}
+def compare(values: list[dict[str, NDArray[np.float64]]], main: str) -> dict[str, object]:
+    """Means, spread over seeds, and the paired difference of one of them to each other.
+
+    Args:
+        values: for each seed, by name, of each user.
+        main: the name that the others are compared with.
+    """
+    means = {name: [float(seed[name].mean()) for seed in values] for name in values[0]}
+    averaged = {name: np.mean([seed[name] for seed in values], axis=0) for name in values[0]}
     return {
         "metric": METRIC,
-        "mean": {model: float(np.mean(found)) for model, found in means.items()},
+        "mean": {name: float(np.mean(found)) for name, found in means.items()},
         "by_seed": means,
-        "mme_sid_vs": {
-            model: paired_bootstrap(averaged["mme_sid"], averaged[model], RESAMPLES, 0)._asdict()
-            for model in averaged
-            if model != "mme_sid"
+        f"{main}_vs": {
+            name: paired_bootstrap(averaged[main], averaged[name], RESAMPLES, 0)._asdict()
+            for name in averaged
+            if name != main
         },
     }
 

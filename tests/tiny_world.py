@@ -13,6 +13,7 @@ from mmesid.artifacts.evaluate import save_metrics, save_ranks
 from mmesid.artifacts.fuse import save_fusion
 from mmesid.artifacts.prepare import save_prepared
 from mmesid.artifacts.store import Store
+from mmesid.artifacts.ties import save_tied_share
 from mmesid.artifacts.values import (
     Embedding,
     Fusion,
@@ -56,6 +57,7 @@ def make(root: Path) -> Store:
     store = Store(DATASET, root)
     prepared = catalogue()
     save_prepared(store, prepared)
+    save_tied_share(store, 0.0)
     train(store, prepared, seed=0)
     return store
 
@@ -107,7 +109,7 @@ def evaluate(store: Store, seed: int) -> None:
     scores = {model: summarize(found, RANK_METRICS) for model, found in ranks.items()}
     tokenizer = {"collision_rate": 0.1, "identical": 0.0, "code_use": 0.5, "perplexity": 3.0, "reconstruction": 0.2}
     metrics: dict[str, Any] = {
-        "data": {"users": USERS, "items": N_ITEMS, "interactions": 1000, "sparsity": 0.8},
+        "data": {"users": USERS, "items": N_ITEMS, "interactions": 1000, "sparsity": 0.8, "tied": 0.0},
         "valid": scores,
         "test": scores,
         "tokenizer": {"collaborative": tokenizer, "text": tokenizer},

@@ -11,6 +11,7 @@ from mmesid import config
 from mmesid.artifacts.ingest import load_catalogue, load_oracle
 from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences
 from mmesid.artifacts.store import Store
+from mmesid.artifacts.ties import load_tied_share
 from mmesid.data import ORACLES, SOURCES
 from mmesid.errors import DataError
 from mmesid.stages import ingest
@@ -54,6 +55,7 @@ def test_a_drawn_catalogue_is_saved_with_its_law(run: Callable[..., Any], tmp_pa
     assert len(load_sequences(store).user_ids) == 40
     assert logged["interactions"] == len(load_catalogue(store).interactions)
     assert 0 < logged["sparsity"] < 1
+    assert logged["tied"] == load_tied_share(store) == 0
 
 
 def test_files_are_read_through_a_link_and_have_no_law(run: Callable[..., Any], folder: Path, tmp_path: Path) -> None:

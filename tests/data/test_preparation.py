@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmesid.artifacts.values import Catalogue
 from mmesid.config import Prepare
-from mmesid.data.preparation import k_core, prepare
+from mmesid.data.preparation import TIES, k_core, prepare, tied_share
 from mmesid.errors import DataError
 
 
@@ -25,7 +25,7 @@ def history(user: str, items: str, times: list[int] | None = None) -> list[tuple
     return [(user, item, time) for item, time in zip(items, times or range(len(items)), strict=True)]
 
 
-LOOSE = Prepare(repeats="drop", min_user_interactions=3, min_item_interactions=1)
+LOOSE = Prepare(repeats="drop", ties="source", min_user_interactions=3, min_item_interactions=1)
 
 
 def test_ids_are_contiguous_in_order_of_first_appearance() -> None:
@@ -51,6 +51,54 @@ def test_time_orders_a_history_and_ties_keep_the_order_of_the_file() -> None:
     prepared = prepare(catalogue(rows, list("abcde")), LOOSE)
     named = prepared.items["item_id"].to_numpy()[prepared.sequences.items[0] - 1]
     assert "".join(named) == "bcead"
+
+
+def loose(ties: str) -> Prepare:
+    return LOOSE.model_copy(update={"ties": ties})
+
+
+def named(found: Catalogue, settings: Prepare, seed: int = 0) -> dict[str, str]:
+    """Each user's items by name, in order."""
+    prepared = prepare(found, settings, seed)
+    names = prepared.items["item_id"].to_numpy()
+    users = zip(prepared.sequences.user_ids, prepared.sequences.items, strict=True)
+    return {user: "".join(names[items - 1]) for user, items in users}
+
+
+def test_shuffled_ties_are_drawn_from_the_seed_whatever_the_order_of_the_rows() -> None:
+    users = [f"u{number}" for number in range(200)]
+    rows = [(user, item, time) for user in users for item, time in zip("abcdefg", (1, 2, 2, 2, 2, 3, 3), strict=True)]
+    shuffled = loose("shuffled")
+    found = named(catalogue(rows, list("abcdefg")), shuffled)
+    backwards = named(catalogue(rows[::-1], list("gfedcba")), shuffled)
+    assert found == backwards == named(catalogue(rows, list("abcdefg")), shuffled)
+    assert found != named(catalogue(rows, list("abcdefg")), shuffled, seed=1)
+    assert {(order[0], "".join(sorted(order[1:5])), "".join(sorted(order[5:]))) for order in found.values()} == {
+        ("a", "bcde", "fg")
+    }
+    assert len({order[1:5] for order in found.values()}) == 24  # every order of four, none of which is rare
+    before = [[order.index(one) < order.index(other) for order in found.values()] for one, other in ("bc", "ce", "fg")]
+    assert np.abs(np.mean(before, axis=1) - 0.5).max() < 4 * 0.5 / np.sqrt(len(users))
+
+
+def test_where_nothing_is_tied_every_order_of_ties_is_the_same() -> None:
+    rows = [*history("u", "abcde", [5, 3, 1, 9, 4]), *history("v", "abc")]
+    assert len({tuple(named(catalogue(rows, list("abcde")), loose(ties)).items()) for ties in TIES}) == 1
+
+
+def test_repeats_that_are_kept_are_shuffled_as_any_other() -> None:
+    rows = [("u", item, 1) for item in "abab"]
+    kept = loose("shuffled").model_copy(update={"repeats": "keep"})
+    orders = {named(catalogue(rows, list("ab")), kept, seed)["u"] for seed in range(100)}
+    assert orders == {"aabb", "abab", "abba", "baab", "baba", "bbaa"}
+
+
+def test_the_share_of_ties_is_of_what_the_core_keeps() -> None:
+    rows = [*history("u", "abcd", [1, 1, 2, 3]), *history("v", "ab", [1, 1]), ("u", "a", 1)]
+    found = catalogue(rows, list("abcd"))
+    for repeats, expected in (("drop", 2 / 4), ("keep", 3 / 5)):
+        settings = LOOSE.model_copy(update={"repeats": repeats})
+        assert tied_share(found, prepare(found, settings), settings) == expected
 
 
 def test_interleaved_users_stay_apart() -> None:
@@ -122,7 +170,7 @@ def test_nothing_left_says_what_the_k_core_removed() -> None:
     ):
         prepare(
             catalogue(history("u", "abc"), list("abc")),
-            Prepare(repeats="drop", min_user_interactions=5, min_item_interactions=5),
+            Prepare(repeats="drop", ties="source", min_user_interactions=5, min_item_interactions=5),
         )
 
 

@@ -92,7 +92,8 @@ def test_ranks_stand_in_one_frame_users_in_order(judged: dict[str, Judged]) -> N
 
 def test_the_data_by_hand() -> None:
     two = Sequences(["a", "b"], [np.array([1, 2, 3]), np.array([4, 1])], 5)
-    assert summary.data_summary(two) == {"users": 2, "items": 5, "interactions": 5, "sparsity": 1 - 5 / 10}
+    expected = {"users": 2, "items": 5, "interactions": 5, "sparsity": 1 - 5 / 10, "tied": 0.4}
+    assert summary.data_summary(two, 0.4) == expected
 
 
 def test_fractions_have_six_decimals_wherever_they_stand_and_nothing_else_changes() -> None:

@@ -79,6 +79,7 @@ def test_a_dataset_of_which_nothing_is_known_is_only_named(bare: DatasetReport) 
     ("section", "shown"),
     [
         ("data", "2,500"),
+        ("data", "<dt>Tied in time</dt><dd>12.3 %</dd>"),
         ("test", "Results on test users"),
         ("valid", "1,234 of the promotion gate"),
         ("fusion", "Late fusion"),

@@ -25,7 +25,8 @@ def test_the_text_of_two_datasets(metrics: dict[str, Any]) -> None:
         "| beauty | SASRec | – | **0.0500** | `dvc repro` |\n"
         "| beauty | Popularity | – | 0.0400 | `dvc repro` |\n"
         "\n"
-        "- `sample`: in nDCG@10 MME-SID is above SASRec (+0.0200, 95 % +0.0050 to +0.0350).\n"
+        "- `sample`: in nDCG@10 MME-SID is above SASRec (+0.0200, 95 % +0.0050 to +0.0350). "
+        "12 % of its interactions share user and time with another.\n"
         "- `beauty`: in nDCG@10 MME-SID is below SASRec (-0.0100, 95 % -0.0153 to -0.0047), "
         "not distinguishable from Popularity (+0.0000, 95 % -0.0020 to +0.0020).\n"
     )

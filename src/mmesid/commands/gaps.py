@@ -25,7 +25,7 @@ def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame) -> list[st
         "interactions with an item that the items table lacks: {}": (~named["item_id"].isin(items["item_id"])).sum(),
         "interactions that repeat user, item and timestamp: {}": repeated.sum(),
         "interactions that share user and time with another one: {} of "
-        f"{len(interactions):,}; the order of the file decides between them": tied(
+        f"{len(interactions):,}; the order of the file decides between them, or chance (prepare.ties: shuffled)": tied(
             pd.factorize(fresh["user_id"])[0], fresh["timestamp"].to_numpy()
         ).sum(),
     }

@@ -60,6 +60,7 @@ class Prepare(Section):
     min_user_interactions: Annotated[int, Field(ge=3)]
     min_item_interactions: Positive
     repeats: Literal["drop", "keep"]
+    ties: Literal["source", "shuffled"]
 
 
 class SequentialTransformer(Section):

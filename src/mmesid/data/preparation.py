@@ -1,5 +1,6 @@
 """From canonical tables to sequences: tolerated faults leave, k-core, contiguous ids, chronological order."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,19 @@ from mmesid.errors import DataError
 LEFT_BEHIND = ["image", "image_fault", "file", "row"]  # columns of the catalogue that no later stage needs
 
 
-def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
+def prepare(catalogue: Catalogue, settings: Prepare, seed: int = 0) -> Prepared:
     """Make the sequences that every later stage works on.
 
     Rows that `validate` tolerates but nobody can use leave first: null ids, interactions of unknown items, items that
     stand once more and, unless `repeats` is `keep`, repetitions of the same user, item and timestamp. Then users and
     items with too few interactions leave, until all have enough (the k-core). Ids 1..N and the order of users follow
-    the first appearance among the interactions that remain; equal timestamps of a user keep the order of the
-    files and their rows.
+    the first appearance among the interactions that remain; `ties` says in which order equal timestamps of a user
+    stand.
 
     Args:
         catalogue: as `ingest` wrote it.
-        settings: what becomes of repetitions, and the bounds of the k-core.
+        settings: what becomes of repetitions and ties, and the bounds of the k-core.
+        seed: of the order of ties that are shuffled.
 
     Returns:
         Sequences over ids 1..N, and one row per id with the columns of `Catalogue.items` except picture and origin;
@@ -40,12 +42,52 @@ def prepare(catalogue: Catalogue, settings: Prepare) -> Prepared:
         raise DataError(_nothing_left(catalogue.interactions, usable, settings))
     user, user_ids = pd.factorize(kept["user_id"])
     item, item_ids = pd.factorize(kept["item_id"])
-    order = np.lexsort((kept["timestamp"].to_numpy(), user))  # stable, so ties keep the file's order
+    order = np.lexsort((TIES[settings.ties](kept, seed), kept["timestamp"].to_numpy(), user))
     bounds = np.cumsum(np.bincount(user))[:-1]
     sequences = Sequences(list(user_ids), np.split(item[order].astype(np.int64) + 1, bounds), len(item_ids))
     table = items.set_index("item_id").loc[item_ids].reset_index()
     pictures = [image if isinstance(image, bytes) else None for image in table["image"]]
     return Prepared(sequences, table.drop(columns=LEFT_BEHIND, errors="ignore"), pictures)
+
+
+def source_order(interactions: pd.DataFrame, seed: int) -> NDArray[np.uint64]:
+    """Ties keep the order of the files and their rows: (rows,) all equal, for a stable sort."""
+    return np.zeros(len(interactions), dtype=np.uint64)
+
+
+def shuffled_order(interactions: pd.DataFrame, seed: int) -> NDArray[np.uint64]:
+    """Ties in random order: (rows,) SipHash of user, item, time and repetition under the seed, 0 where there is no tie.
+
+    The order of the rows makes no difference.
+    """
+    places = np.flatnonzero(tied(pd.factorize(interactions["user_id"])[0], interactions["timestamp"].to_numpy()))
+    rows = interactions.iloc[places][["user_id", "item_id", "timestamp"]]
+    repetition = rows.groupby(list(rows.columns)).cumcount()
+    parts = zip(rows["user_id"], rows["item_id"], rows["timestamp"], repetition, strict=True)
+    names = np.array([f"{len(user)} {user} {item} {time} {number}" for user, item, time, number in parts], dtype=object)
+    order = np.zeros(len(interactions), dtype=np.uint64)
+    order[places] = pd.util.hash_array(names, hash_key=f"{seed % 10**16:016d}", categorize=False)
+    return order
+
+
+# What decides between interactions of a user that have the same time: (rows,) to sort by after user and time.
+TIES: dict[str, Callable[[pd.DataFrame, int], NDArray[np.uint64]]] = {
+    "source": source_order,
+    "shuffled": shuffled_order,
+}
+
+
+def tied_share(catalogue: Catalogue, prepared: Prepared, settings: Prepare) -> float:
+    """Share of the prepared interactions that share user and time with another one.
+
+    Args:
+        catalogue: from which they were made.
+        prepared: what was made of it.
+        settings: with which.
+    """
+    rows = usable_interactions(catalogue.interactions, prepared.items["item_id"], settings.repeats)
+    rows = rows[rows["user_id"].isin(prepared.sequences.user_ids)]  # the k-core: its users' and items' interactions
+    return float(tied(pd.factorize(rows["user_id"])[0], rows["timestamp"].to_numpy()).mean())
 
 
 def usable_interactions(interactions: pd.DataFrame, known: "pd.Series[str]", repeats: str = "drop") -> pd.DataFrame:

@@ -22,8 +22,13 @@ DECIMALS = 6  # of reported numbers: the noise of the last bits changes no file
 ByModel = Mapping[str, Judged]
 
 
-def data_summary(sequences: Sequences) -> dict[str, float]:
-    """Users, items, interactions and the share of the user-item matrix that is empty."""
+def data_summary(sequences: Sequences, tied: float) -> dict[str, float]:
+    """Users, items, interactions, the share of the user-item matrix that is empty, and the share of ties.
+
+    Args:
+        sequences: of the dataset.
+        tied: share of interactions that share user and time with another one.
+    """
     interactions = sum(len(items) for items in sequences.items)
     users, items = len(sequences.items), sequences.n_items
     return {
@@ -31,6 +36,7 @@ def data_summary(sequences: Sequences) -> dict[str, float]:
         "items": items,
         "interactions": interactions,
         "sparsity": 1 - interactions / (users * items),
+        "tied": tied,
     }
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from mmesid.models import MAIN_METRIC, RANK_METRICS, metric_label
-from mmesid.reporting.tables import Cell, Metrics, differences, result_rows
+from mmesid.reporting.tables import Cell, Metrics, differences, part, result_rows
 
 SHOWN = ("ndcg_at_5", MAIN_METRIC)
+MENTIONED = 0.01  # share of tied interactions
 VERDICTS = {"above": "above", "below": "below", "undecided": "not distinguishable from"}
 
 
@@ -38,7 +39,13 @@ def _differences(dataset: str, metrics: Metrics) -> str:
         f"{VERDICTS[row.verdict]} {row.baseline} ({row.difference:+.4f}, 95 % {row.low:+.4f} to {row.high:+.4f})"
         for row in differences(metrics)
     ]
-    return f"- `{dataset}`: in {metric_label(MAIN_METRIC)} MME-SID is {', '.join(parts)}."
+    return f"- `{dataset}`: in {metric_label(MAIN_METRIC)} MME-SID is {', '.join(parts)}.{_ties(metrics)}"
+
+
+def _ties(metrics: Metrics) -> str:
+    """How much of the order is no order in time, where it is worth a word."""
+    tied = part(metrics, "data").get("tied", 0.0)
+    return f" {100 * tied:.0f} % of its interactions share user and time with another." if tied >= MENTIONED else ""
 
 
 def _cell(cell: Cell | None) -> str:

@@ -9,6 +9,7 @@ from mmesid.artifacts.evaluate import save_examples, save_metrics, save_ranks, s
 from mmesid.artifacts.fuse import load_fusion
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
+from mmesid.artifacts.ties import load_tied_share
 from mmesid.artifacts.tokenize import load_diagnostics, load_semantic_ids
 from mmesid.artifacts.values import SPLITS, Embedding, Sequences
 from mmesid.baselines import BASELINES
@@ -40,7 +41,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     spectra = _collapse(model, embeddings, config.seed)
     metrics: dict[str, Any] = {
         "adapter": model.blueprint.adapter,
-        "data": summary.data_summary(sequences),
+        "data": summary.data_summary(sequences, load_tied_share(store)),
         **{s: summary.split_summary(judged[s], sequences, s, config.evaluate, config.seed) for s in SPLITS},
         "fusion": weights_summary(fusion),
         "tokenizer": load_diagnostics(store),
