@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from mmesid.artifacts.windows import training_windows
 from mmesid.evaluation.ranking import best
-from mmesid.recommender import building
+from mmesid.recommender import building, older
 from mmesid.recommender.adapter import add_lora, merge
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.loss import scores
@@ -243,9 +243,29 @@ def test_a_checkpoint_of_an_older_release_loads(table_model, sequences):
     """Before items were a module of their own, their tensors had other names and the blueprint fewer keys."""
     saved = building.checkpoint(table_model)
     old = dict(saved.weights)
-    for before, now in building.RENAMED.items():
+    for before, now in older.RENAMED.items():
         old = {name.replace(now, before, 1) if name.startswith(now) else name: t for name, t in old.items()}
     config = {key: value for key, value in saved.config.items() if key not in ("items", "temperature", "item_id")}
     again = building.restore(saved._replace(config=config, weights=old), table_model.backbone)
     histories = sequences.history("test")
     assert torch.equal(_scores(again, histories), _scores(table_model, histories))
+
+
+def test_a_tied_checkpoint_that_normed_its_embeddings_in_every_step_answers_as_it_did(tied_model, sequences):
+    saved = building.checkpoint(tied_model)
+    old = dict(saved.weights)
+    for modality in tied_model.blueprint.shapes:
+        prefix = f"items.modalities.{modality}."
+        embedding, gain = torch.randn_like(old[f"{prefix}embedding"]), torch.rand(old[f"{prefix}embedding"].shape[1])
+        normed = F.rms_norm(embedding, embedding.shape[1:], gain, eps=1e-6)
+        part = tied_model.items.part(modality)
+        with torch.no_grad():
+            part.embedding.copy_(normed)
+        old[f"{prefix}embedding"] = embedding
+        for now, before in ((2, 3), (0, 1)):
+            for name in ("weight", "bias"):
+                old[f"{prefix}adaptor.{before}.{name}"] = old.pop(f"{prefix}adaptor.{now}.{name}")
+        old[f"{prefix}adaptor.0.weight"] = gain
+    again = building.restore(saved._replace(weights=old), tied_model.backbone)
+    histories = sequences.history("test")
+    assert torch.allclose(_scores(again, histories)[:, 1:], _scores(tied_model, histories)[:, 1:], atol=1e-3)

@@ -188,7 +188,7 @@ class Finetune(Section):
     patience: Positive
     checkpoint_steps: Positive
     precision: Literal["auto", "float32", "bfloat16"]
-    attention: Literal["auto", "sdpa", "flex"]
+    attention: Literal["auto", "sdpa", "eager", "flex"]
     gradient_checkpointing: bool
     compile: bool
     sharding: Literal["none", "full"]

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmesid.config import Finetune
 from mmesid.errors import ConfigError
+from mmesid.recommender.dropout import dropout
 from mmesid.recommender.model import Recommender
 
 _ADDED_BY = ("o_proj", "down_proj")  # the last linear layers of attention and MLP
@@ -38,15 +38,13 @@ def train_everything(model: Recommender, settings: Finetune) -> None:
 
 
 def add_dropout(backbone: Any, rate: float) -> None:
-    """Drop attention weights, and entries of what attention and MLP add to the residual stream, while training.
+    """Drop entries of what attention and MLP add to the residual stream, while training.
 
     Only where the backbone has the layers of the Llama family; another keeps what dropout it has.
     """
     for name, module in backbone.named_modules():
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = rate
         if name.endswith(_ADDED_BY):
-            module.register_forward_hook(lambda layer, given, added: F.dropout(added, rate, layer.training))
+            module.register_forward_hook(lambda layer, given, added: dropout(added, rate, layer.training))
 
 
 ADAPTERS: dict[str, Callable[[Recommender, Finetune], None]] = {"lora": add_lora, "full": train_everything}

@@ -63,4 +63,8 @@ def block_mask(batch: PackedBatch, dtype: torch.dtype, cached: int = 0) -> Any:
     return create_block_mask(beyond_the_cache, n_rows, None, length, cached + length, device=device)
 
 
-MASKS: dict[str, Callable[[PackedBatch, torch.dtype, int], Any]] = {"sdpa": additive_mask, "flex": block_mask}
+MASKS: dict[str, Callable[[PackedBatch, torch.dtype, int], Any]] = {
+    "sdpa": additive_mask,
+    "eager": additive_mask,
+    "flex": block_mask,
+}

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmesid.artifacts.values import CONTENT, Checkpoint, Embedding, SemanticIds
 from mmesid.config import InitCodes
 from mmesid.errors import DataError
+from mmesid.recommender import older
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.item_input import ModalityInput, ModalityShape
 from mmesid.recommender.model import Blueprint, Recommender
@@ -19,11 +20,6 @@ from mmesid.recommender.tied_items import EPSILON, TiedItems, TiedModality
 
 ID_STD = 0.02  # of residual id vectors at the start
 NOTHING_STD = 0.1  # of the vector of items without any content
-RENAMED = {  # tensors of checkpoints from before items were a module of their own
-    "item_input.": "items.input.",
-    "item_table": "items.table",
-    "fusion.": "items.fusion.",
-}
 
 
 def build(
@@ -94,7 +90,7 @@ def restore(saved: Checkpoint, backbone: torch.nn.Module) -> Recommender:
     frequency = torch.zeros(blueprint.n_items + 1)
     present = torch.zeros(blueprint.n_items + 1, len(blueprint.score_modalities), dtype=torch.bool)
     model = Recommender(blueprint, backbone, frequency, present)
-    report = model.load_state_dict({_today(name): tensor for name, tensor in saved.weights.items()}, strict=False)
+    report = model.load_state_dict(older.todays(saved.weights), strict=False)
     lacking = [name for name in report.missing_keys if not name.startswith("backbone.")]
     if lacking or report.unexpected_keys:
         raise RuntimeError(f"checkpoint does not fit: missing {lacking}, unexpected {report.unexpected_keys}")
@@ -157,11 +153,11 @@ def _start_tied(
     input_scale: float,
     seed: int,
 ) -> None:
-    """Content of norm 1, code tables from the codebooks, inputs as large as the backbone expects them."""
+    """Content of root mean square 1, code tables from the codebooks, inputs as large as the backbone expects them."""
     for modality, embedding in embeddings.items():
         part = items.part(modality)
         _fill(part, embedding, ids, modality, settings.code_init, seed)
-        part.embedding.copy_(torch.from_numpy(_directions(embedding)))
+        part.embedding.copy_(torch.from_numpy(_directions(embedding)) * embedding.matrix.shape[1] ** 0.5)
         semantic = part.semantic(torch.from_numpy(np.flatnonzero(embedding.present)))
         part.code_projection.weight.div_(semantic.square().mean().sqrt().clamp_min(EPSILON))
     torch.nn.init.normal_(items.nothing, std=NOTHING_STD)  # at zero a direction has no gradient worth the name
@@ -199,14 +195,6 @@ def _fill(
     part.codes.copy_(torch.from_numpy(ids.codes[modality]))
     part.present.copy_(torch.from_numpy(embedding.present))
     part.code_table.copy_(CODE_TABLES[code_init](torch.from_numpy(ids.codebooks[modality]), seed))
-
-
-def _today(name: str) -> str:
-    """What a tensor of an older checkpoint is called now."""
-    for before, now in RENAMED.items():
-        if name.startswith(before):
-            return now + name[len(before) :]
-    return name
 
 
 def _directions(embedding: Embedding) -> NDArray[np.float32]:

@@ -14,9 +14,10 @@ EPSILON = 1e-6
 
 
 class TiedModality(nn.Module):
-    """One modality's part of an item's vector: A(norm(e_i)) + W sum_q table_q[code_iq], nothing where it is absent.
+    """One modality's part of an item's vector: A(e_i) + W sum_q table_q[code_iq], nothing where it is absent.
 
-    Embeddings, codes and mask are buffers, so that a checkpoint holds all it needs to score.
+    Embeddings, codes and mask are buffers, so that a checkpoint holds all it needs to score. Embeddings have a root
+    mean square of 1: they are frozen, and to norm them in every step took a quarter of it.
 
     Args:
         shape: sizes.
@@ -35,7 +36,6 @@ class TiedModality(nn.Module):
         self.register_buffer("codes", torch.zeros(n_items + 1, shape.levels, dtype=torch.long))  # (N + 1, Q)
         self.register_buffer("present", torch.zeros(n_items + 1, dtype=torch.bool))  # (N + 1,)
         self.adaptor = nn.Sequential(
-            nn.RMSNorm(shape.width, eps=EPSILON),
             nn.Linear(shape.width, adaptor_hidden),
             nn.LeakyReLU(),
             nn.Linear(adaptor_hidden, hidden),
@@ -43,14 +43,14 @@ class TiedModality(nn.Module):
         self.code_table = nn.Parameter(torch.zeros(shape.levels, shape.codes, shape.code_width))  # (Q, K, d)
         self.code_projection = nn.Linear(shape.code_width, hidden, bias=False)
 
-    def semantic(self, items: Tensor) -> Tensor:
+    def semantic(self, items: Tensor | slice) -> Tensor:
         """Sum of an item's code embeddings over the levels, (..., d)."""
         codes = self.codes[items]  # (..., Q)
         levels = torch.arange(codes.shape[-1], device=codes.device)
         summed: Tensor = self.code_table[levels, codes].sum(dim=-2)
         return summed
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor | slice) -> Tensor:
         """The modality's part of the given items' vectors, (..., C)."""
         part = self.adaptor(self.embedding[items]) + self.code_projection(self.semantic(items))
         known: Tensor = part * self.present[items].unsqueeze(-1)
@@ -102,16 +102,16 @@ class TiedItems(Items):
         assert isinstance(found, TiedModality)
         return found
 
-    def vectors(self, items: Tensor) -> Tensor:
+    def vectors(self, items: Tensor | slice) -> Tensor:
         """x of the given items, (..., C), of any size."""
         parts = [modality(items) for modality in self.modalities.values()]
         if self.ids is not None:
             parts.append(self.ids[items] * self.seen[items])
         known = [self.part(m).present[items] for m in self.modalities]
-        empty = ~torch.stack(known).any(dim=0) if known else torch.ones_like(items, dtype=torch.bool)
-        return sum(parts, start=empty.unsqueeze(-1) * self.nothing)
+        lacking = ~torch.stack(known).any(dim=0) if known else torch.ones_like(self.seen[items][..., 0])
+        return sum(parts, start=lacking.unsqueeze(-1) * self.nothing)
 
-    def directions(self, items: Tensor) -> Tensor:
+    def directions(self, items: Tensor | slice) -> Tensor:
         """x of the given items with norm 1, (..., C)."""
         return F.normalize(self.vectors(items), dim=-1, eps=EPSILON)
 
@@ -131,8 +131,7 @@ class TiedItems(Items):
 
     def matrix(self) -> Tensor:
         """x with norm 1, (N + 1, C)."""
-        everything = torch.arange(len(self.seen), device=self.device)
-        return self.directions(everything)
+        return self.directions(slice(None))
 
     def factors(self, hidden: Tensor, memory: int, shared: Tensor | None = None) -> Factors:
         """Users and items, a pair."""
