@@ -12,11 +12,11 @@ from mmesid.config import InitCodes
 from mmesid.errors import DataError
 from mmesid.recommender import older
 from mmesid.recommender.backbone import Backbone
-from mmesid.recommender.item_input import ModalityInput, ModalityShape
+from mmesid.recommender.item_input import Modality, ModalityShape
 from mmesid.recommender.model import Blueprint, Recommender
 from mmesid.recommender.prompt import build_prompt
 from mmesid.recommender.table_items import TableItems
-from mmesid.recommender.tied_items import EPSILON, TiedItems, TiedModality
+from mmesid.recommender.tied_items import EPSILON, TiedItems
 
 ID_STD = 0.02  # of residual id vectors at the start
 NOTHING_STD = 0.1  # of the vector of items without any content
@@ -185,7 +185,7 @@ def _start_table(
 
 
 def _fill(
-    part: ModalityInput | TiedModality,
+    part: Modality,
     embedding: Embedding,
     ids: SemanticIds,
     modality: str,

@@ -6,18 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmesid.recommender.item_input import ModalityShape
+from mmesid.recommender.item_input import Modality, ModalityShape
 from mmesid.recommender.items import Items
 from mmesid.recommender.loss import Factors
 
 EPSILON = 1e-6
 
 
-class TiedModality(nn.Module):
+class TiedModality(Modality):
     """One modality's part of an item's vector: A(e_i) + W sum_q table_q[code_iq], nothing where it is absent.
 
-    Embeddings, codes and mask are buffers, so that a checkpoint holds all it needs to score. Embeddings have a root
-    mean square of 1: they are frozen, and to norm them in every step took a quarter of it.
+    Embeddings have a root mean square of 1: they are frozen, and to norm them in every step took a quarter of it.
 
     Args:
         shape: sizes.
@@ -26,29 +25,14 @@ class TiedModality(nn.Module):
         adaptor_hidden: width of the adaptor's hidden layer.
     """
 
-    embedding: Tensor
-    codes: Tensor
-    present: Tensor
-
     def __init__(self, shape: ModalityShape, n_items: int, hidden: int, adaptor_hidden: int) -> None:
-        super().__init__()
-        self.register_buffer("embedding", torch.zeros(n_items + 1, shape.width))  # (N + 1, D)
-        self.register_buffer("codes", torch.zeros(n_items + 1, shape.levels, dtype=torch.long))  # (N + 1, Q)
-        self.register_buffer("present", torch.zeros(n_items + 1, dtype=torch.bool))  # (N + 1,)
+        super().__init__(shape, n_items)
         self.adaptor = nn.Sequential(
             nn.Linear(shape.width, adaptor_hidden),
             nn.LeakyReLU(),
             nn.Linear(adaptor_hidden, hidden),
         )
-        self.code_table = nn.Parameter(torch.zeros(shape.levels, shape.codes, shape.code_width))  # (Q, K, d)
         self.code_projection = nn.Linear(shape.code_width, hidden, bias=False)
-
-    def semantic(self, items: Tensor | slice) -> Tensor:
-        """Sum of an item's code embeddings over the levels, (..., d)."""
-        codes = self.codes[items]  # (..., Q)
-        levels = torch.arange(codes.shape[-1], device=codes.device)
-        summed: Tensor = self.code_table[levels, codes].sum(dim=-2)
-        return summed
 
     def forward(self, items: Tensor | slice) -> Tensor:
         """The modality's part of the given items' vectors, (..., C)."""
