@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class ModalityShape(NamedTuple):
     """Sizes of one modality's tensors."""
 
-    width: int  # D
-    levels: int  # Q
+    width: int  # D; 0 where tied items leave the embedding out
+    levels: int  # Q; 0 where they leave the semantic IDs out
     codes: int  # K
     code_width: int  # d
 

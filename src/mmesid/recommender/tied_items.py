@@ -16,7 +16,8 @@ EPSILON = 1e-6
 class TiedModality(Modality):
     """One modality's part of an item's vector: A(e_i) + W sum_q table_q[code_iq], nothing where it is absent.
 
-    Embeddings have a root mean square of 1: they are frozen, and to norm them in every step took a quarter of it.
+    One of the two is left out where its size in `shape` is zero. Embeddings have a root mean square of 1: they are
+    frozen, and to norm them in every step took a quarter of it.
 
     Args:
         shape: sizes.
@@ -27,22 +28,27 @@ class TiedModality(Modality):
 
     def __init__(self, shape: ModalityShape, n_items: int, hidden: int, adaptor_hidden: int) -> None:
         super().__init__(shape, n_items)
-        self.adaptor = nn.Sequential(
-            nn.Linear(shape.width, adaptor_hidden),
-            nn.LeakyReLU(),
-            nn.Linear(adaptor_hidden, hidden),
+        self.adaptor = (
+            nn.Sequential(nn.Linear(shape.width, adaptor_hidden), nn.LeakyReLU(), nn.Linear(adaptor_hidden, hidden))
+            if shape.width
+            else None
         )
-        self.code_projection = nn.Linear(shape.code_width, hidden, bias=False)
+        self.code_projection = nn.Linear(shape.code_width, hidden, bias=False) if shape.levels else None
+        self.code_table.requires_grad_(shape.levels > 0)
 
     def forward(self, items: Tensor | slice) -> Tensor:
         """The modality's part of the given items' vectors, (..., C)."""
-        part = self.adaptor(self.embedding[items]) + self.code_projection(self.semantic(items))
-        known: Tensor = part * self.present[items].unsqueeze(-1)
+        parts = []
+        if self.adaptor is not None:
+            parts.append(self.adaptor(self.embedding[items]))
+        if self.code_projection is not None:
+            parts.append(self.code_projection(self.semantic(items)))
+        known: Tensor = sum(parts) * self.present[items].unsqueeze(-1)
         return known
 
 
 class TiedItems(Items):
-    """x_i = sum_m A_m(norm(e_im)) + W_m c_im [+ id_i]; s_i = cos(h, x_i) / tau; the backbone sees x_i at a fixed size.
+    """x_i = sum_m A_m(e_im) + sum_m W_m c_im [+ id_i]; s_i = cos(h, x_i) / tau; the backbone sees x_i at a fixed size.
 
     No weight belongs to one item but the optional residual id, which an item without training interactions lacks: it
     is scored by its content like any other. After content-only encoders with a small adaptor (arXiv 2601.08275), with
@@ -127,4 +133,5 @@ class TiedItems(Items):
 
     def code_tables(self) -> dict[str, Tensor]:
         """The code embeddings as they stand, by modality, each (Q, K, d)."""
-        return {m: self.part(m).code_table.detach().float().cpu() for m in self.modalities}
+        coded = [m for m in self.modalities if self.part(m).code_projection is not None]
+        return {m: self.part(m).code_table.detach().float().cpu() for m in coded}
