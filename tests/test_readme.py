@@ -102,6 +102,7 @@ TRIALS: dict[str, Callable[[str, Path], None]] = {
     "mmesid log": try_for_real,
     "mmesid history": try_for_real,
     "mmesid plan": try_for_real,
+    "mmesid weights": try_for_real,  # --list; it fetches in tests/commands/test_weights.py
     "mmesid remote": try_for_real,
     "mmesid up": try_help,  # for real in tests/servers/test_services.py
     "mmesid serve": try_help,  # for real in tests/servers/test_serve.py
