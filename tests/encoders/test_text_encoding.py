@@ -1,5 +1,8 @@
 """A catalogue's texts in batches and shards: every text once, masks, and a killed run that ends with the same bytes."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +109,39 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     assert progress[-1] == 1.0
     shards.drop()
     assert not (tmp_path / "killed").exists()
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from mmesid.artifacts.shards import Shards
+from mmesid.encoders import text_encoding, text_model
+from tests.encoders.test_text_encoding import TEXTS, settings, silent
+embed = text_model.embed
+text_model.embed = lambda *arguments: (time.sleep(0.5), embed(*arguments))[1]
+text_encoding.SHARD_WORK = 1.0
+text_encoding.encode(TEXTS, settings(sys.argv[1], batch_tokens=12), "cpu", silent, Shards(Path(sys.argv[2])))
+"""
+
+
+@pytest.mark.pipeline
+@pytest.mark.usefixtures("small_shards")
+def test_a_process_killed_by_the_system_leaves_whole_shards(tiny_bert: Path, tmp_path: Path) -> None:
+    chosen = settings(tiny_bert, batch_tokens=12)
+    whole = encode(TEXTS, chosen, "cpu", silent, Shards(tmp_path / "whole"))[0]
+    folder = tmp_path / "killed"
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(tiny_bert), str(folder)], cwd=Path(__file__).parents[2]
+    ) as at:
+        until = time.monotonic() + 120
+        while not list(folder.rglob("*.safetensors")) and at.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        at.kill()
+    left = {path: path.read_bytes() for path in folder.rglob("*.safetensors")}
+    assert 0 < len(left) < len(list((tmp_path / "whole").rglob("*.safetensors")))
+    resumed = encode(TEXTS, chosen, "cpu", silent, Shards(folder))[0]
+    assert resumed.matrix.tobytes() == whole.matrix.tobytes()
+    assert {path: path.read_bytes() for path in left} == left
 
 
 @pytest.mark.usefixtures("small_shards")
