@@ -26,7 +26,7 @@ comma := ,
 BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages serving  # modules of benchmarks/
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check e2e static deps bench soak ui lock results clean moved
+.PHONY: help repro test nightly check e2e static weights deps bench soak ui lock results clean moved
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -36,11 +36,15 @@ repro: .venv/.stamp  ## run the pipeline; DATASETS=a,b runs only these (names li
 	@steps=$$(mmesid sources --datasets "$(DATASETS)") && echo "$$steps" | while read -r step; do \
 	  echo "dvc repro $$step"; dvc repro $$step </dev/null || exit; done
 
-test: .venv/.stamp  ## every test but `make e2e`'s, pipeline and flow included (minutes)
-	pytest $(WORKERS) --ignore=tests/e2e
+test: .venv/.stamp  ## every test but those of `make e2e` and `make nightly`, pipeline and flow included (minutes)
+	pytest $(WORKERS) --ignore=tests/e2e -m "not nightly"
+
+nightly: .venv/.stamp  ## tests on real weights (`make weights` first) and real catalogues where there are such, then a few kills
+	pytest --ignore=tests/e2e -m "nightly or realdata" --durations=8
+	python -m tests.soak --kills $(or $(KILLS),5) --seed $(or $(SEED),0)
 
 check: static  ## the gate: format, lint, types, unit tests
-	pytest $(WORKERS) --ignore=tests/e2e -m "not pipeline"
+	pytest $(WORKERS) --ignore=tests/e2e -m "not pipeline and not nightly"
 
 e2e: .venv/.stamp  ## `mmesid up` in a browser, on sqlite and on Postgres with S3 (Debian's chromium and postgresql)
 	pytest -m e2e --durations=8 tests/e2e
@@ -49,6 +53,9 @@ static: .venv/.stamp  ## the part of the gate that runs no test
 	ruff format --check
 	ruff check
 	mypy
+
+weights: .venv/.stamp  ## fetch real pretrained weights, 190 MB, into a folder of the user's; nothing needs them
+	mmesid weights
 
 deps: .venv/.stamp  ## the code of each stage, file by file, into dvc.yaml; after a change of imports
 	python -m mmesid.pipeline.deps

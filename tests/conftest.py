@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmesid import host
+from mmesid.artifacts import packaged
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +32,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 for name in OUTSIDE:
     os.environ.pop(name, None)
 
+# What is installed on a machine changes no test: only those that ask for real weights see them.
+WEIGHTS = packaged.home()
+os.environ[packaged.HOME] = str(ROOT / "tests" / "no-weights")
+
 
 # The longest files first, lest one process wait for the other at the end. What stands between the two that need the
 # trained world is about as long as its training: whoever runs the second finds it ready.
@@ -46,6 +51,20 @@ def no_server_of_another_file() -> None:
     """MLflow writes the last tracking address it was given into the environment."""
     for name in OUTSIDE:
         os.environ.pop(name, None)
+
+
+@pytest.fixture
+def real_weights(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A function that gives where packaged weights of a name lie, and skips the test where they are not installed."""
+    monkeypatch.setenv(packaged.HOME, str(WEIGHTS))
+
+    def find(name: str) -> Path:
+        path = packaged.find(name)
+        if path is None:
+            pytest.skip(f"{name} is not installed: `make weights` fetches it")
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +111,7 @@ def copy_project(folder: Path) -> Path:
         "prefect.yaml",
         "pyproject.toml",
         "requirements.lock",
+        "weights.lock",
     ):
         shutil.copyfile(ROOT / name, folder / name)
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "config.local"))

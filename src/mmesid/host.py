@@ -37,9 +37,13 @@ class HeldError(Exception):
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards, for what does not fit memory or must be written anew to be read."""
-    with tempfile.TemporaryDirectory(prefix="mmesid-") as folder:
+def scratch(inside: Path | None = None) -> Iterator[Path]:
+    """A folder that is gone afterwards, for what does not fit memory or must be written anew to be read.
+
+    Args:
+        inside: the folder to make it in, where what is written shall be renamed to a place there.
+    """
+    with tempfile.TemporaryDirectory(prefix="mmesid-", dir=inside) as folder:
         yield Path(folder)
 
 

@@ -125,6 +125,15 @@ def test_a_check_that_breaks_is_a_finding(checkout: Path, monkeypatch: pytest.Mo
     assert [found.level for found in doctor.examine(checkout)] == ["wrong"]
 
 
+def test_the_doctor_sees_a_dataset_whose_weights_are_not_here(checkout: Path) -> None:
+    assert [found.level for found in doctor.check_weights(checkout)] == ["fine"]
+    conf = checkout / "conf" / "sample.yaml"
+    conf.write_text("encode_content: {text: sentence_transformers}\n", encoding="utf-8")
+    missing = doctor.check_weights(checkout)[-1]
+    assert (missing.level, missing.remedy) == ("wrong", "`make weights` fetches it")
+    assert "dataset sample reads texts by minilm" in missing.detail
+
+
 def test_the_doctor_sees_a_package_of_another_version(checkout: Path) -> None:
     lock = checkout / "requirements.lock"
     lock.write_text(re.sub(r"^rich==\S+", "rich==0.0.1", lock.read_text(), flags=re.MULTILINE), encoding="utf-8")

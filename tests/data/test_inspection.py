@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from mmesid import config
+from mmesid.artifacts import packaged
 from mmesid.commands.content import Content
 from mmesid.commands.inspection import Core, Inspection, inspect, render_conf, suggest
 from mmesid.config import SECTIONS, Config
@@ -97,6 +98,31 @@ def test_the_suggested_conf_is_valid_and_fits_the_modalities(
     prepared = prepare(files.read(folder, embeddings), conf.prepare)
     assert prepared.sequences.n_items == found.core.items
     assert len(prepared.sequences.user_ids) == found.core.users
+
+
+def test_the_text_encoder_is_named_with_what_a_stronger_one_needs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> str:
+        return dict(inspect(folder)[0].rows())["texts read by"]
+
+    assert said() == "precomputed, the catalogue's own"
+    drop_embeddings(folder)
+    assert said().startswith("lsa, learned from this catalogue alone; a pretrained model (minilm, 91 MB) needs `make")
+    monkeypatch.setenv(packaged.HOME, str(tmp_path / "weights"))
+    packaged.folder("minilm").mkdir(parents=True)
+    assert said() == "sentence_transformers, by minilm, a pretrained model that is installed here"
+    conf = loaded(render_conf("shop", inspect(folder)[0]), tmp_path)
+    assert (conf.encode_content.text, conf.encode_content.sentence_transformers.model) == (
+        "sentence_transformers",
+        "minilm",
+    )
+    table = pd.read_csv(folder / "items.csv").assign(title="花瓶 и лампа", brand=None)
+    table["title"] += [f" {number}" for number in range(len(table))]
+    table.to_csv(folder / "items.csv", index=False)
+    assert said().endswith("reads English, and most letters here are not Latin")
+    drop_texts(folder)
+    assert said() == "none"
 
 
 def test_only_sections_that_differ_from_the_defaults_are_there(folder: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mmesid.artifacts.items import text_columns
-from mmesid.commands.content import Content, FoundEmbedding, encoders
+from mmesid.commands.content import Content, FoundEmbedding, count_content, encoders
 from mmesid.commands.inspection import inspect, suggest
 from mmesid.data import files, texts
 from mmesid.data.checks import frames
@@ -470,6 +470,23 @@ def test_the_small_open_clip_model_is_chosen_where_enough_items_have_both() -> N
     net = FoundEmbedding("image", "net", 5, 0.3, 30, 0)
     assert encoders(Content(100, 60, 0), [net], 100)["image"] == "precomputed"
     assert encoders(Content(100, 61, 0), [net], 100)["image"] == "pixels"
+
+
+def test_the_pretrained_text_model_is_chosen_where_it_is_installed_and_can_read() -> None:
+    own = FoundEmbedding("text", "own", 5, 1.0, 100, 0)
+    assert encoders(Content(100, 100, 32), [], 100, True) == {"text": "sentence_transformers", "image": "open_clip"}
+    assert encoders(Content(100, 0, 0), [], 100, True) == {"text": "sentence_transformers", "image": "none"}
+    assert encoders(Content(100, 0, 0), [own], 100, True)["text"] == "precomputed"
+    assert encoders(Content(0, 100, 0), [], 100, True) == {"text": "none", "image": "pixels"}
+    assert encoders(Content(100, 0, 0, latin=False), [], 100, True)["text"] == "lsa"
+
+
+def test_the_script_of_the_texts_is_seen() -> None:
+    items = pd.DataFrame({"item_id": ["a", "b"], "title": ["A red lamp, 12 €", "Crème brûlée"], "image": None})
+    kept = pd.Series([True, True])
+    assert count_content(items, kept).latin
+    assert not count_content(items.assign(title=["花瓶 red", "Лампа настольная"]), kept).latin
+    assert count_content(items.assign(title=["12", "13"]), kept).latin
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """A planted toy catalogue: some attributes show in both modalities, one only in the picture, one only in the text."""
 
 import io
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+
+from tests.encoders import tiny_text_models
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
 PLACES = {"left": (2, 6), "right": (10, 6), "top": (6, 2), "bottom": (6, 10)}
@@ -58,3 +61,15 @@ def toy() -> Toy:
     items.loc[1, ["title", "description"]] = None
     pictures = [draw(*shown) for shown in zip(colours, places, frames, strict=True)]
     return Toy(items, [None, *pictures[1:]], shared, frames, materials)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small BERT, as transformers saves it: no file of sentence-transformers."""
+    return tiny_text_models.bert(tmp_path_factory.mktemp("models") / "bert")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small Qwen3, saved as a language model; its tokenizer ends a text with a token."""
+    return tiny_text_models.qwen(tmp_path_factory.mktemp("models") / "qwen")

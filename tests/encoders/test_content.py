@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmesid.artifacts.shards import Shards
 from mmesid.artifacts.values import RawEmbedding
-from mmesid.config import EncodeContent, OpenClip
+from mmesid.config import EncodeContent, OpenClip, SentenceTransformers
 from mmesid.encoders import content, open_clip_training
 from mmesid.errors import DataError
 
@@ -19,21 +20,42 @@ CLIP = OpenClip(
     batch_size=50,
     epochs=1,
 )
+TEXT_MODEL = SentenceTransformers(
+    model="named by the test",
+    revision=None,
+    trust_remote_code=False,
+    prompt=None,
+    pooling="auto",
+    max_tokens=32,
+    batch_tokens=256,
+    dtype="float32",
+)
 
 
-def settings(text: str, image: str) -> EncodeContent:
+def settings(text: str, image: str, model: str) -> EncodeContent:
     widths = {"lsa_dimension": 6, "pixels_dimension": 5}
-    return EncodeContent.model_validate({"text": text, "image": image, "open_clip": CLIP, **widths})
+    text_model = TEXT_MODEL.model_copy(update={"model": model})
+    sections = {"open_clip": CLIP, "sentence_transformers": text_model}
+    return EncodeContent.model_validate({"text": text, "image": image, **sections, **widths})
 
 
 def silent(metrics: dict[str, float], step: int) -> None:
     pass
 
 
-def encode(items: pd.DataFrame, pictures: list[bytes | None], text: str, image: str):
-    ids = items["item_id"].to_numpy(object)
-    raw = {name: RawEmbedding(ids, np.ones((len(ids), 3), dtype=np.float32)) for name in ("text", "image")}
-    return content.encode(items, pictures, raw, settings(text, image), 0, "cpu", silent)
+@pytest.fixture
+def encode(tmp_path, tiny_bert):
+    """A function that encodes by the encoders of two names."""
+
+    def run(items: pd.DataFrame, pictures: list[bytes | None], text: str, image: str):
+        ids = items["item_id"].to_numpy(object)
+        raw = {name: RawEmbedding(ids, np.ones((len(ids), 3), dtype=np.float32)) for name in ("text", "image")}
+        chosen = settings(text, image, str(tiny_bert))
+        encoded = content.encode(items, pictures, raw, chosen, 0, "cpu", silent, Shards(tmp_path / "shards"))
+        assert set(encoded.models) == ({"text"} if text == "sentence_transformers" and encoded.embeddings else set())
+        return encoded.embeddings
+
+    return run
 
 
 @pytest.fixture
@@ -47,7 +69,7 @@ def pictures(toy) -> list[bytes | None]:
 
 
 @pytest.mark.parametrize("text", content.TEXT)
-def test_every_text_encoder(items, pictures, text):
+def test_every_text_encoder(encode, items, pictures, text):
     found = encode(items, pictures, text, "none")
     assert set(found) == (set() if text == "none" else {"text"})
     for embedding in found.values():
@@ -58,7 +80,7 @@ def test_every_text_encoder(items, pictures, text):
 
 
 @pytest.mark.parametrize("image", content.IMAGE)
-def test_every_image_encoder(items, pictures, image):
+def test_every_image_encoder(encode, items, pictures, image):
     found = encode(items, pictures, "none", image)
     assert set(found) == (set() if image == "none" else {"image"})
     for embedding in found.values():
@@ -72,7 +94,7 @@ def test_the_params_allow_exactly_the_encoders_that_exist():
     assert set(get_args(EncodeContent.model_fields["image"].annotation)) == set(content.IMAGE)
 
 
-def test_one_model_is_trained_for_both_modalities(items, pictures, monkeypatch):
+def test_one_model_is_trained_for_both_modalities(encode, items, pictures, monkeypatch):
     trained = []
     train = open_clip_training.train_embedded
 
@@ -85,12 +107,13 @@ def test_one_model_is_trained_for_both_modalities(items, pictures, monkeypatch):
     assert len(trained) == 1
 
 
-def test_a_modality_that_no_item_has_is_left_out(items):
+def test_a_modality_that_no_item_has_is_left_out(encode, items):
     assert set(encode(items, [None] * 50, "lsa", "open_clip")) == {"text"}
     textless = items.assign(title=None, description=None)
     assert encode(textless, [None] * 50, "open_clip", "open_clip") == {}
+    assert encode(textless, [None] * 50, "sentence_transformers", "none") == {}
 
 
-def test_a_catalogue_without_pairs_cannot_train_the_embedded_model(items):
+def test_a_catalogue_without_pairs_cannot_train_the_embedded_model(encode, items):
     with pytest.raises(DataError, match=r"set encode_content\.text to lsa"):
         encode(items, [None] * 50, "open_clip", "open_clip")

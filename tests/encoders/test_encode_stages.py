@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,21 @@ def test_content_embeddings_pass_through_the_store(store):
     found = load_embeddings(store)
     assert {name: embedding.matrix.shape for name, embedding in found.items()} == {"text": (201, 5), "image": (201, 4)}
     assert found["text"].present.sum() == 199
+
+
+def test_a_text_model_leaves_what_it_was_and_no_shards(store, tiny_bert):
+    chosen = settings("encode_content").encode_content.sentence_transformers.model_copy(
+        update={"model": str(tiny_bert)}
+    )
+    encode_content.run(
+        settings("encode_content", text="sentence_transformers", image="none", sentence_transformers=chosen),
+        store,
+        silent,
+    )
+    assert load_embeddings(store)["text"].present.sum() == 199
+    made = json.loads((store.folder("encode_content") / "models.json").read_text(encoding="utf-8"))
+    assert (made["text"]["pooling"], made["text"]["dtype"]) == ("mean", "float32")
+    assert not (store.folder("encode_content").parent / "text_shards").exists()
 
 
 def test_no_content_at_all_writes_that_there_is_none(store):

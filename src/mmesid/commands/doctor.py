@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mmesid import config
-from mmesid.artifacts import source
+from mmesid.artifacts import packaged, source
 from mmesid.errors import MmesidError, first_line, without_secret
 from mmesid.pipeline.mend import lock_fault
 from mmesid.tracking import tracking_uri
@@ -216,6 +216,23 @@ def check_datasets(root: Path) -> list[Finding]:
     return findings
 
 
+def check_weights(root: Path) -> list[Finding]:
+    """Packaged weights that are installed, and those that a dataset names although they are not."""
+    installed = [name for name in packaged.PACKAGED if packaged.find(name)]
+    detail = ", ".join(installed) or "none of the packaged ones is installed; nothing needs them"
+    findings = [Finding("fine", "weights", detail, "" if installed else "`mmesid weights --list` tells what there is")]
+    for dataset in config.datasets(root):
+        try:
+            content = config.load(dataset, root).encode_content
+        except MmesidError:
+            continue  # the datasets' own check says so
+        name = content.sentence_transformers.model
+        if content.text == "sentence_transformers" and name in packaged.PACKAGED and name not in installed:
+            named = f"dataset {dataset} reads texts by {name}, which is not installed"
+            findings.append(Finding("wrong", "weights", named, "`make weights` fetches it"))
+    return findings
+
+
 def _fresh(stamp: Path, root: Path) -> bool:
     """As the Makefile judges it."""
     if not stamp.exists() or stamp.read_text(encoding="utf-8").strip() != str(root.absolute()):
@@ -233,4 +250,5 @@ CHECKS: dict[str, Callable[[Path], list[Finding]]] = {
     "dvc": check_dvc,
     "tracking": check_tracking,
     "datasets": check_datasets,
+    "weights": check_weights,
 }

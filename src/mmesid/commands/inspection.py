@@ -10,9 +10,11 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from mmesid.artifacts import packaged
 from mmesid.artifacts.items import text_columns
 from mmesid.artifacts.values import Catalogue
 from mmesid.commands.content import (
+    MODEL,
     Content,
     FoundEmbedding,
     best,
@@ -20,6 +22,7 @@ from mmesid.commands.content import (
     encoders,
     find_embeddings,
     least_covered,
+    text_encoder,
 )
 from mmesid.commands.content import notes as content_notes
 from mmesid.commands.gaps import interaction_gaps, item_gaps
@@ -68,6 +71,11 @@ class Inspection(NamedTuple):
     left_out: dict[str, str]  # columns of the items table that are no text, and why
     unusable: list[tuple[str, str]]  # files that are no usable embedding, and why
     ingest: Mapping[str, Any] = MappingProxyType({})  # how the files are to be read, beside the defaults
+    pretrained: bool = False  # whether the packaged text model is installed on this machine
+
+    def encoders(self) -> dict[str, str]:
+        """How texts and pictures become embeddings."""
+        return encoders(self.content, self.embeddings, self.core.items, self.pretrained)
 
     def rows(self) -> list[tuple[str, str]]:
         """The findings as (subject, detail), for a person."""
@@ -86,6 +94,7 @@ class Inspection(NamedTuple):
                 f"{core.users:,} users with at least {core.min_user} interactions, {core.items:,} items with at least "
                 f"{core.min_item}, {core.interactions:,} interactions",
             ),
+            ("texts read by", text_encoder(self.content, self.encoders()["text"], self.pretrained)),
             *(
                 ("chosen by size", f"{choice.section}.{choice.key}: {choice.value}, for {choice.reason}")
                 for choice in _by_size(self)
@@ -120,6 +129,7 @@ def inspect(folder: Path, how: How = PLAIN, ingest: Mapping[str, Any] | None = N
     kept = items["item_id"].isin(core_ids)
     embeddings, unusable = find_embeddings(folder, items["item_id"], kept)
     content = count_content(items, kept)
+    pretrained = packaged.find(MODEL) is not None
     filled = {column: float(items[column].notna().mean()) for column in text_columns(items)}
     found = Inspection(
         users=interactions["user_id"].nunique(),
@@ -136,20 +146,20 @@ def inspect(folder: Path, how: How = PLAIN, ingest: Mapping[str, Any] | None = N
             *interaction_gaps(interactions, items),
             *item_gaps(items, list_pictures(folder), near_places(folder)),
             *_core_warnings(core, len(usable)),
-            *content_notes(content, encoders(content, embeddings, core.items), core.items),
+            *content_notes(content, encoders(content, embeddings, core.items, pretrained), core.items),
         ],
         content=content,
         left_out=choice.left_out,
         unusable=unusable,
         ingest=dict(ingest or {}),
+        pretrained=pretrained,
     )
     return found, Catalogue(interactions, items, {}, (*notes, *more))
 
 
 def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
     """The overrides of `params.yaml` that fit the folder; where the defaults fit, nothing."""
-    core, content = inspection.core, inspection.content
-    chosen = encoders(content, inspection.embeddings, core.items)
+    core, chosen = inspection.core, inspection.encoders()
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     sections["ingest"] = {"source": "files", **inspection.ingest}
     used = {m: best(inspection.embeddings, m).name for m, way in chosen.items() if way == "precomputed"}
@@ -175,8 +185,7 @@ def render_conf(name: str, inspection: Inspection) -> str:
 def _by_size(inspection: Inspection) -> list[Choice]:
     """Settings that follow from how much preparation leaves."""
     core, content = inspection.core, inspection.content
-    chosen = encoders(content, inspection.embeddings, core.items)
-    least = least_covered(content, inspection.embeddings, chosen, core.items)
+    least = least_covered(content, inspection.embeddings, inspection.encoders(), core.items)
     return choices(Size(core.users, core.items, core.interactions), least)
 
 

@@ -98,10 +98,24 @@ class OpenClip(Section):
     epochs: Positive
 
 
+class SentenceTransformers(Section):
+    """A text-embedding model of Hugging Face."""
+
+    model: str
+    revision: str | None
+    trust_remote_code: bool
+    prompt: str | None
+    pooling: Literal["auto", "mean", "cls", "last"]
+    max_tokens: Annotated[int, Field(ge=8)]
+    batch_tokens: Positive
+    dtype: Literal["auto", "float32", "bfloat16"]
+
+
 class EncodeContent(Section):
-    text: Literal["open_clip", "precomputed", "lsa", "none"]
+    text: Literal["open_clip", "sentence_transformers", "precomputed", "lsa", "none"]
     image: Literal["open_clip", "precomputed", "pixels", "none"]
     open_clip: OpenClip
+    sentence_transformers: SentenceTransformers
     lsa_dimension: Positive
     pixels_dimension: Positive
 

@@ -1,15 +1,17 @@
 """Content encoders by name: a text and an image embedding of every item, from whichever encoder the params name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import pandas as pd
 
 from mmesid.artifacts.items import texts
+from mmesid.artifacts.shards import Shards
 from mmesid.artifacts.values import Embedding, RawEmbedding
 from mmesid.config import EncodeContent
-from mmesid.encoders import lsa, open_clip_encoder, open_clip_training, pixels, precomputed
+from mmesid.encoders import lsa, open_clip_encoder, open_clip_training, pixels, precomputed, text_encoding
 from mmesid.encoders.open_clip_encoder import Log, Towers
 from mmesid.encoders.pictures import usable
 
@@ -27,6 +29,8 @@ class Source:
     seed: int
     device: str
     log: Log
+    shards: Shards  # of the text encoder
+    models: dict[str, dict[str, object]] = field(default_factory=dict)  # which pretrained model made what, by modality
 
     @cached_property
     def texts(self) -> list[str]:
@@ -54,6 +58,16 @@ def _text_open_clip(source: Source) -> Embedding | None:
     if not any(source.texts):
         return None
     return open_clip_encoder.encode_texts(source.towers, source.texts, source.device, source.log)
+
+
+def _text_sentence_transformers(source: Source) -> Embedding | None:
+    if not any(source.texts):
+        return None
+    settings = source.settings.sentence_transformers
+    embedding, source.models["text"] = text_encoding.encode(
+        source.texts, settings, source.device, source.log, source.shards
+    )
+    return embedding
 
 
 def _text_lsa(source: Source) -> Embedding | None:
@@ -86,6 +100,7 @@ def _none(source: Source) -> Embedding | None:
 
 TEXT: dict[str, Encoder] = {
     "open_clip": _text_open_clip,
+    "sentence_transformers": _text_sentence_transformers,
     "precomputed": _text_precomputed,
     "lsa": _text_lsa,
     "none": _none,
@@ -98,6 +113,13 @@ IMAGE: dict[str, Encoder] = {
 }
 
 
+class Encoded(NamedTuple):
+    """What the encoders made."""
+
+    embeddings: dict[str, Embedding]  # by modality; one that no item has, or whose encoder is `none`, is left out
+    models: dict[str, dict[str, object]]  # which pretrained model made what, and how it was used, where one did
+
+
 def encode(
     items: pd.DataFrame,
     pictures: Sequence[bytes | None],
@@ -106,7 +128,8 @@ def encode(
     seed: int,
     device: str,
     log: Log,
-) -> dict[str, Embedding]:
+    shards: Shards,
+) -> Encoded:
     """Text and image embeddings by the encoders that the settings name.
 
     Args:
@@ -117,14 +140,13 @@ def encode(
         seed: of whatever is trained or drawn.
         device: cpu, cuda, ...
         log: called with metrics and the step.
-
-    Returns:
-        By modality; one that no item has, or whose encoder is `none`, is left out.
+        shards: what a killed run had encoded, and where this one keeps it.
 
     Raises:
         DataError: a precomputed embedding is missing, or there are too few pairs to learn from.
         WeightsError: pretrained weights do not load.
     """
-    source = Source(items, pictures, raw, settings, seed, device, log)
+    source = Source(items, pictures, raw, settings, seed, device, log, shards)
     embeddings = {"text": TEXT[settings.text](source), "image": IMAGE[settings.image](source)}
-    return {modality: embedding for modality, embedding in embeddings.items() if embedding is not None}
+    found = {modality: embedding for modality, embedding in embeddings.items() if embedding is not None}
+    return Encoded(found, source.models)

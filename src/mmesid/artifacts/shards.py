@@ -1,0 +1,50 @@
+"""What a killed encoding had finished: numbered parts of a long matrix, kept until the whole is saved."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mmesid.artifacts.files import load_arrays, save_arrays
+from mmesid.artifacts.store import Store
+
+
+class Shards:
+    """Parts that belong to one key, which stands for all that decides their content; parts of another key go."""
+
+    def __init__(self, folder: Path, fingerprint: str = "") -> None:
+        """
+        Args:
+            folder: for the parts alone.
+            fingerprint: of what decides the content beside the keys, such as the code; part of every key.
+        """
+        self.folder = folder
+        self.fingerprint = fingerprint
+
+    def begin(self, key: str) -> None:
+        """Keep the parts of this key only."""
+        for other in self.folder.glob("*"):
+            if other.name != key:
+                shutil.rmtree(other)
+
+    def load(self, key: str, number: int) -> NDArray[Any] | None:
+        """A part, None where it was not finished."""
+        path = self._path(key, number)
+        return load_arrays(path)["rows"] if path.exists() else None
+
+    def save(self, key: str, number: int, rows: NDArray[Any]) -> None:
+        """A part, whole or absent."""
+        save_arrays(self._path(key, number), {"rows": rows})
+
+    def drop(self) -> None:
+        """The whole is saved: what would resume it goes."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, key: str, number: int) -> Path:
+        return self.folder / key / f"{number:06d}.safetensors"
+
+
+def text_shards(store: Store, fingerprint: str) -> Shards:
+    """Of the text encoder, beside the stages' folders: DVC deletes a stage's own before it runs."""
+    return Shards(store.root / "data" / store.dataset / "text_shards", fingerprint)

@@ -1,0 +1,187 @@
+"""Any text-embedding model of Hugging Face, loaded by transformers alone: texts -> vectors."""
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mmesid.artifacts import packaged
+from mmesid.config import SentenceTransformers
+from mmesid.encoders.text_recipe import SECTION, Pooling, Recipe, folder_reader, read_recipe
+from mmesid.errors import WeightsError, first_line
+from mmesid.softmax import multiplies_bfloat16
+
+BFLOAT16_WORK = 1e11  # parameters times texts below which bfloat16 gains little and makes results depend on the device
+
+
+class TextModel(NamedTuple):
+    """A model, its tokenizer, how to use both, and where they came from."""
+
+    model: Any  # transformers.PreTrainedModel: (B, S) -> last_hidden_state (B, S, D)
+    tokenizer: Any  # transformers.PreTrainedTokenizerBase
+    recipe: Recipe
+    max_tokens: int
+    name: str  # as the parameters name it
+    revision: str | None  # commit of a hub model, version of a packaged one
+    state: str  # of the files in a local folder: changes with them
+
+    def record(self) -> dict[str, Any]:
+        """What decided the vectors, for people and for the keys of shards."""
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "pooling": self.recipe.pooling,
+            "normalize": self.recipe.normalize,
+            "prompt": self.recipe.prompt,
+            "read_from": self.recipe.source,
+            "max_tokens": self.max_tokens,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+        }
+
+
+def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
+    """The model that the settings name, ready to encode.
+
+    Args:
+        settings: `model` is a packaged one, a hub id or a local folder.
+        texts: how many there are to encode, by which `dtype: auto` decides.
+        device: cpu, cuda, ...
+
+    Raises:
+        WeightsError: the model is not here, cannot be reached, is incomplete or works in a way that is not supported.
+    """
+    name = settings.model
+    is_packaged = name in packaged.PACKAGED
+    where = str(packaged.locate(name, f"{SECTION}.model")) if is_packaged else name
+    try:
+        config, tokenizer, model = _load(where, settings)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        known = ", ".join(packaged.PACKAGED)
+        raise WeightsError(
+            f"{SECTION}.model: expected one of {known}, a Hugging Face id or a folder with config.json, weights and "
+            f"tokenizer; {name!r} does not load ({first_line(error)})"
+        ) from None
+    commit = getattr(config, "_commit_hash", None)
+    recipe = _recipe(where, commit, config, settings)
+    _prepare_padding(tokenizer, recipe.pooling, name)
+    parameters = sum(weights.numel() for weights in model.parameters())
+    model = model.to(device=device, dtype=_dtype(settings.dtype, parameters * texts, device)).eval()
+    revision = packaged.PACKAGED[name].version if is_packaged else commit
+    limits = (settings.max_tokens, recipe.max_tokens, tokenizer.model_max_length, _positions(config))
+    max_tokens = min(limit for limit in limits if limit)
+    return TextModel(model, tokenizer, recipe, max_tokens, name, revision, _state(Path(where)))
+
+
+@torch.inference_mode()
+def embed(model: TextModel, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Vectors of a few texts of alike length, (B, D).
+
+    Args:
+        model: on the device where it shall run.
+        texts: without prompt.
+    """
+    prompted = [model.recipe.prompt + text for text in texts]
+    tokens = model.tokenizer(
+        prompted, padding=True, truncation=True, max_length=model.max_tokens, return_tensors="pt"
+    ).to(model.model.device)
+    mask = tokens["attention_mask"]  # (B, S)
+    accepted = inspect.signature(model.model.forward).parameters
+    given = {key: value for key, value in tokens.items() if key in accepted}
+    if model.tokenizer.padding_side == "left" and "position_ids" in accepted:
+        given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)  # each text counts from its own first token
+    if "use_cache" in accepted:
+        given["use_cache"] = False
+    hidden = model.model(**given).last_hidden_state.float()  # (B, S, D)
+    pooled = pool(hidden, mask, model.recipe.pooling)
+    vectors = functional.normalize(pooled, dim=-1) if model.recipe.normalize else pooled
+    return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Token vectors -> one vector a text.
+
+    Args:
+        hidden: (B, S, D).
+        mask: (B, S), 0 where padding stands, on either side.
+        pooling: mean over the text's tokens, its first (cls) or its last one.
+    """
+    if pooling == "mean":
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+    places = mask.argmax(1) if pooling == "cls" else mask.shape[1] - 1 - mask.flip(1).argmax(1)  # (B,)
+    return hidden[torch.arange(len(hidden), device=hidden.device), places]
+
+
+def _load(where: str, settings: SentenceTransformers) -> tuple[Any, Any, Any]:
+    """Configuration, tokenizer and model, all of one revision; the weights in the precision they are stored in."""
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+    config = AutoConfig.from_pretrained(where, **options)
+    if config.is_encoder_decoder:
+        raise ValueError(f"a {config.model_type} has an encoder and a decoder, which is not supported")
+    options["revision"] = getattr(config, "_commit_hash", None) or settings.revision
+    tokenizer = AutoTokenizer.from_pretrained(where, **options)
+    model, report = AutoModel.from_pretrained(where, config=config, dtype="auto", output_loading_info=True, **options)
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # which is not used here
+    if missing:
+        raise ValueError(f"it lacks {len(missing)} weights (first: {missing[0]}), which would be random")
+    return config, tokenizer, model
+
+
+def _recipe(where: str, commit: str | None, config: Any, settings: SentenceTransformers) -> Recipe:
+    from transformers.utils import cached_file
+
+    def find(file: str) -> str | None:
+        found: str | None = cached_file(where, file, revision=commit, _raise_exceptions_for_missing_entries=False)
+        return found
+
+    pooling: Pooling | None = None if settings.pooling == "auto" else settings.pooling
+    return read_recipe(folder_reader(find), _is_decoder(config), pooling, settings.prompt)
+
+
+def _is_decoder(config: Any) -> bool:
+    """Whether models of this type exist to continue a text, and not to fill gaps in it."""
+    from transformers.models.auto import modeling_auto
+
+    continues = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    fills = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return config.model_type in continues and config.model_type not in fills
+
+
+def _prepare_padding(tokenizer: Any, pooling: Pooling, name: str) -> None:
+    """Padding behind the text, or before it where the last token speaks for it."""
+    tokenizer.padding_side = "left" if pooling == "last" else "right"
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise WeightsError(f"{SECTION}.model: the tokenizer of {name} has neither a padding nor an end token")
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def _dtype(wanted: str, work: float, device: str) -> torch.dtype:
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    return torch.bfloat16 if work >= BFLOAT16_WORK and multiplies_bfloat16(device) else torch.float32
+
+
+def _positions(config: Any) -> int | None:
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(positions) if positions else None
+
+
+def _state(folder: Path) -> str:
+    """Names, sizes and ages of a folder's files; empty for what is no folder."""
+    if not folder.is_dir():
+        return ""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    seen = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""How a text-embedding model wants to be used, read from the files of sentence-transformers beside its weights."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+from mmesid.errors import WeightsError
+
+Pooling = Literal["mean", "cls", "last"]
+ReadFile = Callable[[str], Any | None]  # name of a file beside the weights -> its JSON, None where there is none
+
+SECTION = "encode_content.sentence_transformers"
+NAMES: dict[str, Pooling] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}  # as newer files call them
+FLAGS: dict[str, Pooling] = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_lasttoken": "last",
+}
+
+
+class Recipe(NamedTuple):
+    """What turns token vectors into the embedding that the model was trained for."""
+
+    pooling: Pooling
+    normalize: bool  # to length 1
+    prompt: str  # before every text
+    max_tokens: int | None  # of a text with its prompt; None where no file says so
+    source: str  # where pooling and normalisation come from
+
+
+def read_recipe(read: ReadFile, decoder: bool, pooling: Pooling | None = None, prompt: str | None = None) -> Recipe:
+    """The recipe in modules.json and the files that it names.
+
+    A model without such files is pooled over its last token if it is a decoder, whose earlier tokens have not seen the
+    whole text, else over the mean of all; the embedding is brought to length 1 and there is no prompt.
+
+    Args:
+        read: one of the model's files.
+        decoder: whether every token sees only those before it.
+        pooling: instead of the files' own.
+        prompt: likewise.
+
+    Raises:
+        WeightsError: the files demand what is not implemented here.
+    """
+    modules = read("modules.json")
+    if prompt is None:
+        prompt = _default_prompt(read("config_sentence_transformers.json") or {})
+    if modules is None:
+        return Recipe(pooling or ("last" if decoder else "mean"), True, prompt, None, "default")
+    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    if unknown := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
+        raise WeightsError(
+            f"{SECTION}.model: its modules.json names {', '.join(unknown)}; supported are Transformer, Pooling and "
+            "Normalize, so choose another model"
+        )
+    transformer = read("sentence_bert_config.json") or {}
+    folders = [module["path"] for module, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
+    settings = (read(f"{folders[0]}/config.json") if folders else None) or {}
+    if prompt and settings.get("include_prompt") is False:
+        raise WeightsError(f'{SECTION}.model: it leaves its prompt out of the pooling; set {SECTION}.prompt to ""')
+    chosen = pooling or _pooling(settings) or ("last" if decoder else "mean")
+    return Recipe(chosen, "Normalize" in kinds, prompt, transformer.get("max_seq_length"), "modules.json")
+
+
+def folder_reader(find: Callable[[str], str | Path | None]) -> ReadFile:
+    """Read JSON from where `find` says a file lies."""
+
+    def read(name: str) -> Any | None:
+        path = find(name)
+        return json.loads(Path(path).read_text(encoding="utf-8")) if path is not None else None
+
+    return read
+
+
+def _pooling(settings: dict[str, Any]) -> Pooling | None:
+    """What 1_Pooling/config.json names; None where it names nothing."""
+    named = settings.get("pooling_mode")
+    chosen: Sequence[str] = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on is True]
+    if named is not None:
+        chosen = [named] if isinstance(named, str) else list(named)
+    if not chosen:
+        return None
+    found = {**NAMES, **FLAGS}.get(chosen[0])
+    if found is None or len(chosen) > 1:
+        raise WeightsError(
+            f"{SECTION}.model: it pools by {' and '.join(chosen)}; {SECTION}.pooling can be mean, cls or last instead"
+        )
+    return found
+
+
+def _default_prompt(settings: dict[str, Any]) -> str:
+    prompts, name = settings.get("prompts") or {}, settings.get("default_prompt_name")
+    return cast(str, prompts.get(name) or "") if name else ""

