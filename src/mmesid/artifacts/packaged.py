@@ -42,6 +42,7 @@ PACKAGED = {
         "Apache-2.0",
     ),
 }
+LANGUAGE_MODELS = ("smollm2",)  # those of them that can be a backbone
 
 
 def home() -> Path:

@@ -160,6 +160,7 @@ class InitCodes(Section):
     backbone: str
     revision: str | None
     trust_remote_code: bool
+    layers: Positive | None
     dtype: Literal["float32", "bfloat16", "nf4"]
     embedded: EmbeddedBackbone
     system_prompt: str

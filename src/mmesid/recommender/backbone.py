@@ -1,6 +1,5 @@
-"""The language model under the recommender: a small Llama of our own, or any Hugging Face model."""
+"""The language model under the recommender, and a small Llama of our own; pretrained ones are in `pretrained`."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmesid.config import EmbeddedBackbone, InitCodes
-from mmesid.errors import WeightsError, first_line
+from mmesid.config import EmbeddedBackbone
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -34,6 +32,7 @@ class Backbone(NamedTuple):
     revision: str | None
     dtype: str = "float32"
     trust_remote_code: bool = False
+    layers: int | None = None  # of a pretrained one, the first so many; None: all
 
 
 def embedded(
@@ -72,59 +71,6 @@ def embedded(
     if len(tokens) > _LENGTH:
         _pretrain(model, torch.tensor(tokens), settings, seed, log)
     return Backbone(model.model.eval(), tokenizer, OWN_SCALE, "embedded", None)
-
-
-def load(settings: InitCodes) -> Backbone:
-    """Load a hub id or a local folder: decoder, tokenizer, chat template; the revision found is recorded.
-
-    Raises:
-        WeightsError: the backbone does not exist, cannot be reached, or its weights are incomplete.
-    """
-    from transformers import AutoModel, AutoTokenizer
-
-    options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(settings.backbone, **options)
-        model, report = AutoModel.from_pretrained(
-            settings.backbone, output_loading_info=True, **precision(settings.dtype), **options
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"init_codes.backbone: expected `embedded`, a Hugging Face id or a folder with config.json, weights and "
-            f"tokenizer; {settings.backbone!r} does not load ({first_line(error)})"
-        ) from None
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise WeightsError(
-            f"init_codes.backbone: {settings.backbone} lacks {len(missing)} weights (first: {missing[0]}), which would "
-            "be random; use a complete checkpoint"
-        )
-    revision = getattr(model.config, "_commit_hash", None)
-    words = model.get_input_embeddings().weight
-    scale = words.detach().float().square().mean().sqrt().item()
-    pin = settings.dtype, settings.trust_remote_code
-    return Backbone(model.eval(), tokenizer, scale, settings.backbone, revision, *pin)
-
-
-def precision(dtype: str) -> dict[str, Any]:
-    """What `from_pretrained` needs for frozen weights in float32, bfloat16 or 4-bit NF4 with bfloat16 compute.
-
-    Raises:
-        WeightsError: nf4 without bitsandbytes.
-    """
-    if dtype != "nf4":
-        return {"dtype": getattr(torch, dtype)}
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise WeightsError("init_codes.dtype: nf4 needs bitsandbytes (pip install 'mme-sid[nf4]')")
-    from transformers import BitsAndBytesConfig
-
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
-    return {"dtype": torch.bfloat16, "quantization_config": quantization}
 
 
 def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:

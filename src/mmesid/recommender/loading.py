@@ -2,20 +2,20 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mmesid.artifacts.files import load_json, load_tensors, save_json, save_tensors
 from mmesid.artifacts.finetune import load_checkpoint, save_checkpoint
 from mmesid.recommender.adapter import adapter_tensors, load_adapter, merge
-from mmesid.recommender.backbone import Backbone, precision
+from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.building import checkpoint, restore
 from mmesid.recommender.model import Recommender
+from mmesid.recommender.pretrained import Pinned, decoder, precision
 
 
 def save_initial(folder: Path, model: Recommender, backbone: Backbone, own: bool) -> None:
-    """Write the recommender before fine-tuning; a backbone of our own is saved, a foreign one is a pinned pointer."""
+    """Write the recommender before fine-tuning; a backbone that is `own` is saved, another is a pinned pointer."""
     save_checkpoint(folder, checkpoint(model))
     pointer = {name: value for name, value in backbone._asdict().items() if name not in ("model", "tokenizer")}
     save_json(folder / "backbone.json", pointer)
@@ -55,18 +55,16 @@ def load_finetuned(initial: Path, finetuned: Path, device: str) -> Recommender:
 
 
 def _backbone(folder: Path) -> torch.nn.Module:
+    """Our own as it was saved, a pretrained one from where its pointer says."""
     from transformers import AutoModel
 
     _without_bars()
-    pointer = load_json(folder / "backbone.json")
-    own = folder / "backbone"
+    own, pointer = folder / "backbone", load_json(folder / "backbone.json")
     if own.exists():
-        where: dict[str, Any] = {"pretrained_model_name_or_path": own, "local_files_only": True}
-    else:
-        options = {"revision": pointer["revision"], "trust_remote_code": pointer["trust_remote_code"]}
-        where = {"pretrained_model_name_or_path": pointer["name"], **options}
-    backbone: torch.nn.Module = AutoModel.from_pretrained(**where, **precision(pointer["dtype"]))
-    return backbone
+        backbone: torch.nn.Module = AutoModel.from_pretrained(own, local_files_only=True, **precision(pointer["dtype"]))
+        return backbone
+    found: torch.nn.Module = decoder(Pinned(**{name: pointer.get(name) for name in Pinned._fields}))
+    return found
 
 
 def _without_bars() -> None:

@@ -8,7 +8,7 @@ from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import load_semantic_ids
 from mmesid.artifacts.values import Curves
 from mmesid.config import Config
-from mmesid.recommender import backbone
+from mmesid.recommender import backbone, pretrained
 from mmesid.recommender.building import build
 from mmesid.recommender.loading import save_initial
 from mmesid.stages.entry import device, main
@@ -32,11 +32,11 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         item_texts = texts(load_items(store), separator="\n")
         base = backbone.embedded(item_texts, prompts, settings.embedded, config.seed, device(), record)
     else:
-        base = backbone.load(settings)
+        base = pretrained.load(settings)
     frequency, length = load_sequences(store).train_frequency(), config.protocol.history_length
     embeddings, ids = load_embeddings(store), load_semantic_ids(store)
     model = build(base, embeddings, ids, frequency, settings, length, config.seed)
-    save_initial(store.folder(STAGE), model, base, own)
+    save_initial(store.folder(STAGE), model, base, own or pretrained.is_file(settings.backbone))
     save_curves(store, STAGE, curves)
 
 
