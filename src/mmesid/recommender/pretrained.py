@@ -12,6 +12,7 @@ from mmesid.errors import ConfigError, WeightsError, first_line
 from mmesid.recommender.backbone import Backbone
 
 KEY = "init_codes.backbone"
+_WORDS = 8192  # whose size is measured
 _PER_LAYER = ("layer_types",)  # lists in a configuration that have an entry for each layer
 
 
@@ -40,9 +41,17 @@ def load(settings: InitCodes) -> Backbone:
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(pinned, error) from None
     model = decoder(pinned)
-    scale = model.get_input_embeddings().weight.detach().float().square().mean().sqrt().item()
+    scale = _size_of_words(model)
     found = pinned._replace(revision=getattr(model.config, "_commit_hash", None))
     return Backbone(model, tokenizer, scale, **found._asdict())
+
+
+@torch.inference_mode()
+def _size_of_words(model: Any) -> float:
+    """Root mean square of word embeddings as the first layer gets them: some families scale the table's rows."""
+    embed = model.get_input_embeddings()
+    some = torch.arange(min(len(embed.weight), _WORDS), device=embed.weight.device)
+    return float(embed(some).float().square().mean().sqrt())
 
 
 def is_file(name: str) -> bool:

@@ -15,7 +15,8 @@ class Prompt(NamedTuple):
 def build_prompt(tokenizer: Any, system: str, user: str, response: str) -> Prompt:
     """Render the chat template of the backbone and cut it where the items go.
 
-    A backbone without a chat template gets the two messages as plain lines and a closing line break.
+    A template without a system role gets both messages as the user's; a backbone without a chat template gets them as
+    plain lines and a closing line break.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
@@ -24,12 +25,25 @@ def build_prompt(tokenizer: Any, system: str, user: str, response: str) -> Promp
         response: header (end of turn and assistant header stand behind the items) or none.
     """
     if tokenizer.chat_template:
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": f"{user}\n{_ITEMS}"}]
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = _rendered(tokenizer, system, f"{user}\n{_ITEMS}")
     else:
         text = f"{tokenizer.bos_token or ''}{system}\n{user}\n{_ITEMS}\n"
     before, after = text.split(_ITEMS)
     return Prompt(_encode(tokenizer, before), _encode(tokenizer, after) if response == "header" else [])
+
+
+def _rendered(tokenizer: Any, system: str, user: str) -> str:
+    """The chat template's text; some templates refuse a system message, others drop it."""
+    from jinja2 import TemplateError
+
+    def render(*messages: dict[str, str]) -> str:
+        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+
+    try:
+        text = render({"role": "system", "content": system}, {"role": "user", "content": user})
+    except TemplateError:
+        text = ""
+    return text if system in text else render({"role": "user", "content": f"{system}\n{user}"})
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

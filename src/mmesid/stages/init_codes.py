@@ -10,7 +10,9 @@ from mmesid.artifacts.values import Curves
 from mmesid.config import Config
 from mmesid.recommender import backbone, pretrained
 from mmesid.recommender.building import build
+from mmesid.recommender.compatibility import check_packing
 from mmesid.recommender.loading import save_initial
+from mmesid.recommender.prompt import build_prompt
 from mmesid.stages.entry import device, main
 from mmesid.tracking import StageRun
 
@@ -33,6 +35,9 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         base = backbone.embedded(item_texts, prompts, settings.embedded, config.seed, device(), record)
     else:
         base = pretrained.load(settings)
+        check_packing(
+            base, build_prompt(base.tokenizer, settings.system_prompt, settings.user_prompt, settings.response)
+        )
     frequency, length = load_sequences(store).train_frequency(), config.protocol.history_length
     embeddings, ids = load_embeddings(store), load_semantic_ids(store)
     model = build(base, embeddings, ids, frequency, settings, length, config.seed)
