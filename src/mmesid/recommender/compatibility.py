@@ -39,9 +39,9 @@ def check_packing(backbone: Backbone, prompt: Prompt) -> None:
     difference = ((packed - alone).norm() / alone.norm()).item()
     if not difference <= TOLERANCE[backbone.dtype]:
         raise WeightsError(
-            f"init_codes.backbone: {backbone.name} does not keep users apart that are packed in one row (each differs by "
-            f"{difference:.0%} from what it is alone): it overlooks a mask of four dimensions, or the positions that it is "
-            "given; choose another backbone"
+            f"init_codes.backbone: {backbone.name} does not keep users apart that are packed in one row (each differs "
+            f"by {difference:.0%} from what it is alone): it overlooks the mask of four dimensions or the positions "
+            "that it is given; choose another backbone"
         )
 
 
