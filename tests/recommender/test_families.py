@@ -49,6 +49,10 @@ def test_a_family_keeps_packed_users_apart(family, prompt):
 @pytest.mark.parametrize("overlooked", ["attention_mask", "position_ids"])
 def test_a_family_that_overlooks_mask_or_positions_is_refused(overlooked):
     backbone = tiny("Llama-3")
+    with torch.no_grad():
+        for layer in backbone.model.layers:  # attention that matters, and depends on where a token stands
+            layer.self_attn.q_proj.weight.mul_(50)
+            layer.self_attn.o_proj.weight.mul_(50)
     forward = backbone.model.forward
     backbone.model.forward = lambda **given: forward(**{**given, overlooked: None})
     with pytest.raises(WeightsError, match=r"Llama-3 does not keep users apart"):
