@@ -42,6 +42,7 @@ PACKAGED = {
         "Apache-2.0",
     ),
 }
+TEXT_MODELS = ("minilm",)  # those of them that turn a text into a vector
 
 
 def home() -> Path:
