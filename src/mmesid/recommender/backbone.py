@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,8 +83,9 @@ def load(settings: InitCodes) -> Backbone:
     """
     from transformers import AutoModel, AutoTokenizer
 
-    options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
     try:
+        commit = _commit(settings.backbone, settings.revision)
+        options = {"revision": commit or settings.revision, "trust_remote_code": settings.trust_remote_code}
         tokenizer = AutoTokenizer.from_pretrained(settings.backbone, **options)
         model, report = AutoModel.from_pretrained(
             settings.backbone, output_loading_info=True, **precision(settings.dtype), **options
@@ -99,11 +101,20 @@ def load(settings: InitCodes) -> Backbone:
             f"init_codes.backbone: {settings.backbone} lacks {len(missing)} weights (first: {missing[0]}), which would "
             "be random; use a complete checkpoint"
         )
-    revision = getattr(model.config, "_commit_hash", None)
     words = model.get_input_embeddings().weight
     scale = words.detach().float().square().mean().sqrt().item()
     pin = settings.dtype, settings.trust_remote_code
-    return Backbone(model.eval(), tokenizer, scale, settings.backbone, revision, *pin)
+    return Backbone(model.eval(), tokenizer, scale, settings.backbone, commit, *pin)
+
+
+def _commit(backbone: str, revision: str | None) -> str | None:
+    """The commit that a revision of a hub backbone stands for now, None for a folder."""
+    from transformers.utils import cached_file, extract_commit_hash
+
+    if Path(backbone).is_dir():
+        return None
+    commit: str | None = extract_commit_hash(cached_file(backbone, "config.json", revision=revision), None)
+    return commit
 
 
 def precision(dtype: str) -> dict[str, Any]:
