@@ -54,8 +54,11 @@ def _tied(items: TiedItems, hidden: Tensor) -> Tensor:
         vector = torch.zeros(hidden.shape[1])
         parts = [part for part in items.modalities.values() if part.present[item]]
         for part in parts:
-            codes = sum(part.code_table[level, code] for level, code in enumerate(part.codes[item].tolist()))
-            vector = vector + part.adaptor(part.embedding[item]) + part.code_projection.weight @ codes
+            if part.adaptor is not None:
+                vector = vector + part.adaptor(part.embedding[item])
+            if part.code_projection is not None:
+                codes = sum(part.code_table[level, code] for level, code in enumerate(part.codes[item].tolist()))
+                vector = vector + part.code_projection.weight @ codes
         if items.ids is not None and items.seen[item]:
             vector = vector + items.ids[item]
         vectors.append(vector if parts else vector + items.nothing)

@@ -19,7 +19,7 @@ from . import reference
 from . import tiny_recommender as tiny
 
 
-@pytest.fixture(params=["tied", "tied with ids", "table"])
+@pytest.fixture(params=["tied", "tied with ids", "tied without codes", "tied, codes alone", "table"])
 def init_settings(request):
     return tiny.init_settings(request.param)
 
@@ -135,9 +135,8 @@ def test_recommendations_leave_out_the_history(model, sequences):
 
 
 def test_code_tables_start_as_codebooks(model, semantic_ids):
-    for modality, codebooks in semantic_ids.codebooks.items():
-        if modality in _parts(model):
-            assert np.array_equal(_parts(model)[modality].code_table.detach().numpy(), codebooks)
+    for modality, table in model.items.code_tables().items():
+        assert np.array_equal(table.numpy(), semantic_ids.codebooks[modality])
 
 
 def test_random_tables_keep_the_norms(semantic_ids):
@@ -232,11 +231,30 @@ def test_inputs_have_the_size_that_the_backbone_expects_and_scores_are_bounded(t
 
 
 def test_items_of_which_no_modality_is_used_have_ids(embeddings, semantic_ids, sequences):
-    alone = {"collaborative": embeddings["collaborative"]}
-    settings = tiny.init_settings("tied").model_copy(update={"item_modalities": ["text"]})
-    model = tiny.tiny_model(alone, semantic_ids, sequences, settings)
+    settings = tiny.init_settings("tied").model_copy(update={"item_modalities": [], "item_codes": []})
+    model = tiny.tiny_model(embeddings, semantic_ids, sequences, settings)
     assert model.items.ids is not None
     assert torch.isfinite(_scores(model, sequences.history("test"))[:, 1:]).all()
+
+
+def test_embeddings_and_codes_are_chosen_apart(embeddings, semantic_ids, sequences):
+    model = tiny.tiny_model(embeddings, semantic_ids, sequences, tiny.init_settings("tied"))
+    assert {m: bool(shape.width) for m, shape in model.blueprint.shapes.items()} == {
+        "collaborative": False,  # known by its semantic ID alone
+        "text": True,
+        "image": True,
+    }
+    assert model.items.part("collaborative").adaptor is None
+    assert list(model.items.code_tables()) == ["collaborative", "text", "image"]
+    without = tiny.tiny_model(embeddings, semantic_ids, sequences, tiny.init_settings("tied without codes"))
+    assert list(without.blueprint.shapes) == ["text", "image"]
+    assert without.items.code_tables() == {}
+
+
+def test_a_dataset_without_any_embedding_that_is_named_gives_what_it_has(embeddings, semantic_ids, sequences):
+    alone = {"collaborative": embeddings["collaborative"]}
+    model = tiny.tiny_model(alone, semantic_ids, sequences, tiny.init_settings("tied"))
+    assert model.items.part("collaborative").adaptor is not None
 
 
 def test_a_checkpoint_of_an_older_release_loads(table_model, sequences):

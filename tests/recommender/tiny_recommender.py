@@ -19,6 +19,8 @@ WIDTHS = {"collaborative": 6, "text": 10, "image": 8}
 WAYS = {
     "tied": {},
     "tied with ids": {"item_id": True, "item_modalities": ["collaborative", "text", "image"]},
+    "tied without codes": {"item_codes": []},
+    "tied, codes alone": {"item_modalities": []},
     "table": {"items": "table", "response": "header"},
     "table, read at the item": {"items": "table"},
 }

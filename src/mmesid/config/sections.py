@@ -169,6 +169,7 @@ class InitCodes(Section):
     items: Literal["tied", "table"]
     input_hidden: Positive
     item_modalities: list[Modality]
+    item_codes: list[Modality]
     item_id: bool
     temperature: Rate
     item_table: Literal["content", "random"]

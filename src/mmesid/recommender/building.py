@@ -12,11 +12,11 @@ from mmesid.config import InitCodes
 from mmesid.errors import DataError
 from mmesid.recommender import older
 from mmesid.recommender.backbone import Backbone
-from mmesid.recommender.item_input import ModalityInput, ModalityShape
+from mmesid.recommender.item_input import Modality, ModalityShape
 from mmesid.recommender.model import Blueprint, Recommender
 from mmesid.recommender.prompt import build_prompt
 from mmesid.recommender.table_items import TableItems
-from mmesid.recommender.tied_items import EPSILON, TiedItems, TiedModality
+from mmesid.recommender.tied_items import EPSILON, TiedItems
 
 ID_STD = 0.02  # of residual id vectors at the start
 NOTHING_STD = 0.1  # of the vector of items without any content
@@ -45,11 +45,11 @@ def build(
     torch.manual_seed(seed)
     hidden = backbone.model.config.hidden_size
     tied = settings.items == "tied"
-    used = {m: embedding for m, embedding in embeddings.items() if not tied or m in settings.item_modalities}
+    shapes = _shapes(embeddings, ids, settings)
+    used = {modality: embeddings[modality] for modality in shapes}
     for modality, embedding in used.items():
         if not embedding.present.any():
             raise DataError(f"modality {modality} has an embedding file but no item with it; leave it out")
-    shapes = {m: ModalityShape(used[m].matrix.shape[1], *ids.codebooks[m].shape) for m in used}
     blueprint = Blueprint(
         n_items=len(frequency) - 1,
         hidden=hidden,
@@ -62,7 +62,7 @@ def build(
         adapter="none",
         items=settings.items,
         temperature=settings.temperature,
-        item_id=settings.item_id or not used,  # without content, who took an item is all there is
+        item_id=settings.item_id or not used,  # then who took an item is all there is
         score_modalities=() if tied else tuple(m for m in settings.score_modalities if m in embeddings),
         input_table=settings.input_table,
         fusion_temperature=settings.fusion_temperature,
@@ -145,6 +145,21 @@ ITEM_TABLES = {"content": content_table, "random": unlike_table}
 CODE_TABLES = {"trained": lambda codebooks, seed: codebooks, "random": random_tables}
 
 
+def _shapes(embeddings: Mapping[str, Embedding], ids: SemanticIds, settings: InitCodes) -> dict[str, ModalityShape]:
+    """What items are made of. A dataset without any embedding that tied items name gives those that it has."""
+    whole = {m: ModalityShape(part.matrix.shape[1], *ids.codebooks[m].shape) for m, part in embeddings.items()}
+    if settings.items != "tied":
+        return whole
+    named = {str(modality) for modality in settings.item_modalities}
+    if named and named.isdisjoint(whole):
+        named = set(whole)
+    chosen = {
+        m: shape._replace(width=shape.width * (m in named), levels=shape.levels * (m in settings.item_codes))
+        for m, shape in whole.items()
+    }
+    return {m: shape for m, shape in chosen.items() if shape.width or shape.levels}
+
+
 def _start_tied(
     items: TiedItems,
     embeddings: Mapping[str, Embedding],
@@ -156,10 +171,13 @@ def _start_tied(
     """Content of root mean square 1, code tables from the codebooks, inputs as large as the backbone expects them."""
     for modality, embedding in embeddings.items():
         part = items.part(modality)
-        _fill(part, embedding, ids, modality, settings.code_init, seed)
-        part.embedding.copy_(torch.from_numpy(_directions(embedding)) * embedding.matrix.shape[1] ** 0.5)
-        semantic = part.semantic(torch.from_numpy(np.flatnonzero(embedding.present)))
-        part.code_projection.weight.div_(semantic.square().mean().sqrt().clamp_min(EPSILON))
+        part.present.copy_(torch.from_numpy(embedding.present))
+        if part.adaptor is not None:
+            part.embedding.copy_(torch.from_numpy(_directions(embedding)) * embedding.matrix.shape[1] ** 0.5)
+        if part.code_projection is not None:
+            _fill_codes(part, ids, modality, settings.code_init, seed)
+            semantic = part.semantic(torch.from_numpy(np.flatnonzero(embedding.present)))
+            part.code_projection.weight.div_(semantic.square().mean().sqrt().clamp_min(EPSILON))
     torch.nn.init.normal_(items.nothing, std=NOTHING_STD)  # at zero a direction has no gradient worth the name
     if items.ids is not None:
         items.ids.copy_(random_table(len(items.seen), items.ids.shape[1], ID_STD, seed))
@@ -178,22 +196,15 @@ def _start_table(
     """Code tables from the codebooks, the item table from whitened content."""
     for modality, embedding in embeddings.items():
         part = items.input.part(modality)
-        _fill(part, embedding, ids, modality, settings.code_init, seed)
+        part.present.copy_(torch.from_numpy(embedding.present))
         part.embedding.copy_(torch.from_numpy(_unit_variance(embedding)))
+        _fill_codes(part, ids, modality, settings.code_init, seed)
     items.table.copy_(ITEM_TABLES[settings.item_table](embeddings, hidden, settings.item_table_std, seed))
     items.table[0] = 0
 
 
-def _fill(
-    part: ModalityInput | TiedModality,
-    embedding: Embedding,
-    ids: SemanticIds,
-    modality: str,
-    code_init: str,
-    seed: int,
-) -> None:
+def _fill_codes(part: Modality, ids: SemanticIds, modality: str, code_init: str, seed: int) -> None:
     part.codes.copy_(torch.from_numpy(ids.codes[modality]))
-    part.present.copy_(torch.from_numpy(embedding.present))
     part.code_table.copy_(CODE_TABLES[code_init](torch.from_numpy(ids.codebooks[modality]), seed))
 
 

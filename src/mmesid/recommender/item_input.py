@@ -10,16 +10,43 @@ from torch import Tensor, nn
 class ModalityShape(NamedTuple):
     """Sizes of one modality's tensors."""
 
-    width: int  # D
-    levels: int  # Q
+    width: int  # D; 0 where tied items leave the embedding out
+    levels: int  # Q; 0 where they leave the semantic IDs out
     codes: int  # K
     code_width: int  # d
 
 
-class ModalityInput(nn.Module):
-    """One modality's part of the item input: [P e_i; L sum_q table_q[code_iq]], or a learned vector where absent.
+class Modality(nn.Module):
+    """One modality of every item: frozen embeddings, semantic IDs, and the code embeddings that are trained.
 
     The embeddings, codes and mask are buffers, so that a checkpoint holds all it needs to score.
+
+    Args:
+        shape: sizes.
+        n_items: N.
+    """
+
+    embedding: Tensor
+    codes: Tensor
+    present: Tensor
+
+    def __init__(self, shape: ModalityShape, n_items: int) -> None:
+        super().__init__()
+        self.register_buffer("embedding", torch.zeros(n_items + 1, shape.width))  # (N + 1, D)
+        self.register_buffer("codes", torch.zeros(n_items + 1, shape.levels, dtype=torch.long))  # (N + 1, Q)
+        self.register_buffer("present", torch.zeros(n_items + 1, dtype=torch.bool))  # (N + 1,)
+        self.code_table = nn.Parameter(torch.zeros(shape.levels, shape.codes, shape.code_width))  # (Q, K, d)
+
+    def semantic(self, items: Tensor | slice) -> Tensor:
+        """Sum of an item's code embeddings over the levels, (..., d)."""
+        codes = self.codes[items]  # (..., Q)
+        levels = torch.arange(codes.shape[-1], device=codes.device)
+        summed: Tensor = self.code_table[levels, codes].sum(dim=-2)
+        return summed
+
+
+class ModalityInput(Modality):
+    """One modality's part of the item input: [P e_i; L sum_q table_q[code_iq]], or a learned vector where absent.
 
     Args:
         shape: sizes.
@@ -27,25 +54,11 @@ class ModalityInput(nn.Module):
         hidden: C.
     """
 
-    embedding: Tensor
-    codes: Tensor
-    present: Tensor
-
     def __init__(self, shape: ModalityShape, n_items: int, hidden: int) -> None:
-        super().__init__()
-        self.register_buffer("embedding", torch.zeros(n_items + 1, shape.width))  # (N + 1, D)
-        self.register_buffer("codes", torch.zeros(n_items + 1, shape.levels, dtype=torch.long))  # (N + 1, Q)
-        self.register_buffer("present", torch.zeros(n_items + 1, dtype=torch.bool))  # (N + 1,)
+        super().__init__(shape, n_items)
         self.projection = nn.Linear(shape.width, hidden)
-        self.code_table = nn.Parameter(torch.zeros(shape.levels, shape.codes, shape.code_width))  # (Q, K, d)
         self.code_projection = nn.Linear(shape.code_width, hidden)
         self.absent = nn.Parameter(torch.zeros(2 * hidden))
-
-    def semantic(self, items: Tensor) -> Tensor:
-        """Sum of an item's code embeddings over the levels, (..., d)."""
-        codes = self.codes[items]  # (..., Q)
-        levels = torch.arange(codes.shape[-1], device=codes.device)
-        return self.code_table[levels, codes].sum(dim=-2)
 
     def forward(self, items: Tensor) -> Tensor:
         """Both halves of the modality's input, (..., 2C)."""

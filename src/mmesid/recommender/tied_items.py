@@ -6,18 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmesid.recommender.item_input import ModalityShape
+from mmesid.recommender.item_input import Modality, ModalityShape
 from mmesid.recommender.items import Items
 from mmesid.recommender.loss import Factors
 
 EPSILON = 1e-6
 
 
-class TiedModality(nn.Module):
+class TiedModality(Modality):
     """One modality's part of an item's vector: A(e_i) + W sum_q table_q[code_iq], nothing where it is absent.
 
-    Embeddings, codes and mask are buffers, so that a checkpoint holds all it needs to score. Embeddings have a root
-    mean square of 1: they are frozen, and to norm them in every step took a quarter of it.
+    One of the two is left out where its size in `shape` is zero. Embeddings have a root mean square of 1: they are
+    frozen, and to norm them in every step took a quarter of it.
 
     Args:
         shape: sizes.
@@ -26,39 +26,29 @@ class TiedModality(nn.Module):
         adaptor_hidden: width of the adaptor's hidden layer.
     """
 
-    embedding: Tensor
-    codes: Tensor
-    present: Tensor
-
     def __init__(self, shape: ModalityShape, n_items: int, hidden: int, adaptor_hidden: int) -> None:
-        super().__init__()
-        self.register_buffer("embedding", torch.zeros(n_items + 1, shape.width))  # (N + 1, D)
-        self.register_buffer("codes", torch.zeros(n_items + 1, shape.levels, dtype=torch.long))  # (N + 1, Q)
-        self.register_buffer("present", torch.zeros(n_items + 1, dtype=torch.bool))  # (N + 1,)
-        self.adaptor = nn.Sequential(
-            nn.Linear(shape.width, adaptor_hidden),
-            nn.LeakyReLU(),
-            nn.Linear(adaptor_hidden, hidden),
+        super().__init__(shape, n_items)
+        self.adaptor = (
+            nn.Sequential(nn.Linear(shape.width, adaptor_hidden), nn.LeakyReLU(), nn.Linear(adaptor_hidden, hidden))
+            if shape.width
+            else None
         )
-        self.code_table = nn.Parameter(torch.zeros(shape.levels, shape.codes, shape.code_width))  # (Q, K, d)
-        self.code_projection = nn.Linear(shape.code_width, hidden, bias=False)
-
-    def semantic(self, items: Tensor | slice) -> Tensor:
-        """Sum of an item's code embeddings over the levels, (..., d)."""
-        codes = self.codes[items]  # (..., Q)
-        levels = torch.arange(codes.shape[-1], device=codes.device)
-        summed: Tensor = self.code_table[levels, codes].sum(dim=-2)
-        return summed
+        self.code_projection = nn.Linear(shape.code_width, hidden, bias=False) if shape.levels else None
+        self.code_table.requires_grad_(shape.levels > 0)
 
     def forward(self, items: Tensor | slice) -> Tensor:
         """The modality's part of the given items' vectors, (..., C)."""
-        part = self.adaptor(self.embedding[items]) + self.code_projection(self.semantic(items))
-        known: Tensor = part * self.present[items].unsqueeze(-1)
+        parts = []
+        if self.adaptor is not None:
+            parts.append(self.adaptor(self.embedding[items]))
+        if self.code_projection is not None:
+            parts.append(self.code_projection(self.semantic(items)))
+        known: Tensor = sum(parts) * self.present[items].unsqueeze(-1)
         return known
 
 
 class TiedItems(Items):
-    """x_i = sum_m A_m(norm(e_im)) + W_m c_im [+ id_i]; s_i = cos(h, x_i) / tau; the backbone sees x_i at a fixed size.
+    """x_i = sum_m A_m(e_im) + sum_m W_m c_im [+ id_i]; s_i = cos(h, x_i) / tau; the backbone sees x_i at a fixed size.
 
     No weight belongs to one item but the optional residual id, which an item without training interactions lacks: it
     is scored by its content like any other. After content-only encoders with a small adaptor (arXiv 2601.08275), with
@@ -143,4 +133,5 @@ class TiedItems(Items):
 
     def code_tables(self) -> dict[str, Tensor]:
         """The code embeddings as they stand, by modality, each (Q, K, d)."""
-        return {m: self.part(m).code_table.detach().float().cpu() for m in self.modalities}
+        coded = [m for m in self.modalities if self.part(m).code_projection is not None]
+        return {m: self.part(m).code_table.detach().float().cpu() for m in coded}

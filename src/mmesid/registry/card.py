@@ -70,8 +70,9 @@ def _cell(values: Mapping[str, Any], metric: str) -> str:
 def _settings(config: Config, metrics: Mapping[str, Any]) -> str:
     start, tune, tokens = config.init_codes, config.finetune, config.tokenize
     trained = "all weights of the backbone are trained" if tune.adapter == "full" else f"LoRA rank {tune.rank}"
-    chosen = start.item_modalities if start.items == "tied" else start.score_modalities
-    scored = [modality for modality in chosen if modality in metrics["tokenizer"]]
+    tied = {*start.item_modalities, *start.item_codes}
+    chosen = tied if start.items == "tied" else start.score_modalities
+    scored = [modality for modality in metrics["tokenizer"] if modality in chosen]
     return "\n".join(
         [
             f"- backbone: {start.backbone} ({start.dtype}), {trained}",
