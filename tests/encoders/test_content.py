@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmesid.artifacts.shards import Shards
+from mmesid.artifacts.text_encoding import Shards
 from mmesid.artifacts.values import RawEmbedding
 from mmesid.config import EncodeContent, OpenClip, SentenceTransformers
 from mmesid.encoders import content, open_clip_training

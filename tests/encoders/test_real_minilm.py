@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmesid.artifacts.shards import Shards
+from mmesid.artifacts.text_encoding import Shards
 from mmesid.encoders.text_encoding import encode
 from tests.encoders.test_text_model import settings
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mmesid.artifacts.shards import Shards
+from mmesid.artifacts.text_encoding import Shards
 from mmesid.encoders import text_encoding, text_model
 from mmesid.encoders.text_encoding import SHARD_WORK, encode, plan
 from mmesid.errors import WeightsError
@@ -114,7 +114,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
 SLOW = """
 import sys, time
 from pathlib import Path
-from mmesid.artifacts.shards import Shards
+from mmesid.artifacts.text_encoding import Shards
 from mmesid.encoders import text_encoding, text_model
 from tests.encoders.test_text_encoding import TEXTS, settings, silent
 embed = text_model.embed

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -122,6 +123,26 @@ def test_a_prompt_that_is_left_out_of_the_pooling_is_refused_unless_it_is_empty(
     assert load(settings(folder, prompt=""), 3, "cpu").recipe.prompt == ""
 
 
+def test_a_hub_model_is_pinned_to_the_commit_that_was_found(
+    tiny_qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the hub's cache lies on the disk after a download; all files, the optional ones too, are of that commit."""
+    newest, older = "a" * 40, "b" * 40
+    for commit, pooling in ((newest, "cls"), (older, "mean")):
+        snapshot = tmp_path / "models--shop--reader" / "snapshots" / commit
+        shutil.copytree(tiny_qwen, snapshot)
+        sentence_transformers_files(snapshot, ["Transformer", "Pooling", "Normalize"], {FLAG[pooling]: True})
+    (tmp_path / "models--shop--reader" / "refs").mkdir()
+    (tmp_path / "models--shop--reader" / "refs" / "main").write_text(newest)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    found = load(settings("shop/reader"), 3, "cpu")
+    assert (found.revision, found.recipe.pooling, found.state) == (newest, "cls", "")
+    pinned = load(settings("shop/reader", revision=older), 3, "cpu")
+    assert (pinned.revision, pinned.recipe.pooling) == (older, "mean")
+    with pytest.raises(WeightsError, match="'shop/other' does not load"):
+        load(settings("shop/other"), 3, "cpu")
+
+
 def test_a_long_text_is_cut(tiny_bert: Path) -> None:
     model = load(settings(tiny_bert, max_tokens=8), 3, "cpu")
     long, cut = embed(model, ["oak " * 500, "oak " * 6])  # 6 words and the two tokens around them
@@ -153,7 +174,7 @@ def test_a_tokenizer_without_padding_pads_with_its_end(copied) -> None:
 def test_weights_that_are_missing_or_incomplete_are_refused(copied, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    with pytest.raises(WeightsError, match="expected one of minilm"):
+    with pytest.raises(WeightsError, match="expected minilm, a Hugging Face id or a folder"):
         load(settings(tmp_path / "nothing"), 3, "cpu")
     folder = copied("bert")
     weights = load_file(folder / "model.safetensors")

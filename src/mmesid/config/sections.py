@@ -99,8 +99,6 @@ class OpenClip(Section):
 
 
 class SentenceTransformers(Section):
-    """A text-embedding model of Hugging Face."""
-
     model: str
     revision: str | None
     trust_remote_code: bool

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from mmesid.artifacts.items import texts
-from mmesid.artifacts.shards import Shards
+from mmesid.artifacts.text_encoding import Shards
 from mmesid.artifacts.values import Embedding, RawEmbedding
 from mmesid.config import EncodeContent
 from mmesid.encoders import lsa, open_clip_encoder, open_clip_training, pixels, precomputed, text_encoding

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmesid.artifacts.shards import Shards
+from mmesid.artifacts.text_encoding import Shards
 from mmesid.artifacts.values import Embedding
 from mmesid.config import SentenceTransformers
 from mmesid.encoders import text_model

@@ -58,17 +58,17 @@ def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
         WeightsError: the model is not here, cannot be reached, is incomplete or works in a way that is not supported.
     """
     name = settings.model
-    is_packaged = name in packaged.PACKAGED
+    is_packaged = name in packaged.TEXT_MODELS
     where = str(packaged.locate(name, f"{SECTION}.model")) if is_packaged else name
     try:
-        config, tokenizer, model = _load(where, settings)
+        commit = None if is_packaged else _commit(where, settings.revision)
+        config, tokenizer, model = _load(where, commit or settings.revision, settings.trust_remote_code)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        known = ", ".join(packaged.PACKAGED)
+        known = ", ".join(packaged.TEXT_MODELS)
         raise WeightsError(
-            f"{SECTION}.model: expected one of {known}, a Hugging Face id or a folder with config.json, weights and "
+            f"{SECTION}.model: expected {known}, a Hugging Face id or a folder with config.json, weights and "
             f"tokenizer; {name!r} does not load ({first_line(error)})"
         ) from None
-    commit = getattr(config, "_commit_hash", None)
     recipe = _recipe(where, commit, config, settings)
     _prepare_padding(tokenizer, recipe.pooling, name)
     parameters = sum(weights.numel() for weights in model.parameters())
@@ -119,17 +119,26 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), places]
 
 
-def _load(where: str, settings: SentenceTransformers) -> tuple[Any, Any, Any]:
-    """Configuration, tokenizer and model, all of one revision; the weights in the precision they are stored in."""
+def _commit(where: str, revision: str | None) -> str | None:
+    """The commit that a revision of a hub model stands for now, None for a folder: every file shall be of that one."""
+    from transformers.utils import cached_file, extract_commit_hash
+
+    if Path(where).is_dir():
+        return None
+    commit: str | None = extract_commit_hash(cached_file(where, "config.json", revision=revision), None)
+    return commit
+
+
+def _load(where: str, revision: str | None, trust_remote_code: bool) -> tuple[Any, Any, Any]:
+    """Configuration, tokenizer and model; the weights in the precision they are stored in."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    options: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(where, **options)
     if config.is_encoder_decoder:
         raise ValueError(f"a {config.model_type} has an encoder and a decoder, which is not supported")
-    options["revision"] = getattr(config, "_commit_hash", None) or settings.revision
     tokenizer = AutoTokenizer.from_pretrained(where, **options)
     model, report = AutoModel.from_pretrained(where, config=config, dtype="auto", output_loading_info=True, **options)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # which is not used here

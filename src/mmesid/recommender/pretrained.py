@@ -37,13 +37,24 @@ def load(settings: InitCodes) -> Backbone:
 
     pinned = Pinned(settings.backbone, settings.revision, settings.dtype, settings.trust_remote_code, settings.layers)
     try:
+        pinned = pinned._replace(revision=_commit(pinned) or pinned.revision)
         tokenizer = AutoTokenizer.from_pretrained(**_place(pinned))
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(pinned, error) from None
     model = decoder(pinned)
     scale = _size_of_words(model)
-    found = pinned._replace(revision=getattr(model.config, "_commit_hash", None))
-    return Backbone(model, tokenizer, scale, **found._asdict())
+    return Backbone(model, tokenizer, scale, **pinned._asdict())
+
+
+def _commit(pinned: Pinned) -> str | None:
+    """The commit that a revision of a hub backbone stands for now, None for files."""
+    from transformers.utils import cached_file, extract_commit_hash
+
+    if is_file(pinned.name) or Path(pinned.name).is_dir():
+        return None
+    config = cached_file(pinned.name, "config.json", revision=pinned.revision)
+    commit: str | None = extract_commit_hash(config, None)
+    return commit
 
 
 @torch.inference_mode()

@@ -1,10 +1,10 @@
 """`encode_content`: text and image embeddings with their presence masks."""
 
-from mmesid.artifacts.encode import save_embedding, save_modalities, save_models
+from mmesid.artifacts.encode import save_embedding, save_modalities
 from mmesid.artifacts.ingest import load_raw_embeddings
 from mmesid.artifacts.prepare import load_items, load_pictures
-from mmesid.artifacts.shards import text_shards
 from mmesid.artifacts.store import Store
+from mmesid.artifacts.text_encoding import save_models, text_shards
 from mmesid.config import Config
 from mmesid.encoders import content
 from mmesid.pipeline import code

@@ -1,17 +1,21 @@
-"""What a killed encoding had finished: numbered parts of a long matrix, kept until the whole is saved."""
+"""Beside the output of `encode_content`: which model read the texts, and what a killed encoding had finished."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from mmesid.artifacts.files import load_arrays, save_arrays
+from mmesid.artifacts.files import load_arrays, save_arrays, save_json
 from mmesid.artifacts.store import Store
 
 
 class Shards:
-    """Parts that belong to one key, which stands for all that decides their content; parts of another key go."""
+    """Numbered parts of a long matrix, kept until the whole is saved.
+
+    They belong to a key, which stands for all that decides their content; parts of another key go.
+    """
 
     def __init__(self, folder: Path, fingerprint: str = "") -> None:
         """
@@ -48,3 +52,9 @@ class Shards:
 def text_shards(store: Store, fingerprint: str) -> Shards:
     """Of the text encoder, beside the stages' folders: DVC deletes a stage's own before it runs."""
     return Shards(store.root / "data" / store.dataset / "text_shards", fingerprint)
+
+
+def save_models(store: Store, models: Mapping[str, Mapping[str, object]]) -> None:
+    """Which pretrained model made which embedding, with its revision; nothing where none did."""
+    if models:
+        save_json(store.folder("encode_content") / "models.json", models)
