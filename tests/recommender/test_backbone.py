@@ -94,7 +94,7 @@ def test_a_hub_backbone_is_pinned_to_the_commit_that_was_found(folder, init_sett
     (tmp_path / "models--shop--llama" / "refs" / "main").write_text(newest)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     for asked, found in ((None, newest), (older, older)):
-        loaded = backbone.load(init_settings.model_copy(update={"backbone": "shop/llama", "revision": asked}))
+        loaded = pretrained.load(init_settings.model_copy(update={"backbone": "shop/llama", "revision": asked}))
         assert loaded.revision == found
 
 
