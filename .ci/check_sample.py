@@ -9,7 +9,7 @@ from mmesid.models import LIST_METRICS, MODELS, RANK_METRICS, TESTED_METRICS
 
 ORDER = (("mme_sid", "sasrec"), ("mme_sid", "popularity"), ("oracle", "mme_sid"), ("oracle", "sasrec"))
 TOKENIZER = ("collision_rate", "code_use", "perplexity", "reconstruction")
-FORGETTING = ("tau_init", "tau_random_init", "tau_finetuned")
+FORGETTING = ("tau_init", "tau_random_init")
 
 
 def promised() -> list[str]:
@@ -24,6 +24,7 @@ def promised() -> list[str]:
     for modality in ("collaborative", "text", "image"):
         names += [f"tokenizer.{modality}.{name}" for name in TOKENIZER]
         names += [f"forgetting.{modality}.{name}" for name in FORGETTING]
+    names += [f"forgetting.{modality}.tau_finetuned" for modality in ("text", "image")]  # whose codes items are made of
     return [*names, "collapse.effective_rank", "collapse.kept_dimensions"]
 
 

@@ -32,7 +32,7 @@ from mmesid.artifacts.store import Store
 from mmesid.models import EVIDENCE_MODEL, MAIN_MODEL, NETWORK_MODEL
 
 SHARED = ("ingest", "prepare", "encode_collaborative", "encode_content")  # run once per seed
-STAGES = ("tokenize", "init_codes", "finetune", "fuse", "evaluate")
+STAGES = ("tokenize", "init_codes", "finetune", "baselines", "fuse", "evaluate")
 ENCODERS = SHARED[-2:]
 EVERYTHING = "everything"
 MODELS = (MAIN_MODEL, NETWORK_MODEL, EVIDENCE_MODEL)  # rows that are made of what is removed

@@ -16,6 +16,7 @@ from tests import tiny
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
 
+CONTENT_MODALITIES = {"text", "image"}
 ALL = {"collaborative", "text", "image"}
 CONTENT = {"text", "image", "text_codes", "image_codes"}
 
@@ -43,7 +44,7 @@ def test_what_is_removed_is_in_no_part_of_the_model(name: str, ran: Ran) -> None
     store, gone = ran.store(name), removals.REMOVALS[name].modality
     assert set(load_semantic_ids(store).codes) == ALL - {gone}
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
-    assert set(model.items.code_tables()) == set(model.blueprint.shapes) == ALL - {gone}
+    assert set(model.items.code_tables()) == set(model.blueprint.shapes) == CONTENT_MODALITIES - {gone}
     fusion = load_fusion(store.folder("fuse"))
     kinds = CONTENT - {gone, f"{gone}_codes"} | ({"popularity", "transitions"} if gone != "collaborative" else set())
     assert set(fusion.weights[MAIN_MODEL].evidence) == kinds

@@ -238,7 +238,8 @@ def test_items_of_which_no_modality_is_used_have_ids(embeddings, semantic_ids, s
 
 
 def test_embeddings_and_codes_are_chosen_apart(embeddings, semantic_ids, sequences):
-    model = tiny.tiny_model(embeddings, semantic_ids, sequences, tiny.init_settings("tied"))
+    settings = tiny.init_settings("tied").model_copy(update={"item_codes": list(embeddings)})
+    model = tiny.tiny_model(embeddings, semantic_ids, sequences, settings)
     assert {m: bool(shape.width) for m, shape in model.blueprint.shapes.items()} == {
         "collaborative": False,  # known by its semantic ID alone
         "text": True,

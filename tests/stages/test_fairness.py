@@ -36,7 +36,8 @@ from tests import tiny
 
 N_ITEMS, USERS, LENGTH = 150, 200, 8
 FOLLOWS = 7  # item i is followed by i + 7, modulo N
-FITTED = ("encode_collaborative", "encode_content", "tokenize", "init_codes", "finetune", "fuse")
+FITTED = ("encode_collaborative", "encode_content", "tokenize", "init_codes", "finetune", "baselines", "fuse")
+RIVALS = {"rivals": ["content_transformer"], "content_transformer": {"dimension": 16, "hidden": 16, "epochs": 3}}
 SHUFFLES = 200
 BOUND = 4.5  # standard deviations: what luck exceeds once in 150,000 times
 
@@ -87,7 +88,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> configuration.Config:
     root = tmp_path_factory.mktemp("parameters")
     (root / "conf").mkdir()
     (root / "params.yaml").write_bytes((Path(__file__).parents[2] / "params.yaml").read_bytes())
-    tiny.write_yaml(root / "conf" / f"{tiny.NAME}.yaml", tiny.CONF)
+    tiny.write_yaml(root / "conf" / f"{tiny.NAME}.yaml", {**tiny.CONF, "baselines": RIVALS})
     return configuration.load(tiny.NAME, root)
 
 

@@ -26,7 +26,7 @@ def forgetting(
     Args:
         embeddings: the original ones, by modality.
         ids: whose codes look the tables up.
-        tables: by a name for the set, like `tau_init`; all sets have the same modalities.
+        tables: by a name for the set, like `tau_init`; a set may lack modalities.
         sequences: users and items.
         max_users: see `order_kept`.
         seed: see `order_kept`.

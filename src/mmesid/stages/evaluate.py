@@ -77,11 +77,11 @@ def _collapse(model: Recommender, embeddings: dict[str, Embedding], seed: int) -
 def _forgetting(
     config: Config, store: Store, embeddings: dict[str, Embedding], sequences: Sequences, model: Recommender
 ) -> dict[str, Any]:
-    """Of the trained tables, of random ones of the same norm, and after fine-tuning."""
-    ids, tables = load_semantic_ids(store), model.items.code_tables()
-    trained = {modality: ids.codebooks[modality] for modality in tables}
+    """Of the trained tables, of random ones of the same norm, and after fine-tuning where items are made of codes."""
+    ids = load_semantic_ids(store)
+    trained = ids.codebooks
     random = {m: building.random_tables(torch.from_numpy(codes), config.seed).numpy() for m, codes in trained.items()}
-    finetuned = {modality: table.numpy() for modality, table in tables.items()}
+    finetuned = {modality: table.numpy() for modality, table in model.items.code_tables().items()}
     sets = {"tau_init": trained, "tau_random_init": random, "tau_finetuned": finetuned}
     users = config.evaluate.forgetting_users
     return forgetting.forgetting(embeddings, ids, sets, sequences, users, config.seed)
