@@ -6,28 +6,19 @@ Every default stands once, in `params.yaml`; a section or key that a dataset's f
 
 from mmesid.config.loading import check_datasets, datasets, flatten, load, split_names
 from mmesid.config.resolved import load_resolved, resolved_path, resolved_text
-from mmesid.config.sections import (
-    SECTIONS,
+from mmesid.config.sections import SECTIONS, Config, Evaluate, Fuse, Gate, Ingest, Prepare, Protocol, Report, Validate
+from mmesid.config.training import (
     Baselines,
-    Config,
     ContentTransformer,
     EmbeddedBackbone,
     EncodeCollaborative,
     EncodeContent,
-    Evaluate,
     Finetune,
-    Fuse,
-    Gate,
-    Ingest,
     InitCodes,
     OpenClip,
-    Prepare,
-    Protocol,
-    Report,
     SentenceTransformers,
     SequentialTransformer,
     Tokenize,
-    Validate,
 )
 
 __all__ = [

@@ -19,6 +19,7 @@ _CHAT_TEMPLATE = (
 )
 _SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 _BATCH, _LENGTH = 16, 64
+EMBEDDED = "embedded"  # the name of our own
 OWN_SCALE = 1.0  # of items beside the embedded backbone, which has seen too little text to expect its words' size
 
 
@@ -70,7 +71,7 @@ def embedded(
     tokens = [token for text in corpus for token in [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]]
     if len(tokens) > _LENGTH:
         _pretrain(model, torch.tensor(tokens), settings, seed, log)
-    return Backbone(model.model.eval(), tokenizer, OWN_SCALE, "embedded", None)
+    return Backbone(model.model.eval(), tokenizer, OWN_SCALE, EMBEDDED, None)
 
 
 def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:

@@ -9,11 +9,19 @@ from torch.nn import Parameter
 from mmesid.config import Finetune
 
 _TABLES = ("items.table", "items.ids", "code_table")
+_BACKBONE = "backbone."
+OWN_RATE, PRETRAINED_RATE = 0.003, 0.0005  # of the backbone's adapter: what is known already is not to be overwritten
 
 
-def adamw(parameters: Mapping[str, Parameter], settings: Finetune) -> torch.optim.AdamW:
-    """Tables with their own rate and no decay, matrices with decay, vectors without; one fused kernel for all."""
-    return torch.optim.AdamW(list(_groups(parameters, settings)), fused=True)
+def adamw(parameters: Mapping[str, Parameter], settings: Finetune, pretrained: bool) -> torch.optim.AdamW:
+    """Tables with their own rate and no decay, matrices with decay, vectors without; one fused kernel for all.
+
+    Args:
+        parameters: by name; those below `backbone.` have the adapter's rate.
+        settings: the `finetune` section.
+        pretrained: whether the backbone has learned elsewhere.
+    """
+    return torch.optim.AdamW(list(_groups(parameters, settings, pretrained)), fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, total: int, warmup: int) -> None:
@@ -31,11 +39,16 @@ def learning_rate_factor(step: int, total: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
 
 
-def _groups(parameters: Mapping[str, Parameter], settings: Finetune) -> Iterator[dict[str, object]]:
+def _groups(parameters: Mapping[str, Parameter], settings: Finetune, pretrained: bool) -> Iterator[dict[str, object]]:
+    inside = settings.adapter_learning_rate or (PRETRAINED_RATE if pretrained else OWN_RATE)
     tables = [p for name, p in parameters.items() if name.endswith(_TABLES)]
-    rest = [p for name, p in parameters.items() if not name.endswith(_TABLES)]
-    matrices = [p for p in rest if p.ndim > 1]
-    vectors = [p for p in rest if p.ndim <= 1]
     yield {"params": tables, "peak": settings.table_learning_rate, "lr": 0.0, "weight_decay": 0.0}
-    yield {"params": matrices, "peak": settings.learning_rate, "lr": 0.0, "weight_decay": settings.weight_decay}
-    yield {"params": vectors, "peak": settings.learning_rate, "lr": 0.0, "weight_decay": 0.0}
+    for of_backbone, rate in ((True, inside), (False, settings.learning_rate)):
+        rest = [
+            parameter
+            for name, parameter in parameters.items()
+            if not name.endswith(_TABLES) and name.startswith(_BACKBONE) == of_backbone
+        ]
+        matrices, vectors = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
+        yield {"params": matrices, "peak": rate, "lr": 0.0, "weight_decay": settings.weight_decay}
+        yield {"params": vectors, "peak": rate, "lr": 0.0, "weight_decay": 0.0}

@@ -18,6 +18,7 @@ from torch.nn import Module, Parameter
 from mmesid.config import Finetune, sizes
 from mmesid.evaluation.ranking import judge, users_at_a_time
 from mmesid.recommender.adapter import trainable
+from mmesid.recommender.backbone import EMBEDDED
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
 from mmesid.softmax import multiplies_bfloat16
@@ -27,7 +28,7 @@ _FORWARD_METHODS = ("represent", "prompt_cache", "fused_items")
 
 _NAMES = {"flex": "flex_attention"}  # of attention, where transformers has another one
 
-MakeOptimizer = Callable[[Mapping[str, Parameter], Finetune], torch.optim.Optimizer]
+MakeOptimizer = Callable[[Mapping[str, Parameter], Finetune, bool], torch.optim.Optimizer]
 
 
 def make_accelerator(device: str, settings: Finetune, scores: int) -> Accelerator:
@@ -64,7 +65,8 @@ def prepare(
     backbone.set_attn_implementation(_NAMES.get(model.attention, model.attention))
     if settings.compile:
         backbone.compile(dynamic=True)
-    wrapped, optimizer = accelerator.prepare(model, make_optimizer(trainable(model), settings))
+    pretrained = model.blueprint.backbone != EMBEDDED
+    wrapped, optimizer = accelerator.prepare(model, make_optimizer(trainable(model), settings, pretrained))
     if accelerator.is_fsdp2:
         from torch.distributed.fsdp import register_fsdp_forward_method
 

@@ -5,6 +5,7 @@ Several processes share each step's rows and the validation's users; the state h
 continues on another number of processes.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -29,6 +30,7 @@ from mmesid.recommender.packing import pack_rows
 from mmesid.recommender.parallel import like, prepare, rank_shared, whole
 
 Log = Callable[[dict[str, float], int], None]
+TICK_SECONDS = 5.0  # without progress that is logged, inside a step
 _METRIC = "ndcg_at_10"  # selects the checkpoint
 _WATCHED = (_METRIC, "hr_at_10", "mrr")
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -88,8 +90,10 @@ class Trainer:
         self.valid_histories = [histories[user] for user in chosen]
         self.valid_targets = sequences.target("valid")[chosen]
         self.targets_per_step = targets_per_step(self.windows, settings)
+        self.batch_tokens = settings.batch_tokens  # of a forward pass; lower where the memory at hand asks for it
         self.steps_per_epoch = len(plan_epoch(self.windows, settings, seed, 0))
         self.state = TrainerState(0, 0, 0, -1.0, 0, [], {})
+        self._told = time.monotonic()  # when progress was last logged
 
     def fit(self, save: Save) -> Curves:
         """Train to the end or to early stopping and leave the best weights in the model.
@@ -134,29 +138,39 @@ class Trainer:
         total = self.settings.epochs * self.steps_per_epoch
         set_learning_rate(self.optimizer, self.state.total, total, self.settings.warmup_steps)
         torch.manual_seed((self.seed * 1_000_003 + self.state.total + worker * 7_368_787) % 2**63)
-        limits = self.settings.row_tokens, self.settings.batch_tokens
+        limits = self.settings.row_tokens, self.batch_tokens
         batches = deal(windows, self.model.blueprint.prompt, *limits, processes)[worker]
         scale = processes / sum(len(window.labels) for window in windows)
         loss = torch.zeros((), device=self.model.device)
-        for batch in batches:
+        for number, batch in enumerate(batches):
             last = batch is batches[-1]
             with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-                part = self._loss(batch) * scale
+                part = self.loss(batch) * scale
                 self.accelerator.backward(part)
             loss += part.detach()
+            self._tick((number + 1) / len(batches))
         self.accelerator.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return loss
 
-    def _loss(self, batch: MicroBatch) -> Tensor:
+    def loss(self, batch: MicroBatch) -> Tensor:
+        """Of a micro-batch, summed over its targets; zero where it does not count."""
         packed = pack_rows(batch.rows, self.model.blueprint.prompt).to(self.model.device)
         seed = (self.seed, self.state.total)
         negatives = self.sampler.draw(seed, packed.labels.device) if self.settings.loss == "sampled" else None
         loss: Tensor = self.wrapped(packed, Objective(self.settings.loss_memory * 2**20, negatives))
         return loss * float(batch.counts)
 
+    def _tick(self, share: float) -> None:
+        """Progress inside a step that takes long."""
+        if (now := time.monotonic()) - self._told > TICK_SECONDS:
+            self._told = now
+            done = (self.state.total + share) / (self.steps_per_epoch * self.settings.epochs)
+            self.log({"progress": min(1.0, done)}, self.state.total)
+
     def _report(self, loss: Tensor) -> None:
+        self._told = time.monotonic()
         done = self.state.total / (self.steps_per_epoch * self.settings.epochs)
         targets = float(self.state.total * self.targets_per_step)
         mean = self.accelerator.reduce(loss, "mean").item()

@@ -1,6 +1,7 @@
 """Fine-tune the recommender on every training target; a killed run continues from its last checkpoint."""
 
 import hashlib
+import sys
 
 from mmesid.artifacts.curves import save_curves
 from mmesid.artifacts.finetune import drop_trainer, load_trainer, save_trainer
@@ -11,6 +12,7 @@ from mmesid.config import Config
 from mmesid.pipeline import code
 from mmesid.recommender import adapter, loading, parallel, training
 from mmesid.recommender.batching import targets_per_step
+from mmesid.recommender.forecast import check_hours, foretell
 from mmesid.stages.entry import device, main_spread
 from mmesid.tracking import StageRun
 
@@ -28,6 +30,14 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     trainer = training.Trainer(model, sequences, settings, config.protocol, config.seed, log, accelerator)
     fingerprint = _fingerprint(config, store)
     _resume(trainer, store, fingerprint)
+
+    forecast = foretell(trainer)
+    check_hours(forecast, settings.max_hours)
+    if accelerator.num_processes == 1:  # several must deal a step's rows alike
+        trainer.batch_tokens = forecast.batch_tokens
+    if accelerator.is_main_process:
+        sys.stderr.write(f"finetune: {forecast.describe()}\n")
+        log.summary({"forecast": {"hours": forecast.hours, "batch_tokens": forecast.batch_tokens}})
 
     def save(state: training.TrainerState) -> None:
         note = {**state._asdict(), "tensors": None, "fingerprint": fingerprint}

@@ -28,7 +28,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         curves.append({"step": step, **{name: value for name, value in metrics.items() if name != "progress"}})
         log(metrics, step)
 
-    own = settings.backbone == "embedded"
+    own = settings.backbone == backbone.EMBEDDED
     if own:
         prompts = [settings.system_prompt, settings.user_prompt]
         item_texts = texts(load_items(store), separator="\n")
