@@ -75,9 +75,9 @@ def check_hours(forecast: Forecast, max_hours: float | None) -> None:
     """
     if max_hours is not None and forecast.hours > max_hours:
         raise ConfigError(
-            f"finetune.max_hours is {max_hours:g}, but a trial step says {forecast.describe()}; lower finetune.epochs or "
-            "finetune.max_targets_per_epoch, take fewer init_codes.layers or a smaller init_codes.backbone, or raise "
-            "finetune.max_hours"
+            f"finetune.max_hours is {max_hours:g}, but a trial step says {forecast.describe()}; lower finetune.epochs "
+            "or finetune.max_targets_per_epoch, take fewer init_codes.layers or a smaller init_codes.backbone, or "
+            "raise finetune.max_hours"
         )
 
 
