@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import httpx
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import TimeoutError as NoAnswer
 
 from tests.e2e.browser import opened, picture
 
@@ -68,11 +69,25 @@ def settled(page: Page) -> str:
 
 
 def submit(page: Page, prefect: str, deployment: str) -> str:
-    """Send that form as it is. Returns the id of the flow run."""
-    form(page, prefect, deployment)
-    with page.expect_response(lambda answer: answer.url.endswith("create_flow_run") and answer.ok) as created:
-        page.get_by_role("button", name="Submit").click()
+    """Send that form as it is. Returns the id of the flow run.
+
+    A click on a form that still takes in its schema is lost, so that one without an answer is tried anew.
+    """
+    for last, milliseconds in ((False, 20_000), (True, 60_000)):
+        form(page, prefect, deployment)
+        try:
+            with page.expect_response(_created, timeout=milliseconds) as created:
+                page.get_by_role("button", name="Submit").click()
+            break
+        except NoAnswer:
+            if last:
+                raise
     return str(created.value.json()["id"])
+
+
+def _created(answer: Response) -> bool:
+    """Whether it is the answer to a new flow run."""
+    return answer.url.endswith("create_flow_run") and answer.ok
 
 
 def registry(page: Page, mlflow: str, model: str) -> dict[str, str]:
