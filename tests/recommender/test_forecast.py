@@ -1,5 +1,7 @@
 """One trial says what fine-tuning costs, changes nothing, and stops what cannot end in time."""
 
+import time
+
 import pytest
 import torch
 
@@ -22,7 +24,7 @@ def trainer(embeddings, semantic_ids, sequences, finetune_settings):
 
 def test_a_trial_leaves_no_trace(trainer):
     tried, untried = trainer(), trainer()
-    foretell(tried)
+    foretell(tried, time.perf_counter)
     assert all(parameter.grad is None for parameter in tried.parameters.values())
     windows = tried.windows[:20]
     assert torch.equal(tried.step(windows), untried.step(windows))
@@ -32,10 +34,9 @@ def test_a_trial_leaves_no_trace(trainer):
 
 def test_time_is_foretold_for_the_epochs_that_are_left(trainer, monkeypatch):
     clock = iter([10.0, 12.0])
-    monkeypatch.setattr(forecast.time, "perf_counter", lambda: next(clock))
     found = trainer()
     found.state = found.state._replace(epoch=1)
-    said = foretell(found)
+    said = foretell(found, clock.__next__)
     assert said.epochs == found.settings.epochs - 1
     assert said.seconds_per_epoch >= 2.0  # an epoch is one trial or more
     assert said.hours == pytest.approx(said.seconds_per_epoch * said.epochs / 3600)
@@ -47,11 +48,11 @@ def test_a_forward_pass_takes_no_more_tokens_than_memory_holds(trainer, monkeypa
     monkeypatch.setattr(forecast, "_peak", lambda device: 1000 + 10**6)
     for free, expected in ((10**12, found.settings.batch_tokens), (0, found.settings.row_tokens)):
         monkeypatch.setattr(forecast, "_free", lambda device, free=free: free)
-        assert foretell(found).batch_tokens == expected
+        assert foretell(found, time.perf_counter).batch_tokens == expected
 
 
 def test_what_is_measured_here_is_a_number(trainer):
-    said = foretell(trainer())
+    said = foretell(trainer(), time.perf_counter)
     assert 0 < said.seconds_per_epoch < 60
     assert 0 <= said.bytes_per_token < 10**7
     assert "an epoch" in said.describe()

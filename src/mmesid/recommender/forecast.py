@@ -1,6 +1,6 @@
 """What fine-tuning will cost, from one trial before it: time and memory of a token, and so of an epoch."""
 
-import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -38,11 +38,12 @@ class Forecast(NamedTuple):
         return f"about {epoch} an epoch, {whole} for {self.epochs} epochs at most{memory}"
 
 
-def foretell(trainer: Trainer) -> Forecast:
+def foretell(trainer: Trainer, clock: Callable[[], float]) -> Forecast:
     """Run one small micro-batch forward and backward, twice, and throw its gradients away.
 
     Args:
         trainer: before `fit`, resumed or not; its weights, its state and its draws stay as they are.
+        clock: tells seconds.
     """
     windows = [trainer.windows[window] for window in plan_epoch(trainer.windows, trainer.settings, trainer.seed, 0)[0]]
     prompt, row = trainer.model.blueprint.prompt, trainer.settings.row_tokens
@@ -53,9 +54,9 @@ def foretell(trainer: Trainer) -> Forecast:
     before = _memory(device)
     _run(trainer, trial)
     grown = max(0, _peak(device) - before)
-    began = time.perf_counter()
+    began = clock()
     _run(trainer, trial)
-    seconds = time.perf_counter() - began
+    seconds = clock() - began
     targets = sum(len(window.labels) for rows in trial.rows for window in rows)
     of_epoch = sum(len(window.labels) for window in trainer.windows)
     if (cap := trainer.settings.max_targets_per_epoch) is not None:

@@ -5,7 +5,6 @@ Several processes share each step's rows and the validation's users; the state h
 continues on another number of processes.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -30,7 +29,6 @@ from mmesid.recommender.packing import pack_rows
 from mmesid.recommender.parallel import like, prepare, rank_shared, whole
 
 Log = Callable[[dict[str, float], int], None]
-TICK_SECONDS = 5.0  # without progress that is logged, inside a step
 _METRIC = "ndcg_at_10"  # selects the checkpoint
 _WATCHED = (_METRIC, "hr_at_10", "mrr")
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -93,7 +91,6 @@ class Trainer:
         self.batch_tokens = settings.batch_tokens  # of a forward pass; lower where the memory at hand asks for it
         self.steps_per_epoch = len(plan_epoch(self.windows, settings, seed, 0))
         self.state = TrainerState(0, 0, 0, -1.0, 0, [], {})
-        self._told = time.monotonic()  # when progress was last logged
 
     def fit(self, save: Save) -> Curves:
         """Train to the end or to early stopping and leave the best weights in the model.
@@ -163,14 +160,11 @@ class Trainer:
         return loss * float(batch.counts)
 
     def _tick(self, share: float) -> None:
-        """Progress inside a step that takes long."""
-        if (now := time.monotonic()) - self._told > TICK_SECONDS:
-            self._told = now
-            done = (self.state.total + share) / (self.steps_per_epoch * self.settings.epochs)
-            self.log({"progress": min(1.0, done)}, self.state.total)
+        """Progress inside a step, which may take minutes."""
+        done = (self.state.total + share) / (self.steps_per_epoch * self.settings.epochs)
+        self.log({"progress": min(1.0, done)}, self.state.total)
 
     def _report(self, loss: Tensor) -> None:
-        self._told = time.monotonic()
         done = self.state.total / (self.steps_per_epoch * self.settings.epochs)
         targets = float(self.state.total * self.targets_per_step)
         mean = self.accelerator.reduce(loss, "mean").item()

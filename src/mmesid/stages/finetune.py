@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import time
 
 from mmesid.artifacts.curves import save_curves
 from mmesid.artifacts.finetune import drop_trainer, load_trainer, save_trainer
@@ -31,7 +32,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     fingerprint = _fingerprint(config, store)
     _resume(trainer, store, fingerprint)
 
-    forecast = foretell(trainer)
+    forecast = foretell(trainer, time.perf_counter)
     check_hours(forecast, settings.max_hours)
     if accelerator.num_processes == 1:  # several must deal a step's rows alike
         trainer.batch_tokens = forecast.batch_tokens
