@@ -16,7 +16,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.seeds import ROOT, compare, copy_project, read_values
+from benchmarks.seeds import ROOT, compare, copy_project, read_values, whole
 from mmesid import config, tracking
 from mmesid.artifacts.encode import load_embeddings
 from mmesid.artifacts.store import Store
@@ -112,14 +112,6 @@ def removals(dataset: str, seed: int, folder: Path, source: Path) -> dict[str, d
             train(Store(dataset, root), STAGES, removal.changes)
             found[name] = read_values(root, dataset)
     return found
-
-
-def whole(root: Path, make: Callable[[Path], object]) -> None:
-    """Let `make` fill a folder beside `root`, then rename it: a killed run leaves no half project."""
-    beside = root.with_name(f".{root.name}")
-    shutil.rmtree(beside, ignore_errors=True)
-    make(beside)
-    beside.rename(root)
 
 
 def remove(removal: Removal, shared: Path, dataset: str, root: Path) -> None:

@@ -1,7 +1,8 @@
 """Is MME-SID better than the baselines, over seeds? `python -m benchmarks.seeds --dataset sample --seeds 0,1,2`
 
 Runs the pipeline once per seed in a folder of its own, averages each user's nDCG over the seeds, and compares the
-averages by a paired bootstrap over users; the spread over seeds stands beside it.
+averages by a paired bootstrap over users; the spread over seeds stands beside it. With `--folder`, the projects stay
+there, and a run that was killed goes on.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="sample")
     parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(seed) for seed in text.split(",")])
+    parser.add_argument("--folder", type=Path, help="where the projects lie and stay; else they are temporary")
     given = parser.parse_args()
-    values = [test_values(given.dataset, seed) for seed in given.seeds]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        values = [test_values(given.dataset, seed, folder / f"seed-{seed}") for seed in given.seeds]
     result = compare(values, "mme_sid")
     path = ROOT / "benchmarks" / "results" / f"seeds_{given.dataset}.json"
     path.parent.mkdir(exist_ok=True)
@@ -41,22 +46,28 @@ def main() -> None:
     sys.stdout.write(path.read_text())
 
 
-def test_values(dataset: str, seed: int) -> dict[str, NDArray[np.float64]]:
-    """Each model's metric per test user, (B,), after a full run with this seed."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = copy_project(Path(folder) / "project", dataset, seed)
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # a stage's `python` is this one
-        environment = {
-            **os.environ,
-            "PATH": path,
-            "PYTHONPATH": str(root / "src"),
-            "MMESID_EXECUTION": f"seed-{seed}",
-        }
-        for command in (["init", "--no-scm", "--quiet", "--force"], ["repro", f"evaluate@{dataset}"]):
-            subprocess.run(
-                [sys.executable, "-m", "dvc", *command], cwd=root, env=environment, check=True, stdout=sys.stderr
-            )
-        return read_values(root, dataset)
+def test_values(dataset: str, seed: int, root: Path) -> dict[str, NDArray[np.float64]]:
+    """Each model's metric per test user, (B,), after a full run with this seed in a project at `root`."""
+    if not root.exists():
+        whole(root, lambda beside: copy_project(beside, dataset, seed))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # a stage's `python` is this one
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(root / "src"), "MMESID_EXECUTION": f"seed-{seed}"}
+    commands = [["repro", f"evaluate@{dataset}"]]
+    if not (root / ".dvc").exists():
+        commands.insert(0, ["init", "--no-scm", "--quiet"])
+    for command in commands:
+        subprocess.run(
+            [sys.executable, "-m", "dvc", *command], cwd=root, env=environment, check=True, stdout=sys.stderr
+        )
+    return read_values(root, dataset)
+
+
+def whole(root: Path, make: Callable[[Path], object]) -> None:
+    """Let `make` fill a folder beside `root`, then rename it: a killed run leaves no half project."""
+    beside = root.with_name(f".{root.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    make(beside)
+    beside.rename(root)
 
 
 def copy_project(root: Path, dataset: str, seed: int, source: Path = ROOT) -> Path:

@@ -1,4 +1,4 @@
-"""Settings that follow from how large a catalogue is: every such rule, once. docs/log.md has what each rests on.
+"""Settings that follow from how large a catalogue is: every such rule, once. docs/log.md has what most of them rest on.
 
 `mmesid add` writes some into a conf and says so; trainers take those of a step where the conf names none.
 """
@@ -18,7 +18,7 @@ LARGE_EPOCHS = {"encode_collaborative": 8, "finetune": 10}
 SASREC_STEPS = 40  # of an epoch, at least
 STEPS = 44  # of an epoch of fine-tuning: what 131,000 targets learn well in
 FEWEST_TARGETS, MOST_TARGETS = 256, 4096  # of a step, on average
-MANY_SCORES = 2**23  # targets times items of a step from which products in bfloat16 save time
+MANY_SCORES = 2**23  # targets times items of a step from which products in bfloat16 save time, and several threads
 
 
 class Size(NamedTuple):
@@ -107,8 +107,3 @@ def step_windows(windows: int, targets: int, at_most: int) -> int:
         at_most: a larger number is never returned.
     """
     return max(1, min(at_most, windows // SASREC_STEPS, MOST_TARGETS * windows // targets))
-
-
-def many_scores(targets: int, items: int) -> bool:
-    """Whether a step has so many scores that rounded products pay; below, results do not depend on the processor."""
-    return targets * items >= MANY_SCORES
