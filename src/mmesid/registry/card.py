@@ -73,6 +73,8 @@ def _settings(config: Config, metrics: Mapping[str, Any]) -> str:
     tied = {*start.item_modalities, *start.item_codes}
     chosen = tied if start.items == "tied" else start.score_modalities
     scored = [modality for modality in metrics["tokenizer"] if modality in chosen]
+    if start.items == "tied" and start.item_modalities and not scored:
+        scored = list(metrics["tokenizer"])  # items are made of what there is
     return "\n".join(
         [
             f"- backbone: {start.backbone} ({start.dtype}), {trained}",
