@@ -95,7 +95,7 @@ def test_a_text_model_leaves_what_it_was_and_no_shards(store, tiny_bert):
     assert load_embeddings(store)["text"].present.sum() == 199
     made = json.loads((store.folder("encode_content") / "models.json").read_text(encoding="utf-8"))
     assert (made["text"]["pooling"], made["text"]["dtype"]) == ("mean", "float32")
-    assert not (store.folder("encode_content").parent / "text_shards").exists()
+    assert not (store.folder("encode_content").parent / "content_shards").exists()
 
 
 def test_no_content_at_all_writes_that_there_is_none(store):
