@@ -80,7 +80,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     progress: list[float] = []
     resumed = look(pictures, settings(tiny_siglip), shards, lambda metrics, step: progress.append(metrics["progress"]))
     assert resumed[0].matrix.tobytes() == whole.matrix.tobytes()
-    assert len(calls) == len(list((tmp_path / "whole").rglob("*.safetensors"))) == 5
+    assert len(calls) == len(list((tmp_path / "whole").rglob("*.safetensors"))) > finished
     assert progress == sorted(progress)
     assert progress[-1] == 1.0
 
@@ -116,7 +116,7 @@ def test_processes_divide_the_shards_and_the_first_has_all(
     found = look(pictures, settings(tiny_siglip), shards, share=Share(0, 2, wait=wait))[0]
     assert found.matrix.tobytes() == whole.matrix.tobytes()
     assert second == [None]
-    assert len(calls) == 5
+    assert len(calls) == len(list((tmp_path / "whole").rglob("*.safetensors"))) > 2
 
 
 TWO = """

@@ -57,7 +57,9 @@ def joined(device: str, cores: int, launched: bool) -> Iterator[tuple[str, Share
     from accelerate import PartialState
 
     state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
-    yield str(state.device), Share(state.process_index, state.num_processes, cores, state.wait_for_everyone)
+    here = device if device == "cpu" else str(state.device)
+    yield here, Share(state.process_index, state.num_processes, cores, state.wait_for_everyone)
+    state.wait_for_everyone()  # of those that had nothing to do as well
     state.destroy_process_group()
 
 
