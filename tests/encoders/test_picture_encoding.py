@@ -1,8 +1,5 @@
 """A catalogue's pictures in batches and shards: every file once, masks, processes, and a kill that changes nothing."""
 
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -16,8 +13,6 @@ from mmesid.encoders.picture_encoding import MOST_AHEAD, ahead, encode
 from mmesid.encoders.sharded import Share
 from mmesid.errors import WeightsError
 from tests.encoders.test_vision_model import settings
-
-ROOT = Path(__file__).parents[2]
 
 
 def silent(metrics: dict[str, float], step: int) -> None:
@@ -117,41 +112,6 @@ def test_processes_divide_the_shards_and_the_first_has_all(
     assert found.matrix.tobytes() == whole.matrix.tobytes()
     assert second == [None]
     assert len(calls) == len(list((tmp_path / "whole").rglob("*.safetensors"))) > 2
-
-
-TWO = """
-import sys
-from pathlib import Path
-from mmesid.artifacts.shards import Shards
-from mmesid.encoders.sharded import joined
-from tests.encoders.conftest import COLOURS, PLACES, draw
-from tests.encoders.test_picture_encoding import look, settings
-pictures = [draw(colour, place, frame) for colour in COLOURS for place in PLACES for frame in range(3)]
-with joined("cpu", 1, launched=True) as (device, share):
-    assert (device, share.processes) == ("cpu", 2), (device, share)
-    found, _ = look(pictures, settings(sys.argv[1]), Shards(Path(sys.argv[2])), share=share)
-    assert (found is None) == (share.process == 1)
-    if found is not None:
-        (Path(sys.argv[2]) / "found").write_bytes(found.matrix.tobytes())
-"""
-
-
-@pytest.mark.pipeline
-def test_two_processes_of_a_launcher_leave_what_one_does(tiny_siglip: Path, tmp_path: Path, toy) -> None:
-    from tests.encoders.conftest import COLOURS, PLACES, draw
-
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
-    folder = tmp_path / "two"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-    command = [*launcher, str(script), str(tiny_siglip), str(folder)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=250)
-    assert done.returncode == 0, done.stderr[-3000:]
-    drawn = [draw(colour, place, frame) for colour in COLOURS for place in PLACES for frame in range(3)]
-    whole = look(drawn, settings(tiny_siglip), Shards(tmp_path / "one"))[0]
-    found = np.frombuffer((folder / "found").read_bytes(), dtype=np.float32).reshape(whole.matrix.shape)
-    np.testing.assert_allclose(found, whole.matrix, atol=1e-6)
 
 
 @pytest.mark.parametrize("cores", [1, 3, 100])

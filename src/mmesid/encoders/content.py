@@ -63,6 +63,12 @@ class Source:
             return open_clip_encoder.load_pretrained(settings, self.device)
         return open_clip_training.train_embedded(self.texts, self.pictures, settings, self.seed, self.device, self.log)
 
+    def record_open_clip(self, modality: str) -> None:
+        """Say which pretrained model makes a modality's embedding, where it is not the catalogue's own."""
+        settings = self.settings.open_clip
+        if settings.model != EMBEDDED:
+            self.models[modality] = {"model": settings.model, "pretrained": settings.pretrained, "normalize": True}
+
 
 Encoder = Callable[[Source], Embedding | None]
 
@@ -70,6 +76,7 @@ Encoder = Callable[[Source], Embedding | None]
 def _text_open_clip(source: Source) -> Embedding | None:
     if not any(source.texts):
         return None
+    source.record_open_clip("text")
     return open_clip_encoder.encode_texts(source.towers, source.texts, source.device, source.log)
 
 
@@ -96,6 +103,7 @@ def _text_precomputed(source: Source) -> Embedding | None:
 def _image_open_clip(source: Source) -> Embedding | None:
     if not any(source.pictures):
         return None
+    source.record_open_clip("image")
     return open_clip_encoder.encode_pictures(source.towers, source.pictures, source.device, source.log)
 
 
