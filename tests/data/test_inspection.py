@@ -132,6 +132,8 @@ def test_the_image_encoder_is_named_with_what_a_stronger_one_needs(folder: Path)
     assert said().startswith("pixels, learned from this catalogue alone; a pretrained model needs a download: ")
     named = config.load("sample", ROOT).encode_content.transformers.model
     assert f"`encode_content.image: transformers` ({named} by default" in said()
+    drop_pictures(folder)
+    assert said() == "none"
     add_image_embedding(folder)
     assert said() == "precomputed, the catalogue's own"
 

@@ -12,7 +12,6 @@ from mmesid.artifacts.shards import Shards
 from mmesid.artifacts.values import Embedding
 from mmesid.encoders import sharded
 from mmesid.encoders.sharded import ALONE, Batch, Log, Share
-from mmesid.errors import WeightsError
 
 MOST_AHEAD = 8  # batches that are prepared at a time
 
@@ -91,14 +90,10 @@ def encode(
     vectors = sharded.run(planned, look, key, shards, share, log)
     if vectors is None:
         return None, model.record()
-    if not np.isfinite(vectors).all():
-        raise WeightsError(
-            f"{model.section}: vectors of {model.name} are not finite; set {model.section}.dtype to float32"
-        )
+    sharded.refuse_infinite(vectors, model.section, model.name)
     rows = {picture: row for row, picture in enumerate(unique)}
-    return sharded.spread(vectors, [rows[picture] if picture is not None else None for picture in pictures]), (
-        model.record()
-    )
+    places = [rows[picture] if picture is not None else None for picture in pictures]
+    return sharded.spread(vectors, places), model.record()
 
 
 def ahead(prepare: Callable[[Batch], Any], batches: Iterable[Batch], cores: int) -> Iterator[Any]:

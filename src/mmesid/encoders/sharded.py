@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts.shards import Shards
 from mmesid.artifacts.values import Embedding
+from mmesid.errors import WeightsError
 
 SHARD_WORK = {"cpu": 2e12, "cuda": 2e15}  # parameters times tokens of a shard: half a minute of a core, some s of a GPU
 PATIENCE = timedelta(days=30)  # of a process that is done with its share for the others
@@ -152,6 +153,18 @@ def spread(vectors: NDArray[np.float32], rows: Sequence[int | None]) -> Embeddin
     mask = np.array([False, *(row is not None for row in rows)])
     matrix[mask] = vectors[[row for row in rows if row is not None]]
     return Embedding(matrix, mask)
+
+
+def refuse_infinite(vectors: NDArray[np.float32], section: str, name: str) -> None:
+    """Raises WeightsError where a model has overflowed.
+
+    Args:
+        vectors: (n, D).
+        section: of the parameters.
+        name: of the model.
+    """
+    if not np.isfinite(vectors).all():
+        raise WeightsError(f"{section}: vectors of {name} are not finite; set {section}.dtype to float32")
 
 
 def _kind(device: str) -> str:

@@ -11,7 +11,6 @@ from mmesid.artifacts.values import Embedding
 from mmesid.encoders import sharded
 from mmesid.encoders.open_clip_encoder import shorten
 from mmesid.encoders.sharded import ALONE, Batch, Log, Plan, Share
-from mmesid.errors import WeightsError
 
 COUNTED = 1024  # texts whose tokens are counted at a time
 
@@ -89,10 +88,7 @@ def encode(
     vectors = sharded.run(planned, read, key, shards, share, log)
     if vectors is None:
         return None, model.record()
-    if not np.isfinite(vectors).all():
-        raise WeightsError(
-            f"{model.section}: vectors of {model.name} are not finite; set {model.section}.dtype to float32"
-        )
+    sharded.refuse_infinite(vectors, model.section, model.name)
     rows = {text: row for row, text in enumerate(unique)}
     return sharded.spread(vectors, [rows.get(text) for text in texts]), model.record()
 
