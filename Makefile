@@ -23,7 +23,7 @@ export MMESID_EXECUTION := make-$(shell date -u +%Y%m%dT%H%M%SZ)-$(shell echo $$
 endif
 
 comma := ,
-BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages serving  # modules of benchmarks/
+BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages serving encoding  # modules of benchmarks/
 
 .DEFAULT_GOAL := help
 .PHONY: help repro test nightly check e2e static weights deps bench soak ui lock results clean moved

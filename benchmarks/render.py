@@ -106,6 +106,22 @@ def comparisons(results: Sequence[Result]) -> str:
     return table(["benchmark", "a", "b", "a / b", "runs"], rows) + _machines(results)
 
 
+def encoding(results: Sequence[Result]) -> str:
+    """One row per modality."""
+    (result,) = results
+    rows = [
+        [
+            row["what"],
+            row["dtype"],
+            number(row["a"]),
+            number(row["b"]),
+            f"**{row['ratio']:.0%}** [{min(row['runs']):.0%}, {max(row['runs']):.0%}]",
+        ]
+        for row in result["rows"]
+    ]
+    return table(["", "precision", "encoder, per second", "bare model, per second", "share"], rows) + _machines(results)
+
+
 def scaling(results: Sequence[Result]) -> str:
     """One table per axis."""
     (result,) = results
@@ -178,6 +194,7 @@ def serving(results: Sequence[Result]) -> str:
 
 BLOCKS: dict[str, Callable[[Sequence[Result]], str]] = {
     "comparisons": comparisons,
+    "encoding": encoding,
     "loss_memory": loss_memory,
     "scaling": scaling,
     "serving": serving,

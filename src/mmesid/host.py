@@ -109,6 +109,17 @@ def die_with_parent(with_signal: int = signal.SIGKILL) -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, with_signal)
 
 
+def cores() -> int:
+    """Of this machine, for this process: those that the system and a launcher leave it."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, allowed // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def is_launched() -> bool:
+    """Whether a launcher such as torchrun started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def set_defaults(variables: Mapping[str, str]) -> None:
     """Set environment variables that are not set yet."""
     for name, value in variables.items():

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    encoding,
     equal_steps,
     evaluate,
     loss_memory,
@@ -57,6 +58,7 @@ def results() -> dict[str, measure.Result]:
         "evaluate": evaluate.compare(size, runs=2, users=30, single_users=4),
         "loss_memory": loss_memory.compare(size, (50, 80), runs=1, apart=False),
         "scaling": scaling.sweep(size, {"items": (50, 80)}, runs=1, apart=False),
+        "encoding": encoding.compare(encoding.QUICK),
         "serving": serving.result({name: serving.Loop(1.0, [0.01, 0.02]) for name in serving.CONNECTIONS}, "sample", 1),
         "stages": stages.result({"sample": [stage_row("ingest", 1.0), stage_row("prepare", 2.0)]}),
     }
@@ -273,6 +275,6 @@ def test_the_page_and_the_makefile_name_every_benchmark() -> None:
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     make = (ROOT / "Makefile").read_text(encoding="utf-8")
     listed = make.split("BENCHES :=")[1].split("#")[0].split()
-    assert {*render.COMPARISONS, "scaling", "serving", "stages"} <= set(listed)
+    assert {*render.COMPARISONS, "encoding", "scaling", "serving", "stages"} <= set(listed)
     assert all(f"<!-- bench {name} -->" in page for name in render.BLOCKS)
     assert all((ROOT / "benchmarks" / f"{name}.py").exists() for name in listed)

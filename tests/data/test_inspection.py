@@ -125,6 +125,19 @@ def test_the_text_encoder_is_named_with_what_a_stronger_one_needs(
     assert said() == "none"
 
 
+def test_the_image_encoder_is_named_with_what_a_stronger_one_needs(folder: Path) -> None:
+    def said() -> str:
+        return dict(inspect(folder)[0].rows())["pictures read by"]
+
+    assert said().startswith("pixels, learned from this catalogue alone; a pretrained model needs a download: ")
+    named = config.load("sample", ROOT).encode_content.transformers.model
+    assert f"`encode_content.image: transformers` ({named} by default" in said()
+    drop_pictures(folder)
+    assert said() == "none"
+    add_image_embedding(folder)
+    assert said() == "precomputed, the catalogue's own"
+
+
 def test_only_sections_that_differ_from_the_defaults_are_there(folder: Path) -> None:
     conf = yaml.safe_load(render_conf("shop", inspect(folder)[0]))
     assert all(conf.values())

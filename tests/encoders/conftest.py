@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.encoders import tiny_text_models
+from tests.encoders import tiny_text_models, tiny_vision_models
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
 PLACES = {"left": (2, 6), "right": (10, 6), "top": (6, 2), "bottom": (6, 10)}
@@ -73,3 +73,15 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small Qwen3, saved as a language model; its tokenizer ends a text with a token."""
     return tiny_text_models.qwen(tmp_path_factory.mktemp("models") / "qwen")
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small SigLIP."""
+    return tiny_vision_models.siglip(tmp_path_factory.mktemp("models") / "siglip")
+
+
+@pytest.fixture(scope="session")
+def tiny_llm2clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders with a small LLM2CLIP: its CLIP, and its language model."""
+    return tiny_vision_models.llm2clip(tmp_path_factory.mktemp("models"))

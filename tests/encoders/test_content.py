@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmesid.artifacts.text_encoding import Shards
+from mmesid.artifacts.shards import Shards
 from mmesid.artifacts.values import RawEmbedding
-from mmesid.config import EncodeContent, OpenClip, SentenceTransformers
+from mmesid.config import EncodeContent, Llm2Clip, OpenClip, SentenceTransformers, VisionModel
 from mmesid.encoders import content, open_clip_training
 from mmesid.errors import DataError
 
@@ -30,12 +30,33 @@ TEXT_MODEL = SentenceTransformers(
     batch_tokens=256,
     dtype="float32",
 )
+VISION_MODEL = VisionModel(
+    model="named by the test",
+    revision=None,
+    trust_remote_code=False,
+    features="auto",
+    batch_size=16,
+    dtype="float32",
+)
 
 
-def settings(text: str, image: str, model: str) -> EncodeContent:
+def settings(text: str, image: str, folders: dict[str, str]) -> EncodeContent:
     widths = {"lsa_dimension": 6, "pixels_dimension": 5}
-    text_model = TEXT_MODEL.model_copy(update={"model": model})
-    sections = {"open_clip": CLIP, "sentence_transformers": text_model}
+    sections = {
+        "open_clip": CLIP,
+        "sentence_transformers": TEXT_MODEL.model_copy(update={"model": folders["bert"]}),
+        "transformers": VISION_MODEL.model_copy(update={"model": folders["siglip"]}),
+        "llm2clip": Llm2Clip(
+            clip=folders["clip"],
+            clip_revision=None,
+            language_model=folders["llama"],
+            language_model_revision=None,
+            max_tokens=32,
+            batch_tokens=256,
+            batch_size=16,
+            dtype="float32",
+        ),
+    }
     return EncodeContent.model_validate({"text": text, "image": image, **sections, **widths})
 
 
@@ -44,15 +65,18 @@ def silent(metrics: dict[str, float], step: int) -> None:
 
 
 @pytest.fixture
-def encode(tmp_path, tiny_bert):
+def encode(tmp_path, tiny_bert, tiny_siglip, tiny_llm2clip):
     """A function that encodes by the encoders of two names."""
 
     def run(items: pd.DataFrame, pictures: list[bytes | None], text: str, image: str):
         ids = items["item_id"].to_numpy(object)
         raw = {name: RawEmbedding(ids, np.ones((len(ids), 3), dtype=np.float32)) for name in ("text", "image")}
-        chosen = settings(text, image, str(tiny_bert))
+        clip, llama = map(str, tiny_llm2clip)
+        folders = {"bert": str(tiny_bert), "siglip": str(tiny_siglip), "clip": clip, "llama": llama}
+        chosen = settings(text, image, folders)
         encoded = content.encode(items, pictures, raw, chosen, 0, "cpu", silent, Shards(tmp_path / "shards"))
-        assert set(encoded.models) == ({"text"} if text == "sentence_transformers" and encoded.embeddings else set())
+        by_name = {"text": text, "image": image}
+        assert set(encoded.models) == {name for name in encoded.embeddings if by_name[name] in content.SPREAD}
         return encoded.embeddings
 
     return run

@@ -1,11 +1,18 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from safetensors.numpy import load
 
 from mmesid import config
+from mmesid.artifacts.content import load_content
 from mmesid.artifacts.curves import load_curves
 from mmesid.artifacts.encode import load_embeddings, load_sasrec
 from mmesid.artifacts.ingest import save_catalogue
@@ -95,7 +102,36 @@ def test_a_text_model_leaves_what_it_was_and_no_shards(store, tiny_bert):
     assert load_embeddings(store)["text"].present.sum() == 199
     made = json.loads((store.folder("encode_content") / "models.json").read_text(encoding="utf-8"))
     assert (made["text"]["pooling"], made["text"]["dtype"]) == ("mean", "float32")
-    assert not (store.folder("encode_content").parent / "text_shards").exists()
+    assert not (store.folder("encode_content").parent / "content_shards").exists()
+
+
+@pytest.mark.pipeline
+def test_two_processes_leave_what_one_does(store, tmp_path, tiny_bert, tiny_siglip):
+    """The stage as its command starts it; pixels could not be divided, texts and pictures by pretrained models are."""
+    models = {"sentence_transformers": {"model": str(tiny_bert)}, "transformers": {"model": str(tiny_siglip)}}
+    section = {"text": "sentence_transformers", "image": "transformers", **models}
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "toy.yaml").write_text(yaml.safe_dump({"encode_content": section}), encoding="utf-8")
+    resolved = config.resolved_path("toy", tmp_path)
+    resolved.parent.mkdir(parents=True)
+    resolved.write_text(config.resolved_text("toy", tmp_path), encoding="utf-8")
+    encode_content.run(config.load("toy", tmp_path), store, silent)
+    one = {path.name: path.read_bytes() for path in store.folder("encode_content").iterdir()}
+    shutil.rmtree(store.folder("encode_content"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "MMESID_PROCESSES": "2", "MMESID_DEVICE": "cpu"}
+    command = [sys.executable, "-m", "mmesid.stages.encode_content", "toy"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=400
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = {path.name: path.read_bytes() for path in store.folder("encode_content").iterdir()}
+    assert two.keys() == one.keys() == {"modalities.json", "models.json", "text.safetensors", "image.safetensors"}
+    assert (two["models.json"], two["modalities.json"]) == (one["models.json"], one["modalities.json"])
+    for modality, embedding in load_content(store).items():
+        wanted = load(one[f"{modality}.safetensors"])
+        np.testing.assert_allclose(embedding.matrix, wanted["matrix"], atol=1e-5)
+    assert not (store.folder("encode_content").parent / "content_shards").exists()
 
 
 def test_no_content_at_all_writes_that_there_is_none(store):

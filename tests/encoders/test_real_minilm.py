@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmesid.artifacts.text_encoding import Shards
-from mmesid.encoders.text_encoding import encode
-from tests.encoders.test_text_model import settings
+from mmesid.artifacts.shards import Shards
+from tests.encoders.test_text_model import encode, settings
 
 pytestmark = pytest.mark.nightly
 REFERENCE = json.loads((Path(__file__).parent / "minilm_reference.json").read_text(encoding="utf-8"))

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mmesid.artifacts.text_encoding import Shards
-from mmesid.encoders import text_encoding, text_model
-from mmesid.encoders.text_encoding import SHARD_WORK, encode, plan
+from mmesid.artifacts.shards import Shards
+from mmesid.encoders import sharded, text_model
+from mmesid.encoders.sharded import SHARD_WORK, SHARDS
+from mmesid.encoders.text_encoding import plan
 from mmesid.errors import WeightsError
-from tests.encoders.test_text_model import settings
+from tests.encoders.test_text_model import encode, settings
 
 TEXTS = [
     "an oak lamp",
@@ -35,7 +36,7 @@ def silent(metrics: dict[str, float], step: int) -> None:
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch a shard."""
-    monkeypatch.setattr(text_encoding, "SHARD_WORK", 1.0)
+    monkeypatch.setattr(sharded, "SHARD_WORK", {"cpu": 1.0})
 
 
 class Killed(Exception):
@@ -46,12 +47,12 @@ class Killed(Exception):
 @hypothesis_settings(max_examples=60, deadline=None)
 def test_a_plan_holds_every_text_once_within_the_budget(lengths: list[int], budget: int, parameters: int) -> None:
     counted = np.array(lengths)
-    shards = plan(counted, budget, parameters).shards
+    shards = plan(counted, budget, parameters, "cpu").shards
     batches = [batch for shard in shards for batch in shard]
     assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
     assert all(len(batch) == 1 or len(batch) * counted[batch].max() <= budget for batch in batches)
     work = [sum(counted[batch].sum() for batch in shard) * parameters for shard in shards]
-    assert all(done >= SHARD_WORK for done in work[:-1])
+    assert all(done >= min(SHARD_WORK["cpu"], sum(work) / SHARDS) for done in work[:-1])
 
 
 def test_items_without_text_are_masked_and_equal_texts_have_equal_vectors(tiny_bert: Path, tmp_path: Path) -> None:
@@ -114,13 +115,13 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
 SLOW = """
 import sys, time
 from pathlib import Path
-from mmesid.artifacts.text_encoding import Shards
-from mmesid.encoders import text_encoding, text_model
-from tests.encoders.test_text_encoding import TEXTS, settings, silent
+from mmesid.artifacts.shards import Shards
+from mmesid.encoders import sharded, text_model
+from tests.encoders.test_text_encoding import TEXTS, encode, settings, silent
 embed = text_model.embed
 text_model.embed = lambda *arguments: (time.sleep(0.5), embed(*arguments))[1]
-text_encoding.SHARD_WORK = 1.0
-text_encoding.encode(TEXTS, settings(sys.argv[1], batch_tokens=12), "cpu", silent, Shards(Path(sys.argv[2])))
+sharded.SHARD_WORK = {'cpu': 1.0}
+encode(TEXTS, settings(sys.argv[1], batch_tokens=12), "cpu", silent, Shards(Path(sys.argv[2])))
 """
 
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from mmesid.artifacts.shards import Shards
+from mmesid.artifacts.values import Embedding
 from mmesid.config import SentenceTransformers
-from mmesid.encoders import text_model
+from mmesid.encoders import hub, sharded, text_encoding
 from mmesid.encoders.text_model import embed, load, pool
 from mmesid.encoders.text_recipe import read_recipe
 from mmesid.errors import WeightsError
@@ -32,6 +34,17 @@ def settings(model: Path | str, **values: Any) -> SentenceTransformers:
         "dtype": "float32",
     }
     return SentenceTransformers.model_validate({"model": str(model), **defaults, **values})
+
+
+def encode(
+    texts: list[str], chosen: SentenceTransformers, device: str, log: sharded.Log, shards: Shards
+) -> tuple[Embedding, dict[str, object]]:
+    """`text_encoding.encode` by the model that the settings name, in one process."""
+    found, made = text_encoding.encode(
+        texts, lambda count: load(chosen, count, device), chosen.batch_tokens, device, log, shards
+    )
+    assert found is not None
+    return found, made
 
 
 @pytest.fixture
@@ -139,7 +152,7 @@ def test_a_hub_model_is_pinned_to_the_commit_that_was_found(
     assert (found.revision, found.recipe.pooling, found.state) == (newest, "cls", "")
     pinned = load(settings("shop/reader", revision=older), 3, "cpu")
     assert (pinned.revision, pinned.recipe.pooling) == (older, "mean")
-    with pytest.raises(WeightsError, match="'shop/other' does not load"):
+    with pytest.raises(WeightsError, match="shop/other does not lie in this machine's cache"):
         load(settings("shop/other"), 3, "cpu")
 
 
@@ -151,14 +164,14 @@ def test_a_long_text_is_cut(tiny_bert: Path) -> None:
 
 
 def test_bfloat16_is_chosen_for_much_work_where_it_is_fast(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_model, "multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr(hub, "multiplies_bfloat16", lambda device: True)
     assert load(settings(tiny_bert, dtype="auto"), 3, "cpu").model.dtype == torch.float32
-    monkeypatch.setattr(text_model, "BFLOAT16_WORK", 1.0)
+    monkeypatch.setattr(hub, "BFLOAT16_WORK", 1.0)
     narrow = load(settings(tiny_bert, dtype="auto"), 3, "cpu")
     assert narrow.model.dtype == torch.bfloat16
     wide = load(settings(tiny_bert), 3, "cpu")
     assert (embed(narrow, TEXTS) * embed(wide, TEXTS)).sum(1).min() > 0.99
-    monkeypatch.setattr(text_model, "multiplies_bfloat16", lambda device: False)
+    monkeypatch.setattr(hub, "multiplies_bfloat16", lambda device: False)
     assert load(settings(tiny_bert, dtype="auto"), 3, "cpu").model.dtype == torch.float32
 
 

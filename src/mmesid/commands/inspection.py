@@ -21,6 +21,7 @@ from mmesid.commands.content import (
     count_content,
     encoders,
     find_embeddings,
+    image_encoder,
     least_covered,
     text_encoder,
 )
@@ -95,6 +96,7 @@ class Inspection(NamedTuple):
                 f"{core.min_item}, {core.interactions:,} interactions",
             ),
             ("texts read by", text_encoder(self.content, self.encoders()["text"], self.pretrained)),
+            ("pictures read by", image_encoder(self.encoders()["image"])),
             *(
                 ("chosen by size", f"{choice.section}.{choice.key}: {choice.value}, for {choice.reason}")
                 for choice in _by_size(self)

@@ -15,10 +15,12 @@ from mmesid.config.training import (
     EncodeContent,
     Finetune,
     InitCodes,
+    Llm2Clip,
     OpenClip,
     SentenceTransformers,
     SequentialTransformer,
     Tokenize,
+    VisionModel,
 )
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Gate",
     "Ingest",
     "InitCodes",
+    "Llm2Clip",
     "OpenClip",
     "Prepare",
     "Protocol",
@@ -43,6 +46,7 @@ __all__ = [
     "SequentialTransformer",
     "Tokenize",
     "Validate",
+    "VisionModel",
     "check_datasets",
     "datasets",
     "flatten",

@@ -53,11 +53,33 @@ class SentenceTransformers(Section):
     dtype: Literal["auto", "float32", "bfloat16"]
 
 
+class VisionModel(Section):
+    model: str
+    revision: str | None
+    trust_remote_code: bool
+    features: Literal["auto", "pooler", "cls", "mean"]
+    batch_size: Positive
+    dtype: Literal["auto", "float32", "bfloat16"]
+
+
+class Llm2Clip(Section):
+    clip: str
+    clip_revision: str | None
+    language_model: str
+    language_model_revision: str | None
+    max_tokens: Annotated[int, Field(ge=16)]
+    batch_tokens: Positive
+    batch_size: Positive
+    dtype: Literal["auto", "float32", "bfloat16"]
+
+
 class EncodeContent(Section):
-    text: Literal["open_clip", "sentence_transformers", "precomputed", "lsa", "none"]
-    image: Literal["open_clip", "precomputed", "pixels", "none"]
+    text: Literal["open_clip", "sentence_transformers", "llm2clip", "precomputed", "lsa", "none"]
+    image: Literal["open_clip", "transformers", "llm2clip", "precomputed", "pixels", "none"]
     open_clip: OpenClip
     sentence_transformers: SentenceTransformers
+    transformers: VisionModel
+    llm2clip: Llm2Clip
     lsa_dimension: Positive
     pixels_dimension: Positive
 

@@ -8,12 +8,24 @@ from typing import NamedTuple
 import pandas as pd
 
 from mmesid.artifacts.items import texts
-from mmesid.artifacts.text_encoding import Shards
+from mmesid.artifacts.shards import Shards
 from mmesid.artifacts.values import Embedding, RawEmbedding
 from mmesid.config import EncodeContent
-from mmesid.encoders import lsa, open_clip_encoder, open_clip_training, pixels, precomputed, text_encoding
+from mmesid.encoders import (
+    llm2clip,
+    lsa,
+    open_clip_encoder,
+    open_clip_training,
+    picture_encoding,
+    pixels,
+    precomputed,
+    text_encoding,
+    text_model,
+    vision_model,
+)
 from mmesid.encoders.open_clip_encoder import Log, Towers
 from mmesid.encoders.pictures import usable
+from mmesid.encoders.sharded import ALONE, Share
 
 EMBEDDED = "embedded"
 
@@ -29,7 +41,8 @@ class Source:
     seed: int
     device: str
     log: Log
-    shards: Shards  # of the text encoder
+    shards: Shards  # of the encoders in SPREAD
+    share: Share = ALONE  # which of several processes this is
     models: dict[str, dict[str, object]] = field(default_factory=dict)  # which pretrained model made what, by modality
 
     @cached_property
@@ -50,6 +63,12 @@ class Source:
             return open_clip_encoder.load_pretrained(settings, self.device)
         return open_clip_training.train_embedded(self.texts, self.pictures, settings, self.seed, self.device, self.log)
 
+    def record_open_clip(self, modality: str) -> None:
+        """Say which pretrained model makes a modality's embedding, where it is not the catalogue's own."""
+        settings = self.settings.open_clip
+        if settings.model != EMBEDDED:
+            self.models[modality] = {"model": settings.model, "pretrained": settings.pretrained, "normalize": True}
+
 
 Encoder = Callable[[Source], Embedding | None]
 
@@ -57,17 +76,20 @@ Encoder = Callable[[Source], Embedding | None]
 def _text_open_clip(source: Source) -> Embedding | None:
     if not any(source.texts):
         return None
+    source.record_open_clip("text")
     return open_clip_encoder.encode_texts(source.towers, source.texts, source.device, source.log)
 
 
 def _text_sentence_transformers(source: Source) -> Embedding | None:
-    if not any(source.texts):
-        return None
     settings = source.settings.sentence_transformers
-    embedding, source.models["text"] = text_encoding.encode(
-        source.texts, settings, source.device, source.log, source.shards
-    )
-    return embedding
+    load = lambda count: text_model.load(settings, count, source.device)  # noqa: E731
+    return _texts(source, load, settings.batch_tokens)
+
+
+def _text_llm2clip(source: Source) -> Embedding | None:
+    settings = source.settings.llm2clip
+    load = lambda count: llm2clip.load_texts(settings, count, source.device)  # noqa: E731
+    return _texts(source, load, settings.batch_tokens)
 
 
 def _text_lsa(source: Source) -> Embedding | None:
@@ -81,7 +103,20 @@ def _text_precomputed(source: Source) -> Embedding | None:
 def _image_open_clip(source: Source) -> Embedding | None:
     if not any(source.pictures):
         return None
+    source.record_open_clip("image")
     return open_clip_encoder.encode_pictures(source.towers, source.pictures, source.device, source.log)
+
+
+def _image_transformers(source: Source) -> Embedding | None:
+    settings = source.settings.transformers
+    load = lambda count: vision_model.load(settings, count, source.device)  # noqa: E731
+    return _pictures(source, load, settings.batch_size)
+
+
+def _image_llm2clip(source: Source) -> Embedding | None:
+    settings = source.settings.llm2clip
+    load = lambda count: llm2clip.load_pictures(settings, count, source.device)  # noqa: E731
+    return _pictures(source, load, settings.batch_size)
 
 
 def _image_pixels(source: Source) -> Embedding | None:
@@ -98,19 +133,43 @@ def _none(source: Source) -> Embedding | None:
     return None
 
 
+def _texts(source: Source, load: text_encoding.Loader, batch_tokens: int) -> Embedding | None:
+    """By a pretrained model that reads; shards, processes and the record are the same for all of them."""
+    if not any(source.texts):
+        return None
+    embedding, source.models["text"] = text_encoding.encode(
+        source.texts, load, batch_tokens, source.device, source.log, source.shards.of("text"), source.share
+    )
+    return embedding
+
+
+def _pictures(source: Source, load: picture_encoding.Loader, batch_size: int) -> Embedding | None:
+    """By a pretrained model that sees, likewise."""
+    if not any(source.pictures):
+        return None
+    embedding, source.models["image"] = picture_encoding.encode(
+        source.pictures, load, batch_size, source.device, source.log, source.shards.of("image"), source.share
+    )
+    return embedding
+
+
 TEXT: dict[str, Encoder] = {
     "open_clip": _text_open_clip,
     "sentence_transformers": _text_sentence_transformers,
+    "llm2clip": _text_llm2clip,
     "precomputed": _text_precomputed,
     "lsa": _text_lsa,
     "none": _none,
 }
 IMAGE: dict[str, Encoder] = {
     "open_clip": _image_open_clip,
+    "transformers": _image_transformers,
+    "llm2clip": _image_llm2clip,
     "precomputed": _image_precomputed,
     "pixels": _image_pixels,
     "none": _none,
 }
+SPREAD = ("sentence_transformers", "transformers", "llm2clip")  # whose work several processes divide
 
 
 class Encoded(NamedTuple):
@@ -129,6 +188,7 @@ def encode(
     device: str,
     log: Log,
     shards: Shards,
+    share: Share = ALONE,
 ) -> Encoded:
     """Text and image embeddings by the encoders that the settings name.
 
@@ -141,12 +201,17 @@ def encode(
         device: cpu, cuda, ...
         log: called with metrics and the step.
         shards: what a killed run had encoded, and where this one keeps it.
+        share: which of several processes this is; what cannot be divided the first one does alone, and all others
+            return no embedding.
 
     Raises:
         DataError: a precomputed embedding is missing, or there are too few pairs to learn from.
         WeightsError: pretrained weights do not load.
     """
-    source = Source(items, pictures, raw, settings, seed, device, log, shards)
-    embeddings = {"text": TEXT[settings.text](source), "image": IMAGE[settings.image](source)}
+    source = Source(items, pictures, raw, settings, seed, device, log, shards, share)
+    embeddings = {}
+    for modality, encoders, name in (("text", TEXT, settings.text), ("image", IMAGE, settings.image)):
+        if share.process == 0 or name in SPREAD:
+            embeddings[modality] = encoders[name](source)
     found = {modality: embedding for modality, embedding in embeddings.items() if embedding is not None}
     return Encoded(found, source.models)

@@ -1,6 +1,5 @@
 """Any text-embedding model of Hugging Face, loaded by transformers alone: texts -> vectors."""
 
-import hashlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,9 @@ from torch.nn import functional
 
 from mmesid.artifacts import packaged
 from mmesid.config import SentenceTransformers
+from mmesid.encoders import hub
 from mmesid.encoders.text_recipe import SECTION, Pooling, Recipe, folder_reader, read_recipe
-from mmesid.errors import WeightsError, first_line
-from mmesid.softmax import multiplies_bfloat16
-
-BFLOAT16_WORK = 1e11  # parameters times texts below which bfloat16 gains little and makes results depend on the device
+from mmesid.errors import WeightsError
 
 
 class TextModel(NamedTuple):
@@ -42,8 +39,28 @@ class TextModel(NamedTuple):
             "prompt": self.recipe.prompt,
             "read_from": self.recipe.source,
             "max_tokens": self.max_tokens,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "dtype": hub.dtype_name(self.model),
         }
+
+    @property
+    def section(self) -> str:
+        """Of the parameters."""
+        return SECTION
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that the model has learned."""
+        return hub.parameters(self.model)
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text with its prompt, cut as they are when it is encoded."""
+        prompted = [self.recipe.prompt + text for text in texts]
+        found = self.tokenizer(prompted, truncation=True, max_length=self.max_tokens, return_attention_mask=False)
+        return [len(tokens) for tokens in found["input_ids"]]
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Of a few texts of alike length, (B, D)."""
+        return embed(self, texts)
 
 
 def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
@@ -60,23 +77,19 @@ def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
     name = settings.model
     is_packaged = name in packaged.TEXT_MODELS
     where = str(packaged.locate(name, f"{SECTION}.model")) if is_packaged else name
-    try:
-        commit = None if is_packaged else _commit(where, settings.revision)
+    known = ", ".join(packaged.TEXT_MODELS)
+    expected = f"{known}, a Hugging Face id or a folder with config.json, weights and tokenizer"
+    with hub.explained(f"{SECTION}.model", name, expected):
+        commit = None if is_packaged else hub.commit_of(where, settings.revision)
         config, tokenizer, model = _load(where, commit or settings.revision, settings.trust_remote_code)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        known = ", ".join(packaged.TEXT_MODELS)
-        raise WeightsError(
-            f"{SECTION}.model: expected {known}, a Hugging Face id or a folder with config.json, weights and "
-            f"tokenizer; {name!r} does not load ({first_line(error)})"
-        ) from None
     recipe = _recipe(where, commit, config, settings)
     _prepare_padding(tokenizer, recipe.pooling, name)
-    parameters = sum(weights.numel() for weights in model.parameters())
-    model = model.to(device=device, dtype=_dtype(settings.dtype, parameters * texts, device)).eval()
+    dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
+    model = model.to(device=device, dtype=dtype).eval()
     revision = packaged.PACKAGED[name].version if is_packaged else commit
     limits = (settings.max_tokens, recipe.max_tokens, tokenizer.model_max_length, _positions(config))
     max_tokens = min(limit for limit in limits if limit)
-    return TextModel(model, tokenizer, recipe, max_tokens, name, revision, _state(Path(where)))
+    return TextModel(model, tokenizer, recipe, max_tokens, name, revision, hub.state_of(Path(where)))
 
 
 @torch.inference_mode()
@@ -119,43 +132,25 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), places]
 
 
-def _commit(where: str, revision: str | None) -> str | None:
-    """The commit that a revision of a hub model stands for now, None for a folder: every file shall be of that one."""
-    from transformers.utils import cached_file, extract_commit_hash
-
-    if Path(where).is_dir():
-        return None
-    commit: str | None = extract_commit_hash(cached_file(where, "config.json", revision=revision), None)
-    return commit
-
-
 def _load(where: str, revision: str | None, trust_remote_code: bool) -> tuple[Any, Any, Any]:
     """Configuration, tokenizer and model; the weights in the precision they are stored in."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(where, **options)
     if config.is_encoder_decoder:
         raise ValueError(f"a {config.model_type} has an encoder and a decoder, which is not supported")
     tokenizer = AutoTokenizer.from_pretrained(where, **options)
     model, report = AutoModel.from_pretrained(where, config=config, dtype="auto", output_loading_info=True, **options)
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # which is not used here
-    if missing:
-        raise ValueError(f"it lacks {len(missing)} weights (first: {missing[0]}), which would be random")
+    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]  # which is not used here
+    hub.refuse_random(missing)
     return config, tokenizer, model
 
 
 def _recipe(where: str, commit: str | None, config: Any, settings: SentenceTransformers) -> Recipe:
-    from transformers.utils import cached_file
-
-    def find(file: str) -> str | None:
-        found: str | None = cached_file(where, file, revision=commit, _raise_exceptions_for_missing_entries=False)
-        return found
-
     pooling: Pooling | None = None if settings.pooling == "auto" else settings.pooling
-    return read_recipe(folder_reader(find), _is_decoder(config), pooling, settings.prompt)
+    read = folder_reader(lambda file: hub.optional_file(where, commit, file))
+    return read_recipe(read, _is_decoder(config), pooling, settings.prompt)
 
 
 def _is_decoder(config: Any) -> bool:
@@ -176,21 +171,6 @@ def _prepare_padding(tokenizer: Any, pooling: Pooling, name: str) -> None:
         tokenizer.pad_token = tokenizer.eos_token
 
 
-def _dtype(wanted: str, work: float, device: str) -> torch.dtype:
-    if wanted != "auto":
-        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
-    return torch.bfloat16 if work >= BFLOAT16_WORK and multiplies_bfloat16(device) else torch.float32
-
-
 def _positions(config: Any) -> int | None:
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(positions) if positions else None
-
-
-def _state(folder: Path) -> str:
-    """Names, sizes and ages of a folder's files; empty for what is no folder."""
-    if not folder.is_dir():
-        return ""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    seen = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(seen).encode()).hexdigest()

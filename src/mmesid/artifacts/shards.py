@@ -1,4 +1,4 @@
-"""Beside the output of `encode_content`: which model read the texts, and what a killed encoding had finished."""
+"""Beside the output of `encode_content`: which models made it, and what a killed encoding had finished."""
 
 import shutil
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts.files import load_arrays, save_arrays, save_json
 from mmesid.artifacts.store import Store
+
+_FOLDER = "content_shards"
 
 
 class Shards:
@@ -32,6 +34,10 @@ class Shards:
             if other.name != key:
                 shutil.rmtree(other)
 
+    def has(self, key: str, number: int) -> bool:
+        """Whether a part is finished."""
+        return self._path(key, number).exists()
+
     def load(self, key: str, number: int) -> NDArray[Any] | None:
         """A part, None where it was not finished."""
         path = self._path(key, number)
@@ -45,13 +51,17 @@ class Shards:
         """The whole is saved: what would resume it goes."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def of(self, modality: str) -> "Shards":
+        """Those of one modality, in a folder of their own."""
+        return Shards(self.folder / modality, self.fingerprint)
+
     def _path(self, key: str, number: int) -> Path:
         return self.folder / key / f"{number:06d}.safetensors"
 
 
-def text_shards(store: Store, fingerprint: str) -> Shards:
-    """Of the text encoder, beside the stages' folders: DVC deletes a stage's own before it runs."""
-    return Shards(store.root / "data" / store.dataset / "text_shards", fingerprint)
+def content_shards(store: Store, fingerprint: str) -> Shards:
+    """Of both modalities, beside the stages' folders: DVC deletes a stage's own before it runs."""
+    return Shards(store.root / "data" / store.dataset / _FOLDER, fingerprint)
 
 
 def save_models(store: Store, models: Mapping[str, Mapping[str, object]]) -> None:

@@ -1,0 +1,136 @@
+"""What every encoder that Hugging Face keeps has in common: pinned, whole or refused, in the precision that pays."""
+
+import hashlib
+import pickle
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmesid.errors import unloadable
+from mmesid.softmax import multiplies_bfloat16
+
+BFLOAT16_WORK = 1e11  # parameters times pieces below which bfloat16 gains little and makes results depend on the device
+
+
+@contextmanager
+def explained(key: str, name: str, expected: str) -> Iterator[None]:
+    """Say of a model that does not load why, and what to do.
+
+    Args:
+        key: of the parameter that names it.
+        name: hub id or folder.
+        expected: what the parameter takes.
+
+    Raises:
+        WeightsError: the model is not here, cannot be reached, is gated, damaged, incomplete or not supported.
+    """
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        ImportError,
+        EOFError,
+        SafetensorError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise unloadable(key, name, expected, error) from None
+
+
+def commit_of(where: str, revision: str | None) -> str | None:
+    """The commit that a revision of a hub model stands for now, None for a folder: every file shall be of that one."""
+    from transformers.utils import cached_file, extract_commit_hash
+
+    if Path(where).is_dir():
+        return None
+    commit: str | None = extract_commit_hash(cached_file(where, "config.json", revision=revision), None)
+    return commit
+
+
+def optional_file(where: str, revision: str | None, name: str) -> str | None:
+    """Where a file of a model lies on this machine, None where the model has none of that name."""
+    from transformers.utils import cached_file
+
+    found: str | None = cached_file(where, name, revision=revision, _raise_exceptions_for_missing_entries=False)
+    return found
+
+
+def tensors(where: str, revision: str | None, prefix: str) -> dict[str, Tensor]:
+    """Tensors of a safetensors checkpoint by names without the prefix, whether it is one file or several.
+
+    Raises:
+        ValueError: it has no such file, or no tensor of that prefix.
+    """
+    import json
+
+    from safetensors import safe_open
+
+    index = optional_file(where, revision, "model.safetensors.index.json")
+    if index:
+        placed: Mapping[str, str] = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
+        files = sorted({file for name, file in placed.items() if name.startswith(prefix)})
+    else:
+        files = ["model.safetensors"]
+    found: dict[str, Tensor] = {}
+    for file in files:
+        path = optional_file(where, revision, file)
+        if path is None:
+            raise ValueError(f"it has no {file}")
+        with safe_open(path, framework="pt") as opened:
+            names = [name for name in opened.keys() if name.startswith(prefix)]  # noqa: SIM118 (no mapping)
+            found |= {name.removeprefix(prefix): opened.get_tensor(name) for name in names}
+    if not found:
+        raise ValueError(f"it has no weights named {prefix}*")
+    return found
+
+
+def refuse_random(missing: Collection[str]) -> None:
+    """Weights that a checkpoint lacks would be random.
+
+    Raises:
+        ValueError: there are such.
+    """
+    if missing:
+        raise ValueError(f"it lacks {len(missing)} weights (first: {min(missing)}), which would be random")
+
+
+def parameters(model: Any) -> int:
+    """How many numbers a model has learned."""
+    return sum(weights.numel() for weights in model.parameters())
+
+
+def choose_dtype(wanted: str, work: float, device: str) -> torch.dtype:
+    """`auto` is bfloat16 where the device multiplies it and there is much to do.
+
+    Args:
+        wanted: float32, bfloat16 or auto.
+        work: parameters times pieces to encode.
+        device: cpu, cuda, ...
+    """
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    return torch.bfloat16 if work >= BFLOAT16_WORK and multiplies_bfloat16(device) else torch.float32
+
+
+def dtype_name(model: Any) -> str:
+    """As the parameters write it."""
+    return str(model.dtype).removeprefix("torch.")
+
+
+def state_of(folder: Path) -> str:
+    """Names, sizes and ages of a folder's files; empty for what is no folder."""
+    if not folder.is_dir():
+        return ""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    seen = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()
