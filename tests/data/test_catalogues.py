@@ -384,7 +384,14 @@ def run(commands: str, folder: Path) -> None:
 def histories(catalogue: Catalogue) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Each user's items in order of time, and each item's title."""
     prepared = prepare(
-        catalogue, Prepare(repeats="drop", ties="source", min_user_interactions=3, min_item_interactions=1)
+        catalogue,
+        Prepare(
+            repeats="drop",
+            ties="source",
+            drop_items_without=[],
+            min_user_interactions=3,
+            min_item_interactions=1,
+        ),
     )
     ids, sequences = prepared.items["item_id"].to_list(), prepared.sequences
     taken = {user: [ids[i - 1] for i in own] for user, own in zip(sequences.user_ids, sequences.items, strict=True)}

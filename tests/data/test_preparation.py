@@ -25,7 +25,13 @@ def history(user: str, items: str, times: list[int] | None = None) -> list[tuple
     return [(user, item, time) for item, time in zip(items, times or range(len(items)), strict=True)]
 
 
-LOOSE = Prepare(repeats="drop", ties="source", min_user_interactions=3, min_item_interactions=1)
+LOOSE = Prepare(
+    repeats="drop",
+    ties="source",
+    drop_items_without=[],
+    min_user_interactions=3,
+    min_item_interactions=1,
+)
 
 
 def test_ids_are_contiguous_in_order_of_first_appearance() -> None:
@@ -170,7 +176,9 @@ def test_nothing_left_says_what_the_k_core_removed() -> None:
     ):
         prepare(
             catalogue(history("u", "abc"), list("abc")),
-            Prepare(repeats="drop", ties="source", min_user_interactions=5, min_item_interactions=5),
+            Prepare(
+                repeats="drop", ties="source", drop_items_without=[], min_user_interactions=5, min_item_interactions=5
+            ),
         )
 
 
