@@ -14,7 +14,6 @@ from mmesid.pipeline.downloads.asking import Asker, Refused, Unanswered, persist
 from mmesid.pipeline.downloads.bars import Bars
 from mmesid.pipeline.downloads.cache import Cache, Kept
 
-PIECE = 1 << 18  # bytes
 GZIP = b"\x1f\x8b"
 
 
@@ -75,7 +74,7 @@ class Download:
             self._told.write_text(json.dumps(self._announced.version), encoding="utf-8")
             with self._part.open("r+b" if have else "wb") as file:
                 file.seek(have)
-                for piece in response.iter_raw(PIECE):
+                for piece in response.iter_raw():
                     file.write(piece)
                     have += len(piece)
                     bars.show(Path(self._announced.path).name, have, total, "MB")

@@ -17,7 +17,6 @@ from mmesid.pipeline.downloads.cache import Cache
 
 MAX_BYTES = 20_000_000  # of one picture
 MAX_SECONDS = 60.0  # of one try, however steadily it trickles in
-PIECE = 1 << 16  # bytes
 NO_ANSWER = "no answer"
 BEGINNINGS = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")  # of picture files
 
@@ -92,7 +91,7 @@ def _fetch(link: str, asker: Asker) -> bytes:
     started, content = time.monotonic(), bytearray()
     with asker.answer(link) as response:
         _check_kind(response)
-        for piece in response.iter_raw(PIECE):
+        for piece in response.iter_raw():
             content += piece
             if len(content) > MAX_BYTES:
                 raise Refused(f"too large: more than {MAX_BYTES / 1e6:.0f} MB")
