@@ -232,13 +232,26 @@ def test_damaged_and_foreign_files_are_named(server: Server, project: Callable[.
         run(settings, store)
     server.pages[f"/{name}"] = Page(server.pages[f"/{name}"].content[:-20])
     settings, store = project()
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match="what came is a damaged gzip file"):
         run(settings, store)
     server.pages[f"/{names('2014')[1]}"] = Page(pack(["{'asin': 'another'}"]))
     server.pages[f"/{name}"] = Page(pack(reviews("2014")))
     settings, store = project()
     with pytest.raises(DataError, match="do both files belong together"):
         run(settings, store)
+
+
+def test_a_password_in_an_address_is_not_kept(project: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds a password") as error:
+        project(base_url="http://user:secret@127.0.0.1/amazon")
+    assert "secret" not in str(error.value)
+    assert not (tmp_path / "sources").exists()
+
+
+def test_a_text_that_no_product_has_is_named(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    with pytest.raises(DataError, match="names subtitle, which no product"):
+        run(*project(ingest={"text": ["title", "subtitle"]}))
 
 
 def test_what_the_address_lacks_is_said_with_the_names_that_were_tried(
@@ -275,6 +288,8 @@ def test_an_address_that_is_silent_keeps_its_record(server: Server, project: Cal
     server.pages = {path: page._replace(head=False) for path, page in server.pages.items()}
     assert "stays as it was recorded" in address.refresh("beauty", store.root)
     assert run(settings, store)["interactions"] == USERS * STEPS, "what is here needs no server"
+    server.pages.clear()
+    assert "has no interactions" in address.refresh("beauty", store.root)
     other = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"category": "Toys"})})
     with pytest.raises(DataError, match="but ingest names another"):
         ingest.run(other, store, lambda metrics, step: None)  # type: ignore[arg-type]

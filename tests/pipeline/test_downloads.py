@@ -1,6 +1,7 @@
 """Fetching from a server that fails in every way: what is whole is never fetched again, what is not is continued."""
 
 import io
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 from mmesid.artifacts.pictures import decode
 from mmesid.artifacts.releases import Announced
 from mmesid.errors import DataError
-from mmesid.pipeline.downloads import asking, files, pictures
+from mmesid.pipeline.downloads import asking, bars, files, pictures
 from mmesid.pipeline.downloads.cache import Cache
 from tests.amazon_files import picture
 from tests.faulty import Page, Server, serving
@@ -120,7 +121,7 @@ def test_content_that_was_damaged_in_the_cache_is_fetched_again(server: Server, 
 def test_a_page_where_gzip_was_expected_is_no_file(server: Server, cache: Cache) -> None:
     server.pages["/file"] = Page(b"<html>please log in</html>", "text/html")
     said = announced(server)._replace(path="reviews.json.gz")
-    with pytest.raises(DataError, match="gave no gzip file"):
+    with pytest.raises(DataError, match="what came is no gzip file"):
         fetch(server, cache, said)
 
 
@@ -200,8 +201,30 @@ def test_what_is_no_picture_says_why(kind: str, server: Server, cache: Cache, mo
     assert (again.requested, server.asked["/good"]) == (1, 1), "only what is missing is asked for"
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_is_shown(
+    is_terminal: bool, server: Server, cache: Cache, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
+    monkeypatch.setattr(bars, "LINE_SECONDS", 0.0)
+    server.pages |= {"/file": Page(CONTENT), "/picture": Page(GOOD["png"])}
+    fetch(server, cache)
+    pictures.fetch_pictures([f"{server.url}/picture"], cache, 1)
+    said = capsys.readouterr().err
+    assert is_terminal or re.search(r"file: 0\.3 of 0\.3 MB\n(.*\n)*pictures: 1 of 1 pictures", said)
+
+
 @pytest.mark.parametrize(
-    "link", ["ftp://host/a.jpg", "a.jpg", "", "http://", "http://[::1/a.jpg", "file:///etc/passwd"]
+    "link",
+    [
+        "http://user:secret@127.0.0.1/a.jpg",
+        "ftp://host/a.jpg",
+        "a.jpg",
+        "",
+        "http://",
+        "http://[::1/a.jpg",
+        "file:///etc/passwd",
+    ],
 )
 def test_links_that_are_none_ask_nobody(link: str, cache: Cache) -> None:
     assert str(pictures.fetch_pictures([link], cache, 1).pictures[link]).startswith("no usable link")

@@ -205,6 +205,8 @@ def _read_products(
             rows.append(line.row)
     if not rows:
         raise DataError(f"{path} has no product of those that the reviews name: do both files belong together?")
+    if text is not None and (missing := [key for key in keys if not any(columns[key])]):
+        raise DataError(f"ingest.text names {', '.join(missing)}, which no product in {path.name} has")
     return Held(path.name, columns, rows, broken), others
 
 

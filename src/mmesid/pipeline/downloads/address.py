@@ -31,10 +31,6 @@ class Brought(NamedTuple):
     items: str
 
 
-class UnreachableError(DataError):
-    """The address gives no answer, now."""
-
-
 def is_remote(base_url: str) -> bool:
     """Whether it is an address, not a folder."""
     return base_url.lower().startswith(("http://", "https://"))
@@ -48,10 +44,13 @@ def ask(section: Ingest, root: Path = Path()) -> Record:
         root: from which a relative folder counts.
 
     Raises:
-        UnreachableError: it gives no answer.
-        DataError: a file is not there.
+        DataError: it gives no answer, or a file is not there.
     """
     base_url, category = section.base_url or "", section.category or ""
+    if base_url != without_secret(base_url):
+        raise DataError(
+            "ingest.base_url holds a password, which conf/ and git would keep: name a folder or a public address"
+        )
     files: dict[str, Announced] = {}
     with Asker(section.connections) as asker:
         for table in TABLES:
@@ -78,10 +77,10 @@ def refresh(name: str, root: Path) -> str:
         root: the project's folder.
 
     Returns:
-        A line for people where the address gives no answer and the last record stays; else nothing.
+        A line for people where the address gives no answer, or no such files, and the last record stays; else nothing.
 
     Raises:
-        DataError: the address has no such files, or gives no answer and there is no record yet.
+        DataError: the same, where there is no record of this address yet.
     """
     try:
         section = config.load(name, root).ingest
@@ -92,7 +91,7 @@ def refresh(name: str, root: Path) -> str:
     folder = root / "sources" / name
     try:
         releases.write_record(folder, ask(section, root))
-    except UnreachableError as error:
+    except DataError as error:
         record = releases.read_record(folder)
         if record is None or record[:3] != (section.base_url, section.release, section.category):
             raise
@@ -122,9 +121,11 @@ def bring(folder: Path, section: Ingest, aside: Path, root: Path = Path()) -> Br
     else:
         brought = Brought(root / record.base_url, *(record.files[table].path for table in TABLES))
         _check_recorded(record, brought.folder)
-    for name in brought[1:]:
+    for file, name in zip((record.files[table] for table in TABLES), brought[1:], strict=True):
         wanted = section.sha256.get(Path(name).name)
         if wanted and (found := cache.sha256_of(brought.folder / name)) != wanted:
+            if is_remote(record.base_url):
+                Cache(cache.home()).forget(_join(record.base_url, file.path))
             raise DataError(f"{name} has the sha256 {found}, but ingest.sha256 says {wanted}: damaged, or another file")
     return brought
 
@@ -160,7 +161,7 @@ def _of_server(asker: Asker, base_url: str, name: str) -> Announced | None:
     """A file as the server announces it, None where it has none of this name.
 
     Raises:
-        UnreachableError: no answer.
+        DataError: no answer.
     """
     address = _join(base_url, name)
     try:
@@ -168,7 +169,7 @@ def _of_server(asker: Asker, base_url: str, name: str) -> Announced | None:
     except Refused:
         return None
     except Unanswered as error:
-        raise UnreachableError(f"{without_secret(address)} gives no answer: {error}") from None
+        raise DataError(f"{without_secret(address)} gives no answer: {error}") from None
 
 
 def _head(asker: Asker, address: str, name: str) -> Announced:

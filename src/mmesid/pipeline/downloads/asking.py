@@ -103,6 +103,8 @@ class Asker:
             url = httpx.URL(address)
         except (httpx.InvalidURL, ValueError) as error:
             raise Refused(f"no usable link: {first_line(error)}") from None
+        if url.userinfo:
+            raise Refused("no usable link: it holds a password")
         if url.scheme not in ("http", "https") or not url.host:
             raise Refused("no usable link: expected http:// or https://")
         host = f"{url.host}:{url.port}"

@@ -1,6 +1,8 @@
 """Large files: continued where a try, or a process, broke off, and whole before anybody sees them."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,12 +11,13 @@ import httpx
 
 from mmesid import host
 from mmesid.artifacts.releases import Announced
-from mmesid.errors import DataError
+from mmesid.errors import DataError, first_line, without_secret
 from mmesid.pipeline.downloads.asking import Asker, Refused, Unanswered, persistently
 from mmesid.pipeline.downloads.bars import Bars
 from mmesid.pipeline.downloads.cache import Cache, Kept
 
 GZIP = b"\x1f\x8b"
+PIECE = 1 << 20  # bytes unpacked at a time
 
 
 class Download:
@@ -45,11 +48,9 @@ class Download:
                 return kept
             try:
                 persistently(lambda: self._continue(bars), self._progressed)
+                self._check()
             except (Refused, Unanswered) as error:
-                raise DataError(
-                    f"{self._address} cannot be fetched: {error}; what has come is kept, run again"
-                ) from None
-            self._check()
+                raise DataError(f"{without_secret(self._address)} cannot be fetched: {error}") from None
             kept = self._cache.keep(self._address, self._announced.version, self._part)
             self._told.unlink(missing_ok=True)
             return kept
@@ -64,7 +65,7 @@ class Download:
             if response.status_code == 416:
                 if have and response.headers.get("Content-Range", "").endswith(f"/{have}"):
                     return  # nothing is left to send
-                self._part.unlink()
+                self._part.unlink(missing_ok=True)
                 raise Unanswered("HTTP 416: the server has less than was fetched")
             self._check_version(response)
             if response.status_code != 206 or not response.headers.get("Content-Range", "").startswith(
@@ -104,12 +105,22 @@ class Download:
             )
 
     def _check(self) -> None:
-        """Raises DataError where what has come is no gzip file, though its name says so."""
+        """Raises Refused where what has come is no whole gzip file, though its name says so; nothing of it stays."""
+        if not self._announced.path.endswith(".gz"):
+            return
         with self._part.open("rb") as file:
-            beginning = file.read(60)
-        if self._announced.path.endswith(".gz") and not beginning.startswith(GZIP):
+            beginning = file.read(40)
+        try:
+            with gzip.open(self._part) as unpacked:
+                while unpacked.read(PIECE):
+                    pass
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             self._part.unlink()
-            raise DataError(f"{self._address} gave no gzip file, but something that begins with {beginning[:40]!r}")
+            page = not beginning.startswith(GZIP)
+            what = (
+                f"no gzip file, it begins with {beginning!r}" if page else f"a damaged gzip file ({first_line(error)})"
+            )
+            raise Refused(f"what came is {what}") from None
 
 
 def fetch_all(addresses: Sequence[tuple[str, Announced]], cache: Cache, connections: int) -> list[Kept]:
