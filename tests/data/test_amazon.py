@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from mmesid import config
 from mmesid.artifacts import releases
 from mmesid.artifacts.ingest import load_catalogue
 from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences
+from mmesid.artifacts.source import digest
 from mmesid.artifacts.store import Store
 from mmesid.data import amazon, object_lines
 from mmesid.data.formats import PLAIN
@@ -309,7 +311,7 @@ ingest.run(config.load("beauty", root), Store("beauty", root), lambda metrics, s
 @pytest.mark.pipeline
 @pytest.mark.parametrize("where", ["files", "pictures"])
 def test_killed_while_fetching_it_goes_on_where_it_was(
-    where: str, server: Server, project: Callable[..., Any], tmp_path: Path
+    where: str, server: Server, project: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(server)
     filler = np.random.default_rng(0).bytes(400_000).hex()  # so that the file takes a while
@@ -341,7 +343,12 @@ def test_killed_while_fetching_it_goes_on_where_it_was(
         assert server.asked[big] == 1
         assert logged["pictures_requested"] <= ITEMS - 4
         assert [server.asked[f"/pictures/{number}.jpg"] for number in range(4)] == [1] * 4
-    assert load_pictures(store) == [picture(int(name[1:])) for name in load_items(store)["item_id"]]
+    monkeypatch.setenv("MMESID_DOWNLOADS", str(tmp_path / "others"))
+    shutil.copytree(tmp_path / "sources", tmp_path / "undisturbed" / "sources")
+    undisturbed = Store("beauty", tmp_path / "undisturbed")
+    run(settings, undisturbed)
+    for stage in ("ingest", "prepare"):
+        assert digest(store.folder(stage)) == digest(undisturbed.folder(stage))
 
 
 def wait_for(seen: Callable[[], bool], child: "subprocess.Popen[bytes]") -> None:
