@@ -295,6 +295,9 @@ def test_an_address_that_is_silent_keeps_its_record(server: Server, project: Cal
     other = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"category": "Toys"})})
     with pytest.raises(DataError, match="but ingest names another"):
         ingest.run(other, store, lambda metrics, step: None)  # type: ignore[arg-type]
+    other = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"items": "products.gz"})})
+    with pytest.raises(DataError, match=r"not of products\.gz"):
+        ingest.run(other, store, lambda metrics, step: None)  # type: ignore[arg-type]
 
 
 CHILD = """

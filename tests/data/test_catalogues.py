@@ -448,9 +448,9 @@ def test_the_document_shows_every_format() -> None:
 
 
 def test_the_settings_of_the_document_exist() -> None:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
-    assert set(yaml.safe_load(block)["validate"]) <= set(Validate.model_fields)
-    sections = {"ingest": configuration.Ingest, "validate": Validate}
-    named = re.findall(r"`(ingest|validate)\.(\w+)`", DOCUMENT)
-    assert named
+    sections = {"ingest": configuration.Ingest, "validate": Validate, "prepare": configuration.Prepare}
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    shown = [(section, key) for block in blocks for section, keys in yaml.safe_load(block).items() for key in keys]
+    named = shown + re.findall(r"`(ingest|validate|prepare)\.(\w+)[`:]", DOCUMENT)
+    assert {section for section, _ in shown} == {"validate", "prepare"}
     assert all(key in sections[section].model_fields for section, key in named)

@@ -116,6 +116,9 @@ def bring(folder: Path, section: Ingest, aside: Path, root: Path = Path()) -> Br
         raise DataError(f"{folder} holds no {releases.RECORD}: {AGAIN}")
     if record[:3] != (section.base_url, section.release, section.category):
         raise DataError(f"{folder / releases.RECORD} is of {' '.join(record[:3])}, but ingest names another: {AGAIN}")
+    for table, named in (("interactions", section.interactions), ("items", section.items)):
+        if named and record.files[table].path != named:
+            raise DataError(f"{folder / releases.RECORD} is of {record.files[table].path}, not of {named}: {AGAIN}")
     if is_remote(record.base_url):
         brought = _fetched(record, section, aside)
     else:
