@@ -48,8 +48,9 @@ MAY_IMPORT = {
     "mmesid.registry": (*FLOOR, "mmesid.evaluation", "mmesid.tracking", "mmesid.serving"),
     "mmesid.pipeline": FLOOR,
     "mmesid.pipeline.code": (),
+    "mmesid.pipeline.downloads": FLOOR,  # alone in using the network for data; no room does
     "mmesid.pipeline.stage": (*FLOOR, "mmesid.servers.processes"),
-    "mmesid.stages": (*FLOOR, *ROOM_NAMES, "mmesid.tracking", "mmesid.pipeline.code"),
+    "mmesid.stages": (*FLOOR, *ROOM_NAMES, "mmesid.tracking", "mmesid.pipeline.code", "mmesid.pipeline.downloads"),
     "mmesid.servers": (*FLOOR, "mmesid.tracking", "mmesid.registry", "mmesid.serving", "mmesid.pipeline"),
     "mmesid.commands": (
         *FLOOR,
@@ -74,7 +75,7 @@ DOORS = {
     "peft": ("mmesid.recommender",),
     "transformers": ("mmesid.recommender", "mmesid.encoders"),
     "matplotlib": ("mmesid.reporting",),
-    "typer": ("mmesid.commands.cli", "flows"),
+    "typer": ("mmesid.commands.cli", "mmesid.commands.cli_add", "flows"),
     "psycopg2": ("mmesid.servers",),
     "boto3": ("mmesid.servers",),
 }

@@ -52,7 +52,14 @@ def rows(folder: Path) -> list[tuple[str, str, str]]:
 def histories(folder: Path) -> dict[str, list[str]]:
     """Each user's items in order of time, as `prepare` makes them."""
     prepared = prepare(
-        files.read(folder, {}), Prepare(repeats="drop", ties="source", min_user_interactions=3, min_item_interactions=1)
+        files.read(folder, {}),
+        Prepare(
+            repeats="drop",
+            ties="source",
+            drop_items_without=[],
+            min_user_interactions=3,
+            min_item_interactions=1,
+        ),
     )
     ids = prepared.items["item_id"].to_list()
     sequences = prepared.sequences

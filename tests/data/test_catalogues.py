@@ -384,7 +384,14 @@ def run(commands: str, folder: Path) -> None:
 def histories(catalogue: Catalogue) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Each user's items in order of time, and each item's title."""
     prepared = prepare(
-        catalogue, Prepare(repeats="drop", ties="source", min_user_interactions=3, min_item_interactions=1)
+        catalogue,
+        Prepare(
+            repeats="drop",
+            ties="source",
+            drop_items_without=[],
+            min_user_interactions=3,
+            min_item_interactions=1,
+        ),
     )
     ids, sequences = prepared.items["item_id"].to_list(), prepared.sequences
     taken = {user: [ids[i - 1] for i in own] for user, own in zip(sequences.user_ids, sequences.items, strict=True)}
@@ -441,9 +448,9 @@ def test_the_document_shows_every_format() -> None:
 
 
 def test_the_settings_of_the_document_exist() -> None:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
-    assert set(yaml.safe_load(block)["validate"]) <= set(Validate.model_fields)
-    sections = {"ingest": configuration.Ingest, "validate": Validate}
-    named = re.findall(r"`(ingest|validate)\.(\w+)`", DOCUMENT)
-    assert named
+    sections = {"ingest": configuration.Ingest, "validate": Validate, "prepare": configuration.Prepare}
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    shown = [(section, key) for block in blocks for section, keys in yaml.safe_load(block).items() for key in keys]
+    named = shown + re.findall(r"`(ingest|validate|prepare)\.(\w+)[`:]", DOCUMENT)
+    assert {section for section, _ in shown} == {"validate", "prepare"}
     assert all(key in sections[section].model_fields for section, key in named)

@@ -20,7 +20,13 @@ EXAMPLES = int(os.environ.get("MMESID_DRESSES", "60"))  # dresses that are drawn
 BEGINNING = 1_600_000_000 * 10**9  # September 2020
 LETTERS = "aé,;|\"' \n#Ω围🧣"
 WORDS = ["NULL", "nan", "None", "007", "1e5", "2024-01-01", "true", '"', '""', "a, b", "[1]", "x\ny", "{}"]
-CORE = Prepare(repeats="drop", ties="source", min_user_interactions=3, min_item_interactions=1)
+CORE = Prepare(
+    repeats="drop",
+    ties="source",
+    drop_items_without=[],
+    min_user_interactions=3,
+    min_item_interactions=1,
+)
 
 
 @st.composite

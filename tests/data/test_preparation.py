@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from mmesid.artifacts.values import Catalogue
 from mmesid.config import Prepare
-from mmesid.data.preparation import TIES, k_core, prepare, tied_share
+from mmesid.data.preparation import HAS, TIES, k_core, prepare, tied_share
 from mmesid.errors import DataError
+from tests.amazon_files import picture
 
 
 def catalogue(rows: list[tuple[str | None, str | None, int]], items: list[str]) -> Catalogue:
@@ -25,7 +26,13 @@ def history(user: str, items: str, times: list[int] | None = None) -> list[tuple
     return [(user, item, time) for item, time in zip(items, times or range(len(items)), strict=True)]
 
 
-LOOSE = Prepare(repeats="drop", ties="source", min_user_interactions=3, min_item_interactions=1)
+LOOSE = Prepare(
+    repeats="drop",
+    ties="source",
+    drop_items_without=[],
+    min_user_interactions=3,
+    min_item_interactions=1,
+)
 
 
 def test_ids_are_contiguous_in_order_of_first_appearance() -> None:
@@ -44,6 +51,19 @@ def test_pictures_follow_the_items_and_stand_apart() -> None:
     prepared = prepare(pictured, LOOSE)
     assert prepared.items["item_id"].to_list() == ["c", "a", "b"]
     assert prepared.pictures == [b"of c", b"of a", None]
+
+
+@pytest.mark.parametrize(("lacking", "left"), [([], "abcde"), (["text"], "bcde"), (["image"], "ae"), (list(HAS), "e")])
+def test_items_that_lack_something_leave_before_the_core(lacking: list[str], left: str) -> None:
+    rows = [*history("u", "abcde"), *history("v", "ebcd"), *history("w", "ae", [1, 2])]
+    pictured = catalogue(rows, list("abcde"))
+    pictured.items.loc[0, "title"] = None
+    good, pixel = picture(0), picture(0, "PNG", side=1)
+    pictured.items["image"] = pd.Series([good, None, b"\xff\xd8 damaged", pixel, good], dtype=object)
+    settings = LOOSE.model_copy(update={"drop_items_without": lacking, "min_user_interactions": 1})
+    prepared = prepare(pictured, settings)
+    assert "".join(sorted(prepared.items["item_id"])) == left
+    assert len(prepared.sequences.user_ids) == 3
 
 
 def test_time_orders_a_history_and_ties_keep_the_order_of_the_file() -> None:
@@ -170,7 +190,9 @@ def test_nothing_left_says_what_the_k_core_removed() -> None:
     ):
         prepare(
             catalogue(history("u", "abc"), list("abc")),
-            Prepare(repeats="drop", ties="source", min_user_interactions=5, min_item_interactions=5),
+            Prepare(
+                repeats="drop", ties="source", drop_items_without=[], min_user_interactions=5, min_item_interactions=5
+            ),
         )
 
 

@@ -162,7 +162,16 @@ def test_lengths_follow_the_recipe(recipe_with: Make) -> None:
 
 
 def test_the_k_core_of_the_sample_keeps_every_user(drawn: Catalogue) -> None:
-    prepared = prepare(drawn, Prepare(repeats="drop", ties="source", min_user_interactions=5, min_item_interactions=1))
+    prepared = prepare(
+        drawn,
+        Prepare(
+            repeats="drop",
+            ties="source",
+            drop_items_without=[],
+            min_user_interactions=5,
+            min_item_interactions=1,
+        ),
+    )
     assert len(prepared.sequences.user_ids) == drawn.interactions["user_id"].nunique()
     assert prepared.sequences.n_items == drawn.interactions["item_id"].nunique()
 

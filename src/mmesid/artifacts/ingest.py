@@ -14,6 +14,8 @@ def save_catalogue(store: Store, catalogue: Catalogue) -> None:
     save_frame(folder / "interactions.parquet", catalogue.interactions)
     save_frame(folder / "items.parquet", catalogue.items)
     save_json(folder / "notes.json", list(catalogue.notes))
+    if catalogue.rejects is not None:
+        save_frame(folder / "rejects.parquet", catalogue.rejects)
     for modality, embedding in catalogue.embeddings.items():
         frame = pd.DataFrame({"item_id": embedding.item_ids, "embedding": list(embedding.matrix)})
         save_frame(folder / "embeddings" / f"{modality}.parquet", frame)

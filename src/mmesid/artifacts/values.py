@@ -36,12 +36,14 @@ class Catalogue(NamedTuple):
         image_fault str or null, why a picture that is named was not found, where there are such.
     embeddings: named precomputed embeddings, by modality.
     notes: sentences on what the reader changed or doubts, for people.
+    rejects: lines of files that could not be read, columns as in `validate`'s rejects; None where the source has none.
     """
 
     interactions: pd.DataFrame
     items: pd.DataFrame
     embeddings: dict[str, RawEmbedding]
     notes: tuple[str, ...] = ()
+    rejects: pd.DataFrame | None = None
 
 
 class Sequences(NamedTuple):

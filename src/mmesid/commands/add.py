@@ -71,7 +71,7 @@ def add(
     from mmesid.data.formats import How
 
     source, conf = root / "sources" / name, root / "conf" / f"{name}.yaml"
-    _check_name(name, root)
+    check_name(name, root)
     _check_files(files, source, root)
     _check_taken(name, source, files, root, external, force)
     given, kept = dict(ingest or {}), conf.exists() and not reset_conf
@@ -130,7 +130,8 @@ def parse_columns(text: str) -> dict[str, str | int]:
     return {left.strip(): int(right) if right.strip().isdigit() else right.strip() for left, _, right in pairs}
 
 
-def _check_name(name: str, root: Path) -> None:
+def check_name(name: str, root: Path) -> None:
+    """Raises ConfigError where a name cannot name a dataset, or the folder is no project's."""
     if not (root / "params.yaml").exists():
         raise ConfigError(f"{root.absolute()} holds no params.yaml; run `mmesid add` in the project's folder")
     if not NAME.fullmatch(name):

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from mmesid import __version__, host
+from mmesid.commands.cli_add import add
 from mmesid.commands.project import become_flow, find_root
-from mmesid.commands.screen import checklist, plain, say, show, table, tables
+from mmesid.commands.screen import checklist, plain, say, show, tables
 from mmesid.errors import MmesidError
 from mmesid.servers.options import Options
 
@@ -54,32 +55,7 @@ def common(version: Annotated[bool, typer.Option("--version", help="Show the ver
         raise typer.Exit
 
 
-@app.command()
-def add(
-    name: Annotated[str, typer.Argument(help="Name of the new dataset.")],
-    files: Annotated[Path, typer.Option(help="Folder with interactions, items and pictures.")],
-    external: Annotated[bool, typer.Option("--external", help="Leave the files there; track their digest.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the source; conf/NAME.yaml stays.")] = False,
-    reset_conf: Annotated[bool, typer.Option("--reset-conf", help="Write conf/NAME.yaml anew.")] = False,
-    enable: Annotated[bool, typer.Option(help="List the dataset in params.yaml, so that `dvc repro` runs it.")] = True,
-    columns: Annotated[
-        str, typer.Option(help="Names in the files: user_id=userId,items.item_id=movieId; or user_id=1")
-    ] = "",
-    encoding: Annotated[str, typer.Option(help="Encoding of text files that are not UTF-8, like cp1252.")] = "",
-    timestamp_format: Annotated[str, typer.Option(help="How times are written, like '%d/%m/%Y %H:%M'.")] = "",
-    interactions: Annotated[str, typer.Option(help="File or folder of the interactions inside the folder.")] = "",
-    items: Annotated[str, typer.Option(help="File or folder of the items inside the folder.")] = "",
-) -> None:
-    """Make a folder a dataset: inspect it, copy it to sources/NAME, have DVC track it, write conf/NAME.yaml."""
-    from mmesid.commands import add
-
-    root = find_root()
-    ingest = {"interactions": interactions, "items": items, "columns": add.parse_columns(columns), "encoding": encoding}
-    given = {key: value for key, value in {**ingest, "timestamp_format": timestamp_format}.items() if value}
-    added = add.add(name, files, root, external, force, reset_conf, enable, given)
-    table(["found", ""], [[plain(subject), plain(detail)] for subject, detail in added.inspection.rows()])
-    for line in add.describe(added, name, root, enable):
-        say(plain(line))
+app.command()(add)
 
 
 @app.command()

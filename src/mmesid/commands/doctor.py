@@ -205,7 +205,8 @@ def check_datasets(root: Path) -> list[Finding]:
         if needed := source.missing(folder, root):
             gone = f"{folder} points to {folder.readlink()}, which is gone" if folder.is_symlink() else f"no {folder}"
             detail = f"the source is not here ({gone}); nothing that is up to date needs it" if done else gone
-            findings.append(Finding("warning" if done else "wrong", subject, detail, needed))
+            remedy = "`mmesid sources` asks its address" if parameters.ingest.source == "amazon" else needed
+            findings.append(Finding("warning" if done else "wrong", subject, detail, remedy))
             continue
         if folder.is_symlink():
             remedy = f"`mmesid add {name} --files {folder.readlink()} --force` has DVC track it; conf/{name}.yaml stays"

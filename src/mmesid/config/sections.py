@@ -16,7 +16,15 @@ class Protocol(Section):
 
 
 class Ingest(Section):
-    source: Literal["sample", "files"]
+    source: Literal["sample", "files", "amazon"]
+    base_url: str | None
+    category: Annotated[str, Field(pattern=r"^[\w&-]+$")] | None
+    release: Literal["2014", "2018", "2023", "2023-5core"]
+    sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+    fetch_images: bool
+    connections: Annotated[int, Field(ge=1, le=32)]
+    max_broken_lines: Share
+    max_unanswered: Share
     interactions: str | None
     items: str | None
     columns: dict[str, str | Positive]
@@ -24,6 +32,15 @@ class Ingest(Section):
     timestamp_format: str | None
     embeddings: dict[Modality, str]
     text: list[str] | None
+
+    @model_validator(mode="after")
+    def _amazon_has_an_address(self) -> "Ingest":
+        if self.source == "amazon" and not (self.base_url and self.category):
+            raise ValueError(
+                "ingest.source: amazon needs ingest.base_url, the folder or http(s) address of the files, and "
+                "ingest.category, as in their names: Beauty, Toys_and_Games"
+            )
+        return self
 
 
 class Validate(Section):
@@ -49,6 +66,7 @@ class Prepare(Section):
     min_item_interactions: Positive
     repeats: Literal["drop", "keep"]
     ties: Literal["source", "shuffled"]
+    drop_items_without: list[Literal["text", "image"]]
 
 
 class Fuse(Section):

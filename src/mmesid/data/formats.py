@@ -57,6 +57,8 @@ class How(NamedTuple):
     interactions: str | None = None  # file or folder inside the catalogue's folder
     items: str | None = None
     text: Sequence[str] | None = None  # text columns of the items, in their order; None chooses them by rule
+    release: str = "2014"  # of Amazon's reviews
+    category: str | None = None  # of Amazon's reviews
 
     @classmethod
     def of(cls, section: Ingest) -> "How":

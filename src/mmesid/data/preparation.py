@@ -1,12 +1,15 @@
 """From canonical tables to sequences: tolerated faults leave, k-core, contiguous ids, chronological order."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmesid.artifacts.items import texts
+from mmesid.artifacts.pictures import decode
 from mmesid.artifacts.values import Catalogue, Prepared, Sequences
 from mmesid.config import Prepare
 from mmesid.errors import DataError
@@ -18,14 +21,14 @@ def prepare(catalogue: Catalogue, settings: Prepare, seed: int = 0) -> Prepared:
     """Make the sequences that every later stage works on.
 
     Rows that `validate` tolerates but nobody can use leave first: null ids, interactions of unknown items, items that
-    stand once more and, unless `repeats` is `keep`, repetitions of the same user, item and timestamp. Then users and
-    items with too few interactions leave, until all have enough (the k-core). Ids 1..N and the order of users follow
-    the first appearance among the interactions that remain; `ties` says in which order equal timestamps of a user
-    stand.
+    stand once more and, unless `repeats` is `keep`, repetitions of the same user, item and timestamp; with them go
+    items that lack what `drop_items_without` names. Then users and items with too few interactions leave, until all
+    have enough (the k-core). Ids 1..N and the order of users follow the first appearance among the interactions that
+    remain; `ties` says in which order equal timestamps of a user stand.
 
     Args:
         catalogue: as `ingest` wrote it.
-        settings: what becomes of repetitions and ties, and the bounds of the k-core.
+        settings: which items leave, what becomes of repetitions and ties, and the bounds of the k-core.
         seed: of the order of ties that are shuffled.
 
     Returns:
@@ -36,6 +39,8 @@ def prepare(catalogue: Catalogue, settings: Prepare, seed: int = 0) -> Prepared:
         DataError: no interaction remains.
     """
     items = catalogue.items.dropna(subset="item_id").drop_duplicates("item_id")
+    for kind in settings.drop_items_without:
+        items = items[HAS[kind](items)]
     usable = usable_interactions(catalogue.interactions, items["item_id"], settings.repeats)
     kept = usable[k_core(usable, settings.min_user_interactions, settings.min_item_interactions)]
     if kept.empty:
@@ -68,6 +73,21 @@ def shuffled_order(interactions: pd.DataFrame, seed: int) -> NDArray[np.uint64]:
     order = np.zeros(len(interactions), dtype=np.uint64)
     order[places] = pd.util.hash_array(names, hash_key=f"{seed % 10**16:016d}", categorize=False)
     return order
+
+
+def has_text(items: pd.DataFrame) -> "pd.Series[bool]":
+    """Which items have any text: (rows,)."""
+    return pd.Series([bool(text) for text in texts(items)], items.index, dtype=bool)
+
+
+def has_image(items: pd.DataFrame) -> "pd.Series[bool]":
+    """Which items have a picture that opens and is more than a single pixel, which shops show where they have none."""
+    with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
+        return pd.Series(list(pool.map(_shows, items["image"])), items.index, dtype=bool)
+
+
+# What an item may lack so that it leaves: (rows,) whether each has it.
+HAS: dict[str, Callable[[pd.DataFrame], "pd.Series[bool]"]] = {"text": has_text, "image": has_image}
 
 
 # What decides between interactions of a user that have the same time: (rows,) to sort by after user and time.
@@ -132,6 +152,15 @@ def tied(users: NDArray[np.int64], timestamps: NDArray[Any]) -> NDArray[np.bool_
     found[order[1:]] |= same
     found[order[:-1]] |= same
     return found
+
+
+def _shows(image: object) -> bool:
+    if not isinstance(image, bytes):
+        return False
+    try:
+        return max(decode(image).size) > 1
+    except Exception:  # decoders raise whatever the bytes make them trip over
+        return False
 
 
 def _nothing_left(interactions: pd.DataFrame, usable: pd.DataFrame, settings: Prepare) -> str:

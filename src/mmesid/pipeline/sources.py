@@ -12,8 +12,10 @@ import yaml
 
 from mmesid.artifacts import source
 from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.releases import is_recorded
 from mmesid.artifacts.source import LINK, RECORD, Digest
 from mmesid.errors import DataError
+from mmesid.pipeline.downloads import address
 from mmesid.pipeline.repo import opened
 
 SHARED = {"cache": {"type": ["hardlink", "copy"]}}
@@ -70,11 +72,17 @@ def place(files: Path, name: str, root: Path, external: bool) -> None:
             copied = beside / path.relative_to(files)
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copied)
+    clear(name, root)
+    beside.rename(target)
+
+
+def clear(name: str, root: Path) -> None:
+    """Make `sources/<name>` a place where nothing lies."""
+    target = root / "sources" / name
     if target.is_symlink():
         target.unlink()
     elif target.exists():
         shutil.rmtree(target)
-    beside.rename(target)
 
 
 def write_record(folder: Path, found: Digest) -> None:
@@ -91,6 +99,8 @@ def tracked(root: Path) -> list[str]:
 def refresh(datasets: Sequence[str], root: Path) -> list[str]:
     """Take the sources as they are now: what changed is tracked anew, what DVC's cache still holds comes back.
 
+    An address (`ingest.base_url`) is asked what it holds.
+
     Args:
         datasets: whose.
         root: the project's folder.
@@ -98,11 +108,12 @@ def refresh(datasets: Sequence[str], root: Path) -> list[str]:
     Returns:
         A line for each source that was taken or brought back.
     """
-    known = [name for name in datasets if name in tracked(root)]
+    kept = [line for name in datasets if (line := address.refresh(name, root))]
+    known = [name for name in datasets if name in tracked(root) or is_recorded(root / "sources" / name)]
     if not known and all((root / "sources" / name).exists() for name in datasets):
-        return []
+        return kept
     with opened(root, SHARED) as repo:
-        lines = [line for name in known if (line := _refresh(repo, name, root))]
+        lines = [*kept, *(line for name in known if (line := _refresh(repo, name, root)))]
         for name in datasets:
             if not (root / "sources" / name).exists():
                 _restore_ingested(repo, name)
@@ -117,6 +128,9 @@ def outside_changed(folder: Path, repo: Any) -> bool:
 
 
 def _refresh(repo: Any, name: str, root: Path) -> str:
+    if not (root / "sources" / f"{name}.dvc").exists():
+        repo.add(str(root / "sources" / name))
+        return f"sources/{name} records what its address holds; commit sources/{name}.dvc"
     folder, out = root / "sources" / name, _out(repo, name, root)
     if not out.exists:
         if out.changed_cache():

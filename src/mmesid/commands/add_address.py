@@ -1,0 +1,102 @@
+"""`mmesid add NAME --source amazon`: review files at an address become a dataset; `ingest` fetches them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from mmesid.artifacts import packaged, releases
+from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.releases import Record
+from mmesid.commands.add import check_name
+from mmesid.commands.content import MODEL
+from mmesid.commands.listing import enable_dataset
+from mmesid.config.loading import check, read_sections
+from mmesid.errors import ConfigError, without_secret
+from mmesid.pipeline import sources
+from mmesid.pipeline.downloads.address import ask, is_remote
+
+# What raw reviews need: dead links and products without metadata are usual, and reviews repeat.
+LIMITS = {"max_unknown_items": 0.05, "max_duplicates": 0.1, "max_broken_images": 1.0, "max_text_length": 100000}
+
+
+class Address(NamedTuple):
+    """Where review files lie, and which are meant."""
+
+    base_url: str  # http(s) address, or folder
+    category: str
+    release: str
+    named: Mapping[str, str]  # `interactions` and `items`, where the files are called otherwise
+
+    def ingest(self) -> dict[str, Any]:
+        """The keys of the section `ingest` that say so."""
+        base_url = self.base_url if is_remote(self.base_url) else str(Path(self.base_url).expanduser().absolute())
+        keys = {"source": "amazon", "base_url": base_url, "category": self.category, "release": self.release}
+        return {**keys, **self.named}
+
+
+def add(name: str, given: Address, root: Path, force: bool, reset_conf: bool, enable: bool) -> tuple[Record, bool]:
+    """Make a category the dataset `name`: ask the address what it holds, record that, and write `conf/NAME.yaml`.
+
+    Args:
+        name: of the dataset.
+        given: address, category and release.
+        root: the project's folder.
+        force: replace the source of an existing dataset.
+        reset_conf: write the conf anew where there is one.
+        enable: name it under `datasets` in params.yaml.
+
+    Returns:
+        What the address holds, and whether the conf was there already and stays.
+
+    Raises:
+        ConfigError: the name or an option is not usable, or a conf that stays names another address.
+        DataError: the address lacks a file or gives no answer.
+    """
+    check_name(name, root)
+    source, conf = root / "sources" / name, root / "conf" / f"{name}.yaml"
+    if source.exists() and not releases.is_recorded(source) and not (force and sources.is_kept(name, root)):
+        raise ConfigError(
+            f"sources/{name} holds another source; choose another name, or --force replaces what DVC's cache holds"
+        )
+    ingest = given.ingest()
+    if kept := conf.exists() and not reset_conf:
+        told = read_sections(conf).get("ingest") or {}
+        if differing := [key for key, value in ingest.items() if told.get(key) != value]:
+            raise ConfigError(f"{conf} stays as it is, and ingest.{differing[0]} differs; --reset-conf writes it anew")
+    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
+    wanted = check({**defaults, "ingest": {**defaults["ingest"], **ingest}}, name, "mmesid add")
+    record = ask(wanted.ingest, root)
+    sources.clear(name, root)
+    releases.write_record(source, record)
+    sources.track(name, root)
+    if not kept:
+        text = render(name, ingest)
+        write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
+    if enable:
+        enable_dataset(name, root)
+    return record, kept
+
+
+def render(name: str, ingest: dict[str, Any]) -> str:
+    """The text of the conf."""
+    sections: dict[str, dict[str, Any]] = {"ingest": ingest, "validate": dict(LIMITS)}
+    if packaged.find(MODEL) is not None:
+        sections["encode_content"] = {"text": "sentence_transformers"}
+    lines = [f"# {name}: what differs from params.yaml for this dataset alone."]
+    for key, values in sections.items():
+        lines.append(yaml.safe_dump({key: values}, sort_keys=False, allow_unicode=True).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def describe(name: str, record: Record, kept: bool, enabled: bool) -> list[str]:
+    """What was found and written, and what to do next."""
+    files = record.files.values()
+    sizes = {file.path: "size unknown" if file.bytes is None else f"{file.bytes:,} bytes" for file in files}
+    lines = [f"at {without_secret(record.base_url)}:", *(f"  {path}: {size}" for path, size in sizes.items())]
+    conf = f"conf/{name}.yaml"
+    lines.append(f"{conf} was there and is as it was (--reset-conf writes it anew)" if kept else f"wrote {conf}")
+    lines.append(f"commit sources/{name}.dvc, {conf} and params.yaml")
+    run = f'make repro DATASETS="{name}"'
+    return [*lines, f"fetch and run it: {run}" if enabled else f"add {name} to `datasets` in params.yaml, then: {run}"]

@@ -1,0 +1,150 @@
+"""Files of one object a line, as Amazon's releases are: what can be read, and each line that cannot, with its reason.
+
+A line is JSON, a dictionary as Python prints it, or a row of a table with a header. Lines are read one by one, so a
+file may be larger than memory; `row` counts those that are not blank from 1, broken ones included.
+"""
+
+import ast
+import csv
+import gzip
+import json
+import re
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from mmesid.errors import DataError, first_line
+
+GZIP = b"\x1f\x8b"
+SHOWN = 80  # characters of a broken line that are kept
+STRING = re.compile(r"""'([^']*)'|"([^"]*)\"""")  # a whole string literal, where the line has no backslash
+
+
+class Line(NamedTuple):
+    """A line that is not blank: its object, or what is wrong with it."""
+
+    row: int
+    found: dict[str, Any] | None
+    fault: str = ""
+    text: str = ""  # of a faulty line, its beginning
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Every line of a file, packed with gzip or not.
+
+    Raises:
+        DataError: the file is damaged or empty.
+    """
+    with _unpacked(path) as file:
+        row = 0
+        for raw in file:
+            if raw.strip():
+                row += 1
+                yield _line(row, raw)
+        if not row:
+            raise DataError(f"{path} is empty: it has no lines")
+
+
+def read_table(path: Path) -> Iterator[Line]:
+    """As `read_lines` of a CSV file with a header: objects of text by the header's names."""
+    with _unpacked(path) as file:
+        names: list[str] = []
+        row = 0
+        for raw in file:
+            text, fault = _text(raw)
+            if not text.strip():
+                continue
+            fields = next(csv.reader([text]), [])
+            if not names:
+                names = [name.strip().lstrip("\ufeff") for name in fields]
+                continue
+            row += 1
+            if len(fields) != len(names):
+                fault = fault or f"{len(fields)} fields, the header has {len(names)}"
+            found = None if fault else dict(zip(names, fields, strict=True))
+            yield Line(row, found, fault, "" if found else text[:SHOWN])
+        if not row:
+            raise DataError(f"{path} is empty: it has no rows")
+
+
+def parse(text: str) -> Any:
+    """The value of a line of JSON or Python.
+
+    Most of what Python prints becomes JSON by other quotes, which is read several times as fast; only where a string
+    holds a backslash, or JSON has no such value, Python's own reader of literals is asked.
+
+    Raises:
+        ValueError, SyntaxError, RecursionError, MemoryError: it is neither.
+    """
+    if text.startswith('{"'):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            try:
+                return _literal(text)
+            except (ValueError, SyntaxError):
+                raise error from None
+    if "\\" not in text:
+        try:
+            return json.loads(
+                text.replace("'", '"') if '"' not in text else STRING.sub(_requoted, text), parse_constant=_no
+            )
+        except ValueError:
+            pass
+    return _literal(text)
+
+
+def _requoted(found: "re.Match[str]") -> str:
+    inner = found[1] if found[1] is not None else found[2]
+    return '"' + inner.replace('"', '\\"') + '"'
+
+
+def _no(constant: str) -> Any:
+    raise ValueError(f"{constant} is no literal")
+
+
+def _literal(text: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # of backslashes that Python would not write
+        return ast.literal_eval(text)
+
+
+def _line(row: int, raw: bytes) -> Line:
+    text, fault = _text(raw)
+    if not fault:
+        try:
+            found = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            fault = f"neither JSON nor a Python dictionary: {getattr(error, 'msg', '') or first_line(error)}"
+        else:
+            if isinstance(found, dict):
+                return Line(row, found)
+            fault = f"expected an object, found {type(found).__name__}"
+    return Line(row, None, fault, text[:SHOWN])
+
+
+def _text(raw: bytes) -> tuple[str, str]:
+    """A line as text, and what is wrong with it as such."""
+    try:
+        return raw.decode("utf-8").strip().lstrip("\ufeff"), ""
+    except UnicodeDecodeError as error:
+        return raw.decode("utf-8", "replace").strip(), f"not UTF-8: {error.reason}"
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes, unpacked where they are gzip.
+
+    Raises:
+        DataError: they break off or are damaged.
+    """
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP
+    try:
+        with gzip.open(path) if packed else path.open("rb") as unpacked:
+            yield unpacked  # type: ignore[misc]  # both give bytes
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path} is damaged: {first_line(error)}; fetch it again") from None

@@ -1,0 +1,196 @@
+"""What lies at `ingest.base_url`: asked without fetching, recorded in `sources/<dataset>`, and brought to this machine.
+
+The record is what DVC tracks. Where it changes, `ingest` is due, so new data under the same address is noticed by
+whoever asks anew: `mmesid add`, `mmesid sources` (which `make repro` calls) and each retrain.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+from mmesid import config
+from mmesid.artifacts import releases, source
+from mmesid.artifacts.releases import TABLES, Announced, Record, Table
+from mmesid.config import Ingest
+from mmesid.errors import ConfigError, DataError, without_secret
+from mmesid.pipeline.downloads import cache
+from mmesid.pipeline.downloads.asking import Asker, Refused, Unanswered, persistently
+from mmesid.pipeline.downloads.cache import Cache
+from mmesid.pipeline.downloads.files import fetch_all, version_of
+
+AGAIN = "`mmesid sources`, which `make repro` calls, asks the address anew"
+
+
+class Brought(NamedTuple):
+    """A folder, and the names of the files in it."""
+
+    folder: Path
+    interactions: str
+    items: str
+
+
+def is_remote(base_url: str) -> bool:
+    """Whether it is an address, not a folder."""
+    return base_url.lower().startswith(("http://", "https://"))
+
+
+def ask(section: Ingest, root: Path = Path()) -> Record:
+    """What the address holds of the release's two files.
+
+    Args:
+        section: where, and which release and category.
+        root: from which a relative folder counts.
+
+    Raises:
+        DataError: it gives no answer, or a file is not there.
+    """
+    base_url, category = section.base_url or "", section.category or ""
+    if base_url != without_secret(base_url):
+        raise DataError(
+            "ingest.base_url holds a password, which conf/ and git would keep: name a folder or a public address"
+        )
+    files: dict[str, Announced] = {}
+    with Asker(section.connections) as asker:
+        for table in TABLES:
+            tried = _names(section, table)
+            looks = (
+                _of_server(asker, base_url, name) if is_remote(base_url) else _in_folder(root / base_url, name)
+                for name in tried
+            )
+            found = next(filter(None, looks), None)
+            if found is None:
+                raise DataError(
+                    f"{without_secret(base_url)} has no {table}: expected is one of {', '.join(tried)}; "
+                    f"ingest.{table} names another, ingest.category and ingest.release say which there should be"
+                )
+            files[table] = found
+    return Record(base_url, section.release, category, files)
+
+
+def refresh(name: str, root: Path) -> str:
+    """Ask a dataset's address anew, where it has one, and record what lies there.
+
+    Args:
+        name: of the dataset.
+        root: the project's folder.
+
+    Returns:
+        A line for people where the address gives no answer, or no such files, and the last record stays; else nothing.
+
+    Raises:
+        DataError: the same, where there is no record of this address yet.
+    """
+    try:
+        section = config.load(name, root).ingest
+    except ConfigError:  # `configure` will say what is wrong
+        return ""
+    if section.source != "amazon":
+        return ""
+    folder = root / "sources" / name
+    try:
+        releases.write_record(folder, ask(section, root))
+    except DataError as error:
+        record = releases.read_record(folder)
+        if record is None or record[:3] != (section.base_url, section.release, section.category):
+            raise
+        return f"sources/{name} stays as it was recorded: {error}"
+    return ""
+
+
+def bring(folder: Path, section: Ingest, aside: Path, root: Path = Path()) -> Brought:
+    """The two files on this machine, as `sources/<dataset>` records them: those of a folder stay where they lie.
+
+    Args:
+        folder: `sources/<dataset>`.
+        section: the parameters.
+        aside: a folder for links to what was fetched, under its own name.
+        root: from which a relative folder counts.
+
+    Raises:
+        DataError: the record is of another address, or what lies there is not what it records.
+    """
+    record = releases.read_record(folder)
+    if record is None:
+        raise DataError(f"{folder} holds no {releases.RECORD}: {AGAIN}")
+    if record[:3] != (section.base_url, section.release, section.category):
+        raise DataError(f"{folder / releases.RECORD} is of {' '.join(record[:3])}, but ingest names another: {AGAIN}")
+    for table, named in (("interactions", section.interactions), ("items", section.items)):
+        if named and record.files[table].path != named:
+            raise DataError(f"{folder / releases.RECORD} is of {record.files[table].path}, not of {named}: {AGAIN}")
+    if is_remote(record.base_url):
+        brought = _fetched(record, section, aside)
+    else:
+        brought = Brought(root / record.base_url, *(record.files[table].path for table in TABLES))
+        _check_recorded(record, brought.folder)
+    for file, name in zip((record.files[table] for table in TABLES), brought[1:], strict=True):
+        wanted = section.sha256.get(Path(name).name)
+        if wanted and (found := cache.sha256_of(brought.folder / name)) != wanted:
+            if is_remote(record.base_url):
+                Cache(cache.home()).forget(_join(record.base_url, file.path))
+            raise DataError(f"{name} has the sha256 {found}, but ingest.sha256 says {wanted}: damaged, or another file")
+    return brought
+
+
+def _fetched(record: Record, section: Ingest, aside: Path) -> Brought:
+    announced = [record.files[table] for table in TABLES]
+    addresses = [(_join(record.base_url, file.path), file) for file in announced]
+    kept = fetch_all(addresses, Cache(cache.home()), section.connections)
+    names = [Path(file.path).name for file in announced]
+    for name, one in zip(names, kept, strict=True):
+        (aside / name).symlink_to(one.path.absolute())
+    return Brought(aside, *names)
+
+
+def _check_recorded(record: Record, folder: Path) -> None:
+    for file in record.files.values():
+        path = folder / file.path
+        if not path.is_file() or source.md5(path) != file.version:
+            raise DataError(f"{path} is not as it was recorded: {AGAIN}")
+
+
+def _names(section: Ingest, table: Table) -> Sequence[str]:
+    named = section.interactions if table == "interactions" else section.items
+    return [named] if named else releases.names(section.release, section.category or "", table)
+
+
+def _in_folder(folder: Path, name: str) -> Announced | None:
+    path = folder / name
+    return Announced(name, path.stat().st_size, source.md5(path)) if path.is_file() else None
+
+
+def _of_server(asker: Asker, base_url: str, name: str) -> Announced | None:
+    """A file as the server announces it, None where it has none of this name.
+
+    Raises:
+        DataError: no answer.
+    """
+    address = _join(base_url, name)
+    try:
+        return persistently(lambda: _head(asker, address, name))
+    except Refused:
+        return None
+    except Unanswered as error:
+        raise DataError(f"{without_secret(address)} gives no answer: {error}") from None
+
+
+def _head(asker: Asker, address: str, name: str) -> Announced:
+    """By HEAD; where a server does not take it, by the beginning of a GET."""
+    try:
+        with asker.answer(address, method="HEAD") as response:
+            return Announced(name, _length(response), version_of(response))
+    except Refused as error:
+        if not str(error).endswith(("403", "405", "501")):
+            raise
+    with asker.answer(address) as response:
+        return Announced(name, _length(response), version_of(response))
+
+
+def _length(response: httpx.Response) -> int | None:
+    told = response.headers.get("Content-Length", "")
+    return int(told) if told.isdigit() else None
+
+
+def _join(base_url: str, name: str) -> str:
+    return f"{base_url.rstrip('/')}/{name}"

@@ -1,0 +1,420 @@
+"""The source `amazon`: three releases, broken lines, pictures by link; and what becomes of a kill."""
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mmesid import config
+from mmesid.artifacts import releases
+from mmesid.artifacts.ingest import load_catalogue
+from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences
+from mmesid.artifacts.source import digest
+from mmesid.artifacts.store import Store
+from mmesid.data import amazon, object_lines
+from mmesid.data.formats import PLAIN
+from mmesid.errors import ConfigError, DataError
+from mmesid.pipeline.downloads import address, asking
+from mmesid.stages import ingest
+from mmesid.stages import prepare as prepare_stage
+from tests import amazon_files
+from tests.amazon_files import ITEMS, STEPS, USERS, item, metadata, pack, picture, reviews
+from tests.faulty import Page, Server, serving
+
+ROOT = Path(__file__).parents[2]
+REAL = Path(os.environ.get("MMESID_CATALOGUES", "")) / "beauty"
+LOOSE = {"min_user_interactions": 3, "min_item_interactions": 1}
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads of its own, and nobody waits for long."""
+    monkeypatch.setenv("MMESID_DOWNLOADS", str(tmp_path / "downloads"))
+    monkeypatch.setattr(asking, "FIRST_WAIT", 0.001)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+def names(release: str) -> list[str]:
+    return [releases.names(release, "Beauty", table)[0] for table in releases.TABLES]
+
+
+def publish(server: Server, release: str = "2014", **faults: Any) -> None:
+    """Both files and all pictures, the files with the faults of a page."""
+    contents = pack(reviews(release)), pack(metadata(release, server.url))
+    for name, content in zip(names(release), contents, strict=True):
+        server.pages[f"/{name}"] = Page(content, **faults)
+    for number in range(ITEMS):
+        server.pages[f"/pictures/{number}.jpg"] = Page(picture(number), "image/jpeg")
+
+
+@pytest.fixture
+def project(tmp_path: Path, server: Server) -> Callable[..., tuple[config.Config, Store]]:
+    """A project with the dataset `beauty` at the server, its address asked."""
+
+    def make(base_url: str = "", **sections: Any) -> tuple[config.Config, Store]:
+        told = {"source": "amazon", "base_url": base_url or server.url, "category": "Beauty"}
+        told |= sections.pop("ingest", {})
+        (tmp_path / "conf").mkdir(exist_ok=True)
+        (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+        text = yaml.safe_dump({"ingest": told, "prepare": LOOSE} | sections)
+        (tmp_path / "conf" / "beauty.yaml").write_text(text, encoding="utf-8")
+        address.refresh("beauty", tmp_path)
+        return config.load("beauty", tmp_path), Store("beauty", tmp_path)
+
+    return make
+
+
+def run(settings: config.Config, store: Store) -> dict[str, float]:
+    """`ingest` and `prepare`, and what they log."""
+    logged: dict[str, float] = {}
+    for stage in (ingest, prepare_stage):
+        stage.run(settings, store, lambda metrics, step: logged.update(metrics))  # type: ignore[arg-type]
+    return logged
+
+
+@pytest.mark.parametrize("release", releases.RELEASES)
+def test_every_release_gives_the_same_catalogue(release: str, server: Server, project: Callable[..., Any]) -> None:
+    publish(server, release)
+    settings, store = project(ingest={"release": release})
+    logged = run(settings, store)
+    assert (logged["users"], logged["items"], logged["interactions"]) == (USERS, ITEMS, USERS * STEPS)
+    catalogue, prepared = load_catalogue(store), load_items(store)
+    expected = [(user, one, time * 10**9) for user, one, time in amazon_files.taken()]
+    found = catalogue.interactions[["user_id", "item_id", "timestamp"]].itertuples(index=False, name=None)
+    assert list(found) == expected
+    assert catalogue.items["title"].str.contains("oap").all()
+    assert set(catalogue.items["file"]) == {Path(names(release)[1]).name}
+    numbers = [int(name[1:]) for name in prepared["item_id"]]
+    assert load_pictures(store) == [picture(number) for number in numbers]
+    assert logged["items_with_image"] == ITEMS
+
+
+def test_texts_are_cleaned_and_in_order(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    settings, store = project()
+    run(settings, store)
+    row = load_catalogue(store).items.iloc[1]
+    expected = ('Ada\'s "soft" soap No. 1', "Beauty, Bath, Soap", "Soap & foam, number 1")
+    assert (row["title"], row["categories"], row["description"]) == expected
+    assert pd.isna(row["brand"])
+    settings, store = project(ingest={"text": ["description", "title"]})
+    run(settings, store)
+    assert [*load_items(store).columns][:3] == ["item_id", "description", "title"]
+
+
+def test_a_second_run_asks_for_nothing_that_is_whole(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    settings, store = project()
+    run(settings, store)
+    asked = dict(server.asked)
+    assert run(settings, store)["pictures_requested"] == 0
+    assert dict(server.asked) == asked
+
+
+def test_pictures_that_cannot_be_had_are_masked_and_counted(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    server.pages["/pictures/0.jpg"] = Page(status=404)
+    server.pages["/pictures/1.jpg"] = Page(b"<html></html>", "text/html")
+    settings, store = project()
+    run(settings, store)
+    catalogue = load_catalogue(store)
+    faults = catalogue.items.set_index("item_id")["image_fault"].dropna()
+    assert faults.to_dict() == {item(0): "dead link: HTTP 404", item(1): "a page instead of a picture (text/html)"}
+    assert any("masked: a page instead of a picture (text/html) 1, dead link 1" in note for note in catalogue.notes)
+    assert sum(picture is None for picture in load_pictures(store)) == 2
+    settings, store = project(prepare={**LOOSE, "drop_items_without": ["text", "image"]})
+    assert run(settings, store)["items"] == ITEMS - 2
+
+
+def test_pictures_may_be_left_where_they_are(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    settings, store = project(ingest={"fetch_images": False})
+    assert run(settings, store)["items_with_image"] == 0
+    assert not [path for path in server.asked if path.startswith("/pictures")]
+    assert load_catalogue(store).items["image_name"].isna().all()
+
+
+def test_a_folder_is_read_in_place_with_pictures_of_its_own(
+    server: Server, project: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "raw"
+    (folder / "images").mkdir(parents=True)
+    for name, lines in zip(names("2014"), (reviews("2014"), metadata("2014", server.url)), strict=True):
+        (folder / name).write_bytes(pack(lines))
+    for number in range(ITEMS):
+        (folder / "images" / f"{item(number)}.png").write_bytes(picture(number, "PNG"))
+    settings, store = project(base_url=str(folder))
+    assert run(settings, store)["items_with_image"] == ITEMS
+    assert not server.asked
+    (folder / names("2014")[0]).write_bytes(pack(reviews("2014")[:-1]))
+    with pytest.raises(DataError, match="is not as it was recorded"):
+        run(settings, store)
+    settings, store = project(base_url=str(folder))
+    assert run(settings, store)["interactions"] == USERS * STEPS - 1
+
+
+BROKEN = {
+    "cut off": ("{'asin': 'B000000001', 'title': 'So", "neither JSON nor a Python dictionary"),
+    "code": ("{'asin': __import__('os').getcwd()}", "neither JSON nor a Python dictionary"),
+    "a list": ("['B000000001']", "expected an object, found list"),
+    "no id": ("{'title': 'Soap'}", "no asin"),
+    "an empty id": ("{'asin': ' ', 'title': 'Soap'}", "no asin"),
+    "deep": ("[" * 5000, "neither JSON nor a Python dictionary"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_line_is_rejected_with_its_reason(kind: str, server: Server, project: Callable[..., Any]) -> None:
+    line, reason = BROKEN[kind]
+    publish(server)
+    lines = metadata("2014", server.url)
+    server.pages[f"/{names('2014')[1]}"] = Page(pack([lines[0], "", line, *lines[1:], lines[0]]))
+    settings, store = project(ingest={"max_broken_lines": 0.2})
+    run(settings, store)
+    rejects = pd.read_parquet(store.folder("ingest") / "rejects.parquet")
+    (found,) = rejects.to_dict("records")
+    assert (found["table"], found["file"], found["row"]) == ("items", names("2014")[1], 2)
+    assert found["reason"].startswith(reason)
+    catalogue = load_catalogue(store)
+    assert len(catalogue.items) == ITEMS
+    assert any("1 lines could not be read" in note for note in catalogue.notes)
+    assert any("1 lines repeat a product" in note for note in catalogue.notes)
+    settings, store = project(ingest={"max_broken_lines": 0.01})
+    with pytest.raises(DataError, match="max_broken_lines allows"):
+        run(settings, store)
+
+
+def test_reviews_without_what_makes_them_are_rejected(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    good = {"reviewerID": "U", "asin": item(0), "unixReviewTime": 1_300_000_000}
+    bad = [{key: value for key, value in good.items() if key != absent} for absent in good] + [
+        {**good, "unixReviewTime": "soon"}
+    ]
+    lines = [*reviews("2014"), *map(json.dumps, bad)]
+    content = gzip.compress("\n".join(lines).encode() + b'\n{"reviewerID": "\xff"}\n')
+    server.pages[f"/{names('2014')[0]}"] = Page(content)
+    settings, store = project(ingest={"max_broken_lines": 0.1})
+    assert run(settings, store)["interactions"] == USERS * STEPS
+    reasons = pd.read_parquet(store.folder("ingest") / "rejects.parquet")["reason"].tolist()
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        "no reviewerID", "no asin", "unixReviewTime", "unixReviewTime", "not UTF-8"]  # fmt: skip
+
+
+def test_products_that_nobody_reviewed_are_left_out_and_counted(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    lines = metadata("2014", server.url, range(ITEMS + 7))
+    server.pages[f"/{names('2014')[1]}"] = Page(pack(lines))
+    settings, store = project()
+    assert run(settings, store)["items"] == ITEMS
+    assert any("7 lines of products that no review names" in note for note in load_catalogue(store).notes)
+
+
+def test_damaged_and_foreign_files_are_named(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    name = names("2014")[0]
+    settings, store = project(ingest={"sha256": {name: "0" * 64}})
+    with pytest.raises(DataError, match=r"but ingest\.sha256 says 0000"):
+        run(settings, store)
+    server.pages[f"/{name}"] = Page(server.pages[f"/{name}"].content[:-20])
+    settings, store = project()
+    with pytest.raises(DataError, match="what came is a damaged gzip file"):
+        run(settings, store)
+    server.pages[f"/{names('2014')[1]}"] = Page(pack(["{'asin': 'another'}"]))
+    server.pages[f"/{name}"] = Page(pack(reviews("2014")))
+    settings, store = project()
+    with pytest.raises(DataError, match="do both files belong together"):
+        run(settings, store)
+
+
+def test_a_password_in_an_address_is_not_kept(project: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds a password") as error:
+        project(base_url="http://user:secret@127.0.0.1/amazon")
+    assert "secret" not in str(error.value)
+    assert not (tmp_path / "sources").exists()
+
+
+def test_a_text_that_no_product_has_is_named(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    with pytest.raises(DataError, match="names subtitle, which no product"):
+        run(*project(ingest={"text": ["title", "subtitle"]}))
+
+
+def test_what_the_address_lacks_is_said_with_the_names_that_were_tried(
+    server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server)
+    with pytest.raises(
+        DataError, match=r"has no interactions: expected is one of Beauty_5.json.gz, categoryFilesSmall/"
+    ):
+        project(ingest={"release": "2018"})
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    settings.pop("datasets")
+    with pytest.raises(ConfigError, match=r"amazon needs ingest\.base_url"):
+        config.loading.check({**settings, "ingest": {**settings["ingest"], "source": "amazon"}}, "beauty", "here")
+
+
+def test_new_data_under_the_same_address_is_noticed(server: Server, project: Callable[..., Any]) -> None:
+    publish(server, head=False)
+    settings, store = project()
+    record = (store.root / "sources" / "beauty" / releases.RECORD).read_text(encoding="utf-8")
+    run(settings, store)
+    server.pages[f"/{names('2014')[0]}"] = Page(pack(reviews("2014")[:-1]))
+    assert address.refresh("beauty", store.root) == ""
+    assert (store.root / "sources" / "beauty" / releases.RECORD).read_text(encoding="utf-8") != record
+    assert run(settings, store)["interactions"] == USERS * STEPS - 1
+
+
+def test_an_address_that_is_silent_keeps_its_record(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    settings, store = project()
+    run(settings, store)
+    server.pages = {path: page._replace(busy=99) for path, page in server.pages.items()}
+    server.asked.clear()
+    server.pages = {path: page._replace(head=False) for path, page in server.pages.items()}
+    assert "stays as it was recorded" in address.refresh("beauty", store.root)
+    assert run(settings, store)["interactions"] == USERS * STEPS, "what is here needs no server"
+    server.pages.clear()
+    assert "has no interactions" in address.refresh("beauty", store.root)
+    other = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"category": "Toys"})})
+    with pytest.raises(DataError, match="but ingest names another"):
+        ingest.run(other, store, lambda metrics, step: None)  # type: ignore[arg-type]
+    other = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"items": "products.gz"})})
+    with pytest.raises(DataError, match=r"not of products\.gz"):
+        ingest.run(other, store, lambda metrics, step: None)  # type: ignore[arg-type]
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from mmesid import config
+from mmesid.artifacts.store import Store
+from mmesid.stages import ingest
+root = Path(sys.argv[1])
+ingest.run(config.load("beauty", root), Store("beauty", root), lambda metrics, step: None)
+"""
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("where", ["files", "pictures"])
+def test_killed_while_fetching_it_goes_on_where_it_was(
+    where: str, server: Server, project: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(server)
+    filler = np.random.default_rng(0).bytes(400_000).hex()  # so that the file takes a while
+    content = pack([*metadata("2014", server.url), repr({"asin": "nobody's", "description": filler})])
+    big = f"/{names('2014')[1]}"
+    server.pages[big] = Page(content, seconds=0.02 if where == "files" else 0.0)
+    settings, store = project(ingest={"connections": 1})
+    if where == "pictures":
+        slow = {path: page._replace(seconds=0.4) for path, page in server.pages.items() if "pictures" in path}
+        server.pages |= slow
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], env=environment)
+    seen = (lambda: server.sent[big] > 100_000) if where == "files" else (lambda: server.asked["/pictures/4.jpg"] > 0)
+    wait_for(seen, child)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    time.sleep(0.5)  # the server notices
+    assert not store.folder("ingest").exists()
+    sent, server.pages[big] = server.sent[big], server.pages[big]._replace(seconds=0.0)
+    server.pages |= {path: page._replace(seconds=0.0) for path, page in server.pages.items()}
+    logged = run(settings, store)
+    assert (logged["interactions"], logged["items_with_image"]) == (USERS * STEPS, ITEMS)
+    if where == "files":
+        (continued,) = server.ranges
+        start = int(continued.removeprefix("bytes=").removesuffix("-"))
+        assert start > 50_000
+        assert server.sent[big] - sent == len(content) - start
+    else:
+        assert server.asked[big] == 1
+        assert logged["pictures_requested"] <= ITEMS - 4
+        assert [server.asked[f"/pictures/{number}.jpg"] for number in range(4)] == [1] * 4
+    monkeypatch.setenv("MMESID_DOWNLOADS", str(tmp_path / "others"))
+    shutil.copytree(tmp_path / "sources", tmp_path / "undisturbed" / "sources")
+    undisturbed = Store("beauty", tmp_path / "undisturbed")
+    run(settings, undisturbed)
+    for stage in ("ingest", "prepare"):
+        assert digest(store.folder(stage)) == digest(undisturbed.folder(stage))
+
+
+def wait_for(seen: Callable[[], bool], child: "subprocess.Popen[bytes]") -> None:
+    """Until it has happened; fails where the child ends first."""
+    while not seen():
+        assert child.poll() is None, "the child ended by itself"
+        time.sleep(0.01)
+
+
+LITERALS = [
+    {"a": "plain", "b": [1, 2.5, -3, None, True]},
+    {"a": "it's", "b": 'say "so"', "c": "both ' and \""},
+    {"a": "back\\slash", "b": "tab\t", "c": "line\n", "d": "é 漢 \u2028"},
+    {"a": ("tuple", "of"), "b": {"x": {"y": []}}, "c": b"bytes".decode()},
+    {"a": "{'b': \"c\"}", "b": "'", "c": '"', "d": ""},
+    {"a": 1e300, "b": 10**30, "c": "NaN"},
+]
+
+
+@pytest.mark.parametrize("value", LITERALS, ids=range(len(LITERALS)))
+def test_a_dictionary_is_read_as_python_printed_it(value: dict[str, Any]) -> None:
+    assert object_lines.parse(repr(value)) == value
+    assert object_lines.parse(json.dumps(value)) == json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("text", ["{'a': NaN}", "{'a': nan}", "{'a': f()}", "{'a': 'b' 1}", "{'a'}x", "", "{"])
+def test_what_python_would_not_print_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, SyntaxError)):
+        object_lines.parse(text)
+
+
+def test_every_layout_is_a_release() -> None:
+    assert set(amazon.LAYOUTS) == set(releases.RELEASES)
+    assert PLAIN.release in releases.RELEASES
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not (REAL / "items.parquet").exists(), reason="MMESID_CATALOGUES names no folder with beauty")
+def test_the_authors_cut_of_beauty_comes_out(server: Server, project: Callable[..., Any]) -> None:
+    """Their users, items and sequences, from files of Amazon's form with what the cut removes in them as well."""
+    table, products = pd.read_parquet(REAL / "interactions.parquet"), pd.read_parquet(REAL / "items.parquet")
+    server.pages["/p"] = Page(picture(0, side=8), "image/jpeg")
+    rows = list(zip(table["user_id"], table["item_id"], table["timestamp"] + 1_300_000_000, strict=True))
+    extra = [(f"extra{user}", f"X{one}", 1_300_000_000 + step) for user in range(5) for step, one in enumerate("abcde")]
+    lines = [json.dumps({"reviewerID": u, "asin": i, "unixReviewTime": int(t)}) for u, i, t in [*rows, *extra]]
+    meta = [
+        repr({"asin": one, "title": title, "brand": None if pd.isna(brand) else brand, "imUrl": f"{server.url}/p?{one}",
+              "categories": [categories.split(" > ")]})
+        for one, title, brand, categories in zip(
+            products["item_id"], products["title"], products["brand"], products["categories"], strict=True)
+    ]  # fmt: skip
+    meta += [repr({"asin": f"X{one}", "title": "Without a picture"}) for one in "abc"]
+    meta += [repr({"asin": f"X{one}", "imUrl": f"{server.url}/p?{one}"}) for one in "de"]
+    server.pages[f"/{names('2014')[0]}"] = Page(pack([*lines, "{'broken"]))
+    server.pages[f"/{names('2014')[1]}"] = Page(pack(["{'asin': 'B0", *meta]))
+    core = {"min_user_interactions": 5, "min_item_interactions": 5, "drop_items_without": ["image", "text"]}
+    settings, store = project(prepare=core)
+    started = time.monotonic()
+    logged = run(settings, store)
+    print(f"{time.monotonic() - started:.0f} s, {logged['pictures_requested']:,.0f} pictures")
+    assert (logged["users"], logged["items"], logged["interactions"]) == (22_332, 12_086, 198_215)
+    sequences, ids = load_sequences(store), load_items(store)["item_id"].to_numpy()
+    expected = table.sort_values(["user_id", "position"], kind="stable").groupby("user_id")["item_id"].agg(list)
+    assert {
+        u: [ids[i - 1] for i in s] for u, s in zip(sequences.user_ids, sequences.items, strict=True)
+    } == expected.to_dict()
