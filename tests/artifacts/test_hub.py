@@ -22,7 +22,7 @@ class Hub(BaseHTTPRequestHandler):
     """A hub of two shops: one is gated, the other has nothing."""
 
     def do_GET(self) -> None:
-        status, code = ANSWERS[self.path.split("/")[1]]
+        status, code = ANSWERS["gated" if "gated" in self.path else "nobody"]
         self.send_response(status)
         self.send_header("X-Error-Code", code)
         self.send_header("Content-Length", "0")

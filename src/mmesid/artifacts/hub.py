@@ -45,7 +45,7 @@ def check_space(name: str, revision: str | None) -> None:
 
     try:
         files = HfApi().model_info(name, revision=revision, files_metadata=True).siblings or []
-    except OSError:
+    except Exception:  # a hub that does not answer is the download's to report, in words of its own
         return
     cached = {file.rfilename for file in files if try_to_load_from_cache(name, file.rfilename, revision=revision)}
     weights = [file for file in files if file.rfilename.endswith(".safetensors")]
