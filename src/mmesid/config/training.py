@@ -125,7 +125,7 @@ class InitCodes(Section):
     revision: str | None
     trust_remote_code: bool
     layers: Positive | None
-    dtype: Literal["float32", "bfloat16", "nf4"]
+    dtype: Literal["auto", "float32", "bfloat16", "nf4"]
     embedded: EmbeddedBackbone
     system_prompt: str
     user_prompt: str

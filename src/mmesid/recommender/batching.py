@@ -11,6 +11,8 @@ from mmesid.config import Finetune, sizes
 from mmesid.recommender.packing import first_fit, window_tokens
 from mmesid.recommender.prompt import Prompt
 
+TRIAL_TOKENS = 512  # of a trial, about
+
 
 class MicroBatch(NamedTuple):
     """Rows of one forward pass."""
@@ -39,6 +41,13 @@ def plan_epoch(windows: Sequence[Window], settings: Finetune, seed: int, epoch: 
         order = order[: int(np.searchsorted(ends, settings.max_targets_per_epoch)) + 1]
     steps = (ends[: len(order)] - 1) // targets_per_step(windows, settings)
     return list(np.split(order, np.flatnonzero(np.diff(steps)) + 1))
+
+
+def trial_batch(windows: Sequence[Window], settings: Finetune, prompt: Prompt, seed: int) -> MicroBatch:
+    """A few rows of the first step's windows, the same in every process."""
+    first = [windows[window] for window in plan_epoch(windows, settings, seed, 0)[0]]
+    (batches,) = deal(first, prompt, settings.row_tokens, max(settings.row_tokens, TRIAL_TOKENS), 1)
+    return batches[0]
 
 
 def deal(

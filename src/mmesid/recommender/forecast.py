@@ -9,10 +9,9 @@ import psutil
 import torch
 
 from mmesid.errors import ConfigError
-from mmesid.recommender.batching import MicroBatch, deal, plan_epoch
+from mmesid.recommender.batching import MicroBatch
 from mmesid.recommender.training import Trainer
 
-TRIAL_TOKENS = 512  # of the trial, about
 USABLE = 0.6  # of the memory that is free, for activations: the rest of a step needs some too
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -45,10 +44,7 @@ def foretell(trainer: Trainer, clock: Callable[[], float]) -> Forecast:
         trainer: before `fit`, resumed or not; its weights, its state and its draws stay as they are.
         clock: tells seconds.
     """
-    windows = [trainer.windows[window] for window in plan_epoch(trainer.windows, trainer.settings, trainer.seed, 0)[0]]
-    prompt, row = trainer.model.blueprint.prompt, trainer.settings.row_tokens
-    (batches,) = deal(windows, prompt, row, max(row, TRIAL_TOKENS), 1)
-    trial = batches[0]
+    trial, row = trainer.trial, trainer.settings.row_tokens
     trainer.model.train()
     device = trainer.model.device
     before = _memory(device)

@@ -54,16 +54,26 @@ def load_finetuned(initial: Path, finetuned: Path, device: str) -> Recommender:
     return restore(load_checkpoint(finetuned), backbone).to(device)
 
 
+def pinned(folder: Path) -> Pinned:
+    """What `init_codes` says of the backbone.
+
+    Args:
+        folder: of `init_codes`.
+    """
+    pointer = load_json(folder / "backbone.json")
+    return Pinned(**{name: pointer.get(name) for name in Pinned._fields})
+
+
 def _backbone(folder: Path) -> torch.nn.Module:
     """Our own as it was saved, a pretrained one from where its pointer says."""
     from transformers import AutoModel
 
     _without_bars()
-    own, pointer = folder / "backbone", load_json(folder / "backbone.json")
+    own, pointer = folder / "backbone", pinned(folder)
     if own.exists():
-        backbone: torch.nn.Module = AutoModel.from_pretrained(own, local_files_only=True, **precision(pointer["dtype"]))
+        backbone: torch.nn.Module = AutoModel.from_pretrained(own, local_files_only=True, **precision(pointer.dtype))
         return backbone
-    found: torch.nn.Module = decoder(Pinned(**{name: pointer.get(name) for name in Pinned._fields}))
+    found: torch.nn.Module = decoder(pointer)
     return found
 
 

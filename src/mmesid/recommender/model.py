@@ -14,7 +14,7 @@ from mmesid.recommender.dropout import Dropout
 from mmesid.recommender.item_input import ModalityShape
 from mmesid.recommender.items import Items
 from mmesid.recommender.loss import Objective, scores
-from mmesid.recommender.packing import PackedBatch
+from mmesid.recommender.packing import PADDING, PackedBatch
 from mmesid.recommender.prompt import Prompt
 from mmesid.recommender.table_items import TableItems
 from mmesid.recommender.tied_items import TiedItems
@@ -121,10 +121,7 @@ class Recommender(nn.Module):
             prompt: keys and values of the prompt, of `prompt_cache`.
             shared: of `Items.shared`, where it is at hand.
         """
-        words = self.backbone.get_input_embeddings()(batch.tokens)  # type: ignore[operator]  # (B, S, C)
-        unique, inverse = torch.unique(batch.items, return_inverse=True)
-        vectors = self.input_dropout(F.embedding(inverse, self.items.inputs(unique, shared)))  # (B, S, C)
-        inputs = torch.where((batch.items > 0).unsqueeze(-1), vectors.to(words.dtype), words)
+        inputs = self._inputs(batch, shared)
         cached = 0 if prompt is None else prompt.tokens
         hidden: Tensor = self.backbone(
             inputs_embeds=inputs,
@@ -135,6 +132,20 @@ class Recommender(nn.Module):
         ).last_hidden_state  # (B, S, C)
         users: Tensor = self.output_dropout(hidden[batch.rows, batch.columns].float())
         return users
+
+    @torch.no_grad()
+    def sizes(self, batch: PackedBatch) -> Tensor:
+        """Root mean squares of items and of words as the first layer gets them, and of `represent`, (3,)."""
+        inputs = self._inputs(batch, None).float()
+        items, words = inputs[batch.items > 0], inputs[(batch.items == 0) & (batch.window != PADDING)]
+        return torch.stack([part.square().mean().sqrt() for part in (items, words, self.represent(batch))])
+
+    def _inputs(self, batch: PackedBatch, shared: Tensor | None) -> Tensor:
+        """What the first layer gets: words, and items between them, (B, S, C)."""
+        words: Tensor = self.backbone.get_input_embeddings()(batch.tokens)  # type: ignore[operator]
+        unique, inverse = torch.unique(batch.items, return_inverse=True)
+        vectors = self.input_dropout(F.embedding(inverse, self.items.inputs(unique, shared)))  # (B, S, C)
+        return torch.where((batch.items > 0).unsqueeze(-1), vectors.to(words.dtype), words)
 
     def prompt_cache(self) -> PromptCache:
         """Keys and values of the prompt that every user's row starts with, computed once for all of them."""

@@ -13,6 +13,13 @@ _BACKBONE = "backbone."
 OWN_RATE, PRETRAINED_RATE = 0.003, 0.0005  # of the backbone's adapter: what is known already is not to be overwritten
 
 
+def part_of(name: str) -> str:
+    """Where a parameter stands: in `tables` of items and codes, the backbone's `adapter`, or `adaptors` around it."""
+    if name.endswith(_TABLES):
+        return "tables"
+    return "adapter" if name.startswith(_BACKBONE) else "adaptors"
+
+
 def adamw(parameters: Mapping[str, Parameter], settings: Finetune, pretrained: bool) -> torch.optim.AdamW:
     """Tables with their own rate and no decay, matrices with decay, vectors without; one fused kernel for all.
 
@@ -41,14 +48,11 @@ def learning_rate_factor(step: int, total: int, warmup: int) -> float:
 
 def _groups(parameters: Mapping[str, Parameter], settings: Finetune, pretrained: bool) -> Iterator[dict[str, object]]:
     inside = settings.adapter_learning_rate or (PRETRAINED_RATE if pretrained else OWN_RATE)
-    tables = [p for name, p in parameters.items() if name.endswith(_TABLES)]
-    yield {"params": tables, "peak": settings.table_learning_rate, "lr": 0.0, "weight_decay": 0.0}
-    for of_backbone, rate in ((True, inside), (False, settings.learning_rate)):
-        rest = [
-            parameter
-            for name, parameter in parameters.items()
-            if not name.endswith(_TABLES) and name.startswith(_BACKBONE) == of_backbone
-        ]
+    parts: dict[str, list[Parameter]] = {"tables": [], "adapter": [], "adaptors": []}
+    for name, parameter in parameters.items():
+        parts[part_of(name)].append(parameter)
+    yield {"params": parts["tables"], "peak": settings.table_learning_rate, "lr": 0.0, "weight_decay": 0.0}
+    for rest, rate in ((parts["adapter"], inside), (parts["adaptors"], settings.learning_rate)):
         matrices, vectors = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
         yield {"params": matrices, "peak": rate, "lr": 0.0, "weight_decay": settings.weight_decay}
         yield {"params": vectors, "peak": rate, "lr": 0.0, "weight_decay": 0.0}

@@ -24,7 +24,7 @@ from mmesid.recommender.model import Recommender
 from mmesid.softmax import multiplies_bfloat16
 
 # Called beside forward; they too need the parameters.
-_FORWARD_METHODS = ("represent", "prompt_cache", "fused_items")
+_FORWARD_METHODS = ("represent", "sizes", "prompt_cache", "fused_items")
 
 _NAMES = {"flex": "flex_attention"}  # of attention, where transformers has another one
 

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mmesid.artifacts import packaged
+from mmesid.artifacts import hub, packaged
 from mmesid.config import InitCodes
-from mmesid.errors import ConfigError, WeightsError, first_line
+from mmesid.errors import ConfigError, WeightsError
 from mmesid.recommender.backbone import Backbone
+from mmesid.softmax import multiplies_bfloat16
 
 KEY = "init_codes.backbone"
 _WORDS = 8192  # whose size is measured
@@ -26,16 +27,26 @@ class Pinned(NamedTuple):
     layers: int | None  # the first so many; None: all
 
 
-def load(settings: InitCodes) -> Backbone:
+def load(settings: InitCodes, device: str) -> Backbone:
     """Decoder, tokenizer, chat template; the revision found is recorded.
+
+    Args:
+        settings: the `init_codes` section.
+        device: cpu or cuda, by which `dtype: auto` decides.
 
     Raises:
         WeightsError: the backbone does not exist, cannot be reached, is incomplete, or needs a library that lacks.
-        ConfigError: it has fewer layers than `layers` asks for.
+        ConfigError: it has fewer layers than `layers` asks for, or a GGUF file is wanted in four bits.
     """
     from transformers import AutoTokenizer
 
-    pinned = Pinned(settings.backbone, settings.revision, settings.dtype, settings.trust_remote_code, settings.layers)
+    if is_file(settings.backbone) and settings.dtype == "nf4":
+        raise ConfigError(
+            f"init_codes.dtype is nf4, but {settings.backbone} is unpacked as it is read; name another one"
+        )
+
+    dtype = _dtype(settings.dtype, device)
+    pinned = Pinned(settings.backbone, settings.revision, dtype, settings.trust_remote_code, settings.layers)
     try:
         pinned = pinned._replace(revision=_commit(pinned) or pinned.revision)
         tokenizer = AutoTokenizer.from_pretrained(**_place(pinned))
@@ -46,6 +57,13 @@ def load(settings: InitCodes) -> Backbone:
     return Backbone(model, tokenizer, scale, **pinned._asdict())
 
 
+def _dtype(named: str, device: str) -> str:
+    """`auto`: half the memory and time where the device multiplies bfloat16; frozen weights lose little by it."""
+    if named != "auto":
+        return named
+    return "bfloat16" if multiplies_bfloat16(device) else "float32"
+
+
 def _commit(pinned: Pinned) -> str | None:
     """The commit that a revision of a hub backbone stands for now, None for files."""
     from transformers.utils import cached_file, extract_commit_hash
@@ -54,6 +72,7 @@ def _commit(pinned: Pinned) -> str | None:
         return None
     config = cached_file(pinned.name, "config.json", revision=pinned.revision)
     commit: str | None = extract_commit_hash(config, None)
+    hub.check_space(pinned.name, commit)
     return commit
 
 
@@ -79,8 +98,10 @@ def decoder(pinned: Pinned) -> Any:
     """
     from transformers import AutoModel
 
+    unpacked = is_file(pinned.name)  # in float32, as its packing was made; then in the precision that is wanted
+    how = precision("float32" if unpacked else pinned.dtype)
     try:
-        model, report = AutoModel.from_pretrained(**_place(pinned), **precision(pinned.dtype), output_loading_info=True)
+        model, report = AutoModel.from_pretrained(**_place(pinned), **how, output_loading_info=True)
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(pinned, error) from None
     if report["missing_keys"]:
@@ -89,8 +110,9 @@ def decoder(pinned: Pinned) -> Any:
             f"{KEY}: {pinned.name} lacks {len(missing)} weights (first: {missing[0]}), which would be random; use a "
             "complete checkpoint"
         )
-    if is_file(pinned.name):
+    if unpacked:
         _forget_quantization(model)
+        model = model.to(getattr(torch, pinned.dtype))
     if pinned.layers is not None:
         _cut(model, pinned)
     return model.eval()
@@ -125,15 +147,14 @@ def _gguf(name: str) -> Path:
 def _place(pinned: Pinned) -> dict[str, Any]:
     """What `from_pretrained` takes: a file in a folder, or a folder or hub id with its revision."""
     if not is_file(pinned.name):
+        hub.check_whole(Path(pinned.name))
         options = {"revision": pinned.revision, "trust_remote_code": pinned.trust_remote_code}
         return {"pretrained_model_name_or_path": pinned.name, **options}
     file = _gguf(pinned.name)
     if not file.is_file():
         raise WeightsError(f"{KEY}: there is no file {file}")
-    if importlib.util.find_spec("gguf") is None:
-        raise WeightsError(
-            f"{KEY}: {pinned.name} is a GGUF file, which is read by a library: pip install 'mme-sid[gguf]'"
-        )
+    packaged.use_reader(pinned.name, KEY)
+    hub.check_whole_gguf(file)
     return {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name, "local_files_only": True}
 
 
@@ -141,7 +162,7 @@ def _unloadable(pinned: Pinned, error: Exception) -> WeightsError:
     names = ", ".join(packaged.LANGUAGE_MODELS)
     return WeightsError(
         f"{KEY}: expected `embedded`, {names}, a Hugging Face id, a folder with config.json, weights and tokenizer, or "
-        f"a .gguf file; {pinned.name!r} does not load ({first_line(error)})"
+        f"a .gguf file; {pinned.name!r} does not load ({hub.explain(pinned.name, error)})"
     )
 
 

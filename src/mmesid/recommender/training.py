@@ -5,6 +5,7 @@ Several processes share each step's rows and the validation's users; the state h
 continues on another number of processes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,8 +21,9 @@ from mmesid.artifacts.windows import Window, training_windows
 from mmesid.config import Finetune, Protocol
 from mmesid.evaluation.metrics import summarize
 from mmesid.evaluation.ranking import checkpoint_users
+from mmesid.recommender import diagnostics
 from mmesid.recommender.adapter import ADAPTERS, add_dropout, trainable
-from mmesid.recommender.batching import MicroBatch, deal, plan_epoch, targets_per_step
+from mmesid.recommender.batching import MicroBatch, deal, plan_epoch, targets_per_step, trial_batch
 from mmesid.recommender.loss import NegativeSampler, Objective
 from mmesid.recommender.model import Recommender
 from mmesid.recommender.optimizer import adamw, set_learning_rate
@@ -31,6 +33,7 @@ from mmesid.recommender.parallel import like, prepare, rank_shared, whole
 Log = Callable[[dict[str, float], int], None]
 _METRIC = "ndcg_at_10"  # selects the checkpoint
 _WATCHED = (_METRIC, "hr_at_10", "mrr")
+REPORT_STEPS = 10
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -89,6 +92,7 @@ class Trainer:
         self.valid_targets = sequences.target("valid")[chosen]
         self.targets_per_step = targets_per_step(self.windows, settings)
         self.batch_tokens = settings.batch_tokens  # of a forward pass; lower where the memory at hand asks for it
+        self.trial = trial_batch(self.windows, settings, model.blueprint.prompt, seed)
         self.steps_per_epoch = len(plan_epoch(self.windows, settings, seed, 0))
         self.state = TrainerState(0, 0, 0, -1.0, 0, [], {})
 
@@ -98,6 +102,7 @@ class Trainer:
         Args:
             save: called in every process with the whole state, every `checkpoint_steps` steps and after every epoch.
         """
+        self.begin()
         while self.state.epoch < self.settings.epochs and self.state.epochs_without_gain < self.settings.patience:
             self._epoch(save)
             self._validate()
@@ -105,6 +110,18 @@ class Trainer:
         self._load("best.")
         self.model.eval()
         return self.state.curves
+
+    def begin(self) -> dict[str, float]:
+        """What there is to see before the first step, measured once: the loss beside chance, and sizes.
+
+        Returns:
+            `first_loss` and `chance` (ln N) in nats, and `diagnostics.SIZES`; of a resumed run as they were.
+        """
+        if not self.state.curves:
+            found = {**self._first_loss(), **self._sizes()}
+            self.log(found, 0)
+            self.state.curves.append({"step": 0, **found})
+        return {name: float(value) for name, value in self.state.curves[0].items()}
 
     def resume(self, state: TrainerState) -> None:
         """Continue from a saved state; raises KeyError where it is of another model."""
@@ -124,7 +141,7 @@ class Trainer:
         for step in range(self.state.step, len(plan)):
             loss = self.step([self.windows[window] for window in plan[step]])
             self.state = self.state._replace(step=step + 1, total=self.state.total + 1)
-            if self.state.total % 10 == 0 or step + 1 == len(plan):
+            if self.state.total % REPORT_STEPS == 0 or step + 1 == len(plan):
                 self._report(loss)
             if self.state.total % self.settings.checkpoint_steps == 0:
                 save(self._snapshot())
@@ -164,20 +181,35 @@ class Trainer:
         done = (self.state.total + share) / (self.steps_per_epoch * self.settings.epochs)
         self.log({"progress": min(1.0, done)}, self.state.total)
 
+    @torch.no_grad()
+    def _first_loss(self) -> dict[str, float]:
+        self.model.eval()
+        targets = sum(len(window.labels) for row in self.trial.rows for window in row)
+        loss = self.loss(self.trial).item() / targets
+        return {"first_loss": loss, "chance": math.log(self.model.blueprint.n_items)}
+
+    def _sizes(self) -> dict[str, float]:
+        self.model.eval()
+        packed = pack_rows(self.trial.rows, self.model.blueprint.prompt).to(self.model.device)
+        return diagnostics.sizes(self.model.sizes(packed))
+
     def _report(self, loss: Tensor) -> None:
         done = self.state.total / (self.steps_per_epoch * self.settings.epochs)
         targets = float(self.state.total * self.targets_per_step)
-        mean = self.accelerator.reduce(loss, "mean").item()
-        self.log({"loss": mean, "progress": min(1.0, done), "targets": targets}, self.state.total)
-        self.state.curves.append({"step": self.state.total, "loss": mean})
+        found = {"loss": self.accelerator.reduce(loss, "mean").item()}
+        if self.state.total == REPORT_STEPS:
+            found |= diagnostics.update_shares(self.optimizer, self.parameters)
+        self.log({**found, "progress": min(1.0, done), "targets": targets}, self.state.total)
+        self.state.curves.append({"step": self.state.total, **found})
 
     def _validate(self) -> None:
         ranks = rank_shared(
             self.model, self.valid_histories, self.valid_targets, self.exclude_history, self.accelerator
         )
         metrics = {f"valid_{name}": value for name, value in summarize(ranks, _WATCHED).items()}
-        self.log(metrics, self.state.total)
-        self.state.curves.append({"step": self.state.total, "epoch": self.state.epoch + 1, **metrics})
+        seen = {**metrics, **self._sizes(), **diagnostics.update_shares(self.optimizer, self.parameters)}
+        self.log(seen, self.state.total)
+        self.state.curves.append({"step": self.state.total, "epoch": self.state.epoch + 1, **seen})
         score = metrics[f"valid_{_METRIC}"]
         better = score > self.state.best
         tensors = {f"best.{name}": whole(p).clone() for name, p in self.parameters.items()} if better else {}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmesid.config import Config
-from mmesid.models import BRIEF_METRICS, MAIN_MODEL, MODELS, metric_label, model_label
+from mmesid.models import BRIEF_METRICS, MAIN_MODEL, MODELS, backbone_label, metric_label, model_label
 
 LENGTH = 5000  # characters that MLflow keeps of a version's description
 
@@ -77,7 +77,7 @@ def _settings(config: Config, metrics: Mapping[str, Any]) -> str:
         scored = list(metrics["tokenizer"])  # items are made of what there is
     return "\n".join(
         [
-            f"- backbone: {start.backbone} ({start.dtype}), {trained}",
+            f"- backbone: {_backbone(config, metrics)}, {trained}",
             f"- modalities: {', '.join(metrics['tokenizer'])}; in the score: {', '.join(scored) or 'none'}",
             f"- semantic IDs: {tokens.levels} levels of {tokens.codes} codes, reconstruction {tokens.reconstruction}, "
             f"alignment {tokens.alignment}, tables start {start.code_init}",
@@ -85,6 +85,13 @@ def _settings(config: Config, metrics: Mapping[str, Any]) -> str:
             f"- history: {config.protocol.history_length} items; seed {config.seed}",
         ]
     )
+
+
+def _backbone(config: Config, metrics: Mapping[str, Any]) -> str:
+    """As it was evaluated; evaluations of earlier releases do not say it."""
+    start = config.init_codes
+    found = metrics.get("backbone") or {"name": start.backbone, "layers": start.layers, "dtype": start.dtype}
+    return f"{backbone_label(found['name'], found['layers'])} ({found['dtype']})"
 
 
 def _fusion(metrics: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts.values import Curves
 from mmesid.models import LIST_METRICS, MAIN_MODEL, RANK_METRICS, metric_label
-from mmesid.reporting import figures, jinja, tables
+from mmesid.reporting import figures, jinja, tables, vitals
 from mmesid.reporting.examples import Example
 
 PANELS = 3  # datasets beside each other in the overview
@@ -67,6 +67,8 @@ def _view(report: DatasetReport) -> dict[str, Any]:
         "valid": tables.result_rows(name, metrics, "valid"),
         "differences": tables.differences(metrics),
         "training": _training(report),
+        "backbone": vitals.backbone(metrics),
+        "vitals": vitals.rows(report.curves.get("finetune", [])),
         "tokenizer": _tokenizer(metrics),
         "code_use": _inline(figures.code_use(name, report.codes)),
         "spectrum": _inline(figures.spectrum(name, report.spectra)),

@@ -41,6 +41,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     spectra = _collapse(model, embeddings, config.seed)
     metrics: dict[str, Any] = {
         "adapter": model.blueprint.adapter,
+        "backbone": _backbone(store),
         "data": summary.data_summary(sequences, load_tied_share(store)),
         **{s: summary.split_summary(judged[s], sequences, s, config.evaluate, config.seed) for s in SPLITS},
         "fusion": weights_summary(fusion),
@@ -55,6 +56,12 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     log.artifact(save_metrics(store, metrics))
     log.artifact(save_ranks(store, summary.ranks_frame(judged)))  # of each user, so that runs can be compared
     log.artifact(save_spectra(store, {name: part.shares() for name, part in spectra.items()}))
+
+
+def _backbone(store: Store) -> dict[str, Any]:
+    """Its name, and how much of it in which precision."""
+    pinned = loading.pinned(store.folder("init_codes"))
+    return {"name": pinned.name, "layers": pinned.layers, "dtype": pinned.dtype}
 
 
 def _judge(scores: dict[str, Scores], sequences: Sequences, split: Any, config: Config) -> dict[str, Judged]:

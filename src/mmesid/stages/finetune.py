@@ -16,9 +16,10 @@ from mmesid.pipeline import code
 from mmesid.recommender import adapter, loading, parallel, training
 from mmesid.recommender.backbone import EMBEDDED
 from mmesid.recommender.batching import targets_per_step
+from mmesid.recommender.diagnostics import complaints
 from mmesid.recommender.forecast import check_hours, foretell
 from mmesid.stages.entry import device, main_spread
-from mmesid.tracking import StageRun
+from mmesid.tracking import StageRun, warn
 
 
 def run(config: Config, store: Store, log: StageRun) -> None:
@@ -42,8 +43,11 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     check_hours(forecast, settings.max_hours)
     if accelerator.num_processes == 1:  # several must deal a step's rows alike
         trainer.batch_tokens = forecast.batch_tokens
+    start = trainer.begin()
     if accelerator.is_main_process:
         sys.stderr.write(f"finetune: {forecast.describe()}\n")
+        for complaint in complaints(start) if model.blueprint.backbone != EMBEDDED else ():
+            warn(complaint)
         log.summary({"forecast": {"hours": forecast.hours, "batch_tokens": forecast.batch_tokens}})
 
     def save(state: training.TrainerState) -> None:

@@ -34,7 +34,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         item_texts = texts(load_items(store), separator="\n")
         base = backbone.embedded(item_texts, prompts, settings.embedded, config.seed, device(), record)
     else:
-        base = pretrained.load(settings)
+        base = pretrained.load(settings, device())
         check_packing(
             base, build_prompt(base.tokenizer, settings.system_prompt, settings.user_prompt, settings.response)
         )

@@ -8,7 +8,7 @@ pipeline or `mmesid log` sends it.
 
 from mmesid.tracking.reading import Recorded, Version, artifact, recorded, versions
 from mmesid.tracking.reaping import close_dead, is_unreachable
-from mmesid.tracking.run import StageRun, checkout, execution, provenance, silent_run, stage_run
+from mmesid.tracking.run import StageRun, checkout, execution, provenance, silent_run, stage_run, warn
 from mmesid.tracking.sending import client, close_execution, experiment_id, runs_for, send_pending, tracking_uri
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "stage_run",
     "tracking_uri",
     "versions",
+    "warn",
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmesid.config import flatten
+from mmesid.models import backbone_label
 from mmesid.tracking.journal import Entry, Journal
 from mmesid.tracking.progress import Progress
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mmesid.config import Config
 
 FLUSH_SECONDS = 45.0  # that a stage waits, at most, for its last lines to arrive
+SHAPED, DEFAULT = ("init_codes", "finetune", "evaluate"), "embedded"  # runs that say which backbone, if not this one
 SHOWN_ONLY = ("progress", "targets")  # feed the progress bar, and are no results
 
 
@@ -138,10 +140,13 @@ def warn(message: str) -> None:
 def _open(stage: str, config: "Config", root: Path) -> Journal | None:
     section = config.model_dump(by_alias=True).get(stage, {})
     params = {name: str(value) for name, value in flatten({"seed": config.seed, **section})}
+    backbone = backbone_label(config.init_codes.backbone, config.init_codes.layers)
+    tags = {"mmesid.dataset": config.dataset, "mmesid.stage": stage, "mmesid.backbone": backbone}
     header = {
         "dataset": config.dataset,
         "stage": stage,
-        "tags": {"mmesid.dataset": config.dataset, "mmesid.stage": stage, **provenance(root)},
+        "name": f"{stage} ({backbone})" if stage in SHAPED and backbone != DEFAULT else stage,
+        "tags": {**tags, **provenance(root)},
         "digest": _catalogue_digest(config.dataset, root),
         "parameters": {name: str(value) for name, value in flatten(config.model_dump(by_alias=True))},
     }

@@ -147,7 +147,9 @@ class Sender:
             self._parent = self._find_or_create(mlflow, key, tags, header["execution"], header["started"])
             key = {"mmesid.journal": header["id"]}
             tags = {**header["tags"], **execution, **key, "mlflow.parentRunId": self._parent}
-            self._run = self._find_or_create(mlflow, key, tags, header["stage"], header["started"])
+            self._run = self._find_or_create(
+                mlflow, key, tags, str(header.get("name") or header["stage"]), header["started"]
+            )
         self._stage, self._started = header["stage"], header["started"]
         mlflow.update_run(self._parent, status="RUNNING")
         parent.carry_parameters(mlflow, self._parent, header.get("parameters", {}))

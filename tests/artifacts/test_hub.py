@@ -1,0 +1,116 @@
+"""Hub manners: gated, missing and offline models say what to do; what is cut short or does not fit is said before."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub.constants
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from mmesid.artifacts import hub
+from mmesid.errors import WeightsError
+
+ANSWERS = {"gated": (403, "GatedRepo"), "nobody": (404, "RepoNotFound")}
+
+
+class Hub(BaseHTTPRequestHandler):
+    """A hub of two shops: one is gated, the other has nothing."""
+
+    def do_GET(self) -> None:
+        status, code = ANSWERS["gated" if "gated" in self.path else "nobody"]
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *message: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A hub on this machine, and an empty cache."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
+        files = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+        yield url
+        server.shutdown()
+
+
+def problem(name: str) -> str:
+    """What `explain` says of a model that does not load."""
+    from transformers.utils import cached_file
+
+    with pytest.raises(OSError, match=r".") as raised:
+        cached_file(name, "config.json")
+    return hub.explain(name, raised.value)
+
+
+def test_a_gated_model_says_where_to_accept_and_which_variable_holds_the_token(endpoint: str) -> None:
+    said = problem("gated/llama")
+    assert f"accept its terms at {endpoint}/gated/llama" in said
+    assert "HF_TOKEN" in said
+
+
+def test_a_model_that_the_hub_does_not_have_is_no_puzzle(endpoint: str) -> None:
+    assert f"{endpoint} has no nobody/llama, or keeps it private" in problem("nobody/llama")
+
+
+def test_offline_says_that_it_is_offline(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert f"HF_HUB_OFFLINE is set, and it is not in {tmp_path}" in problem("gated/llama")
+
+
+@pytest.mark.parametrize("free", [10**9, 10**12])
+def test_a_download_that_does_not_fit_is_refused_before(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [SimpleNamespace(rfilename=name, size=8 * 10**9) for name in ("a.safetensors", "b.safetensors", "c.bin")]
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, name, **how: SimpleNamespace(siblings=files))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    if free > 16 * 10**9:
+        hub.check_space("shop/llama", None)
+        return
+    with pytest.raises(WeightsError, match=r"shop/llama is a download of 16\.0 GB, .* 1\.0 GB free; .* HF_HOME"):
+        hub.check_space("shop/llama", None)
+
+
+def test_a_hub_that_does_not_answer_stops_nothing(endpoint: str) -> None:
+    hub.check_space("nobody/llama", None)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 60, -1, None])
+def test_weights_that_are_cut_short_are_refused(kept: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"a": np.zeros((4, 4), np.float32), "b": np.zeros(3, np.float32)}, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    if kept is None:
+        hub.check_whole(tmp_path)
+        return
+    with pytest.raises(WeightsError, match=r"model\.safetensors is damaged or cut short .*fetch or copy it again"):
+        hub.check_whole(tmp_path)
+
+
+def test_a_gguf_file_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    path = tmp_path / "model.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tensor("weights", np.zeros((64, 64), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    hub.check_whole_gguf(path)
+    path.write_bytes(path.read_bytes()[:-4096])
+    with pytest.raises(WeightsError, match=r"model\.gguf is damaged or cut short"):
+        hub.check_whole_gguf(path)
