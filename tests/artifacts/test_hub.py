@@ -1,5 +1,6 @@
 """Hub manners: gated, missing and offline models say what to do; what is cut short or does not fit is said before."""
 
+import errno
 import shutil
 import threading
 from collections.abc import Iterator
@@ -50,12 +51,12 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 
 
 def problem(name: str) -> str:
-    """What `explain` says of a model that does not load."""
+    """What is said of a model that does not load."""
     from transformers.utils import cached_file
 
     with pytest.raises(OSError, match=r".") as raised:
         cached_file(name, "config.json")
-    return hub.explain(name, raised.value)
+    return str(hub.unloadable("section.key", name, "a folder", raised.value))
 
 
 def test_a_gated_model_says_where_to_accept_and_which_variable_holds_the_token(endpoint: str) -> None:
@@ -68,9 +69,33 @@ def test_a_model_that_the_hub_does_not_have_is_no_puzzle(endpoint: str) -> None:
     assert f"{endpoint} has no nobody/llama, or keeps it private" in problem("nobody/llama")
 
 
-def test_offline_says_that_it_is_offline(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_says_that_it_is_offline(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert f"HF_HUB_OFFLINE is set, and it is not in {tmp_path}" in problem("gated/llama")
+    assert "gated/llama does not lie in this machine's cache (HF_HOME)" in problem("gated/llama")
+
+
+def caused(cause: Exception) -> OSError:
+    """An error as transformers raises it: from one of the package below."""
+    try:
+        raise OSError("cannot load\nread on at ...") from cause
+    except OSError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (ConnectionError("no network"), "HF_ENDPOINT for a mirror"),
+        (OSError(errno.ENOSPC, "no space left"), "the disk is full, shop/model does not fit"),
+        (EOFError(), "is cut short or damaged; fetch it again"),
+        (ValueError("bad"), "expected a folder; 'shop/model' does not load (cannot load)"),
+    ],
+)
+def test_a_model_that_does_not_load_says_what_to_do(cause: Exception, said: str) -> None:
+    error = hub.unloadable("section.key", "shop/model", "a folder", caused(cause))
+    assert said in str(error)
+    assert str(error).startswith("section.key: ")
+    assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("free", [10**9, 10**12])

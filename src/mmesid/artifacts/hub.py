@@ -1,5 +1,6 @@
 """Models of a Hugging Face hub, and their files: what is wrong with them, said before minutes are spent on them."""
 
+import errno
 import json
 import shutil
 import struct
@@ -9,26 +10,70 @@ from pathlib import Path
 from mmesid.errors import WeightsError, first_line
 
 SPARE = 2**28  # bytes beside a download that a disk should keep
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REASONS = (  # names of errors -> what a person can do; the first that fits
+    (
+        {"GatedRepoError"},
+        "{name} is gated: accept its terms at {hub}/{name}, then `hf auth login`, or put a token into HF_TOKEN",
+    ),
+    (
+        {"RevisionNotFoundError"},
+        "{name} is on the hub, but not the revision that is named beside it",
+    ),
+    (
+        {"RepositoryNotFoundError"},
+        "{hub} has no {name}, or keeps it private: mend the name, or `hf auth login`, or put a token into HF_TOKEN",
+    ),
+    (
+        {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError", "ConnectionError", "TimeoutException"},
+        "{name} does not lie in this machine's cache (HF_HOME), and the hub is out of reach or HF_HUB_OFFLINE forbids "
+        "it: `hf download {name}` where there is a network, HF_ENDPOINT for a mirror, or name a folder",
+    ),
+    (
+        {"SafetensorError", "UnpicklingError", "EOFError"},
+        "a file of weights of {name} is cut short or damaged; fetch it again (`hf download {name} --force-download`)",
+    ),
+)
 
 
-def explain(name: str, error: BaseException) -> str:
-    """Why a model does not load, and what mends it.
+def unloadable(key: str, name: str, expected: str, error: BaseException) -> WeightsError:
+    """Why a pretrained model does not load, and what to do about it, in one sentence.
+
+    The cause may lie behind other errors that were raised on its way; it is known by the name of its class, since each
+    package below has its own.
 
     Args:
+        key: of the parameter that names the model.
         name: hub id or folder.
-        error: of `from_pretrained`; what caused it is looked at as well.
+        expected: what the parameter takes.
+        error: that its loading raised.
     """
-    from huggingface_hub import constants, errors
+    from huggingface_hub import constants
 
     causes = list(_chain(error))
-    token = "log in by `hf auth login`, or set HF_TOKEN to a token of yours that may read it"
-    if any(isinstance(cause, errors.GatedRepoError) for cause in causes):
-        return f"it is gated: accept its terms at {constants.ENDPOINT}/{name} and {token}"
-    if any(isinstance(cause, errors.RepositoryNotFoundError) for cause in causes):
-        return f"{constants.ENDPOINT} has no {name}, or keeps it private: mend the name, or {token}"
-    if constants.HF_HUB_OFFLINE and any(isinstance(cause, errors.LocalEntryNotFoundError) for cause in causes):
-        return f"HF_HUB_OFFLINE is set, and it is not in {constants.HF_HUB_CACHE}: fetch it once without"
-    return first_line(error)
+    kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    if any(isinstance(cause, OSError) and cause.errno in _FULL for cause in causes):
+        return WeightsError(f"{key}: the disk is full, {name} does not fit; free some, or HF_HOME names another cache")
+    for known, text in _REASONS:
+        if not kinds.isdisjoint(known):
+            return WeightsError(f"{key}: {text.format(name=name, hub=constants.ENDPOINT)}")
+    return WeightsError(f"{key}: expected {expected}; {name!r} does not load ({first_line(error)})")
+
+
+def commit_of(name: str, revision: str | None) -> str | None:
+    """The commit that a revision of a hub model stands for now, None for a folder: every file shall be of that one.
+
+    Raises:
+        WeightsError: its weights do not fit on the disk.
+        OSError: the hub does not have it, or cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download
+
+    if Path(name).is_dir():
+        return None
+    commit = Path(hf_hub_download(name, "config.json", revision=revision)).parent.name  # snapshots/<commit>/config.json
+    check_space(name, commit)
+    return commit
 
 
 def check_space(name: str, revision: str | None) -> None:

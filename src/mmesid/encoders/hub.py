@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmesid.errors import unloadable
+from mmesid.artifacts.hub import unloadable
 from mmesid.softmax import multiplies_bfloat16
 
 BFLOAT16_WORK = 1e11  # parameters times pieces below which bfloat16 gains little and makes results depend on the device
@@ -45,16 +45,6 @@ def explained(key: str, name: str, expected: str) -> Iterator[None]:
         pickle.UnpicklingError,
     ) as error:
         raise unloadable(key, name, expected, error) from None
-
-
-def commit_of(where: str, revision: str | None) -> str | None:
-    """The commit that a revision of a hub model stands for now, None for a folder: every file shall be of that one."""
-    from transformers.utils import cached_file, extract_commit_hash
-
-    if Path(where).is_dir():
-        return None
-    commit: str | None = extract_commit_hash(cached_file(where, "config.json", revision=revision), None)
-    return commit
 
 
 def optional_file(where: str, revision: str | None, name: str) -> str | None:

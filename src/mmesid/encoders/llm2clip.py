@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmesid.artifacts.hub import commit_of
 from mmesid.config import Llm2Clip
 from mmesid.encoders import hub, vision_model
 from mmesid.encoders.vision_model import Vision
@@ -120,7 +121,7 @@ def load_texts(settings: Llm2Clip, texts: int, device: str) -> Texts:
     name = settings.language_model
     expected = "a Hugging Face id or a folder with config.json, weights and tokenizer of LLM2CLIP's language model"
     with hub.explained(f"{SECTION}.language_model", name, expected):
-        commit = hub.commit_of(name, settings.language_model_revision)
+        commit = commit_of(name, settings.language_model_revision)
         options: dict[str, Any] = {
             "revision": commit or settings.language_model_revision,
             "trust_remote_code": False,
@@ -155,7 +156,7 @@ def load_adapter(settings: Llm2Clip) -> tuple[nn.Sequential, str | None]:
         WeightsError: the checkpoint is not here, cannot be reached, or holds no adapter of this form.
     """
     with hub.explained(f"{SECTION}.clip", settings.clip, _clip_expected()):
-        commit = hub.commit_of(settings.clip, settings.clip_revision)
+        commit = commit_of(settings.clip, settings.clip_revision)
         weights = hub.tensors(settings.clip, commit or settings.clip_revision, "text_adapter.")
         container = {name.partition(".")[0] for name in weights}
         return build_adapter({name.partition(".")[2]: value for name, value in weights.items()}, container), commit
@@ -200,7 +201,7 @@ def load_pictures(settings: Llm2Clip, pictures: int, device: str) -> Vision:
 
     name = settings.clip
     with hub.explained(f"{SECTION}.clip", name, _clip_expected()):
-        commit = hub.commit_of(name, settings.clip_revision)
+        commit = commit_of(name, settings.clip_revision)
         options: dict[str, Any] = {"revision": commit or settings.clip_revision}
         config = CLIPConfig.from_pretrained(name, **options)
         vision = config.vision_config

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmesid.artifacts import packaged
+from mmesid.artifacts.hub import commit_of
 from mmesid.config import SentenceTransformers
 from mmesid.encoders import hub
 from mmesid.encoders.text_recipe import SECTION, Pooling, Recipe, folder_reader, read_recipe
@@ -80,7 +81,7 @@ def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
     known = ", ".join(packaged.TEXT_MODELS)
     expected = f"{known}, a Hugging Face id or a folder with config.json, weights and tokenizer"
     with hub.explained(f"{SECTION}.model", name, expected):
-        commit = None if is_packaged else hub.commit_of(where, settings.revision)
+        commit = None if is_packaged else commit_of(where, settings.revision)
         config, tokenizer, model = _load(where, commit or settings.revision, settings.trust_remote_code)
     recipe = _recipe(where, commit, config, settings)
     _prepare_padding(tokenizer, recipe.pooling, name)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mmesid.artifacts.hub import commit_of
 from mmesid.artifacts.pictures import decode
 from mmesid.config import VisionModel
 from mmesid.encoders import hub
@@ -79,7 +80,7 @@ def load(settings: VisionModel, pictures: int, device: str) -> Vision:
 
     name = settings.model
     with hub.explained(f"{SECTION}.model", name, EXPECTED):
-        commit = hub.commit_of(name, settings.revision)
+        commit = commit_of(name, settings.revision)
         options: dict[str, Any] = {
             "revision": commit or settings.revision,
             "trust_remote_code": settings.trust_remote_code,

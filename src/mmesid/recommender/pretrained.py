@@ -48,7 +48,8 @@ def load(settings: InitCodes, device: str) -> Backbone:
     dtype = _dtype(settings.dtype, device)
     pinned = Pinned(settings.backbone, settings.revision, dtype, settings.trust_remote_code, settings.layers)
     try:
-        pinned = pinned._replace(revision=_commit(pinned) or pinned.revision)
+        commit = None if is_file(pinned.name) else hub.commit_of(pinned.name, pinned.revision)
+        pinned = pinned._replace(revision=commit or pinned.revision)
         tokenizer = AutoTokenizer.from_pretrained(**_place(pinned))
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(pinned, error) from None
@@ -62,18 +63,6 @@ def _dtype(named: str, device: str) -> str:
     if named != "auto":
         return named
     return "bfloat16" if multiplies_bfloat16(device) else "float32"
-
-
-def _commit(pinned: Pinned) -> str | None:
-    """The commit that a revision of a hub backbone stands for now, None for files."""
-    from transformers.utils import cached_file, extract_commit_hash
-
-    if is_file(pinned.name) or Path(pinned.name).is_dir():
-        return None
-    config = cached_file(pinned.name, "config.json", revision=pinned.revision)
-    commit: str | None = extract_commit_hash(config, None)
-    hub.check_space(pinned.name, commit)
-    return commit
 
 
 @torch.inference_mode()
@@ -159,11 +148,11 @@ def _place(pinned: Pinned) -> dict[str, Any]:
 
 
 def _unloadable(pinned: Pinned, error: Exception) -> WeightsError:
-    names = ", ".join(packaged.LANGUAGE_MODELS)
-    return WeightsError(
-        f"{KEY}: expected `embedded`, {names}, a Hugging Face id, a folder with config.json, weights and tokenizer, or "
-        f"a .gguf file; {pinned.name!r} does not load ({hub.explain(pinned.name, error)})"
+    expected = (
+        f"`embedded`, {', '.join(packaged.LANGUAGE_MODELS)}, a Hugging Face id, a folder with config.json, weights and "
+        "tokenizer, or a .gguf file"
     )
+    return hub.unloadable(KEY, pinned.name, expected, error)
 
 
 def _forget_quantization(model: Any) -> None:
