@@ -17,6 +17,26 @@ def find_root() -> Path:
     raise ConfigError(f"no params.yaml and dvc.yaml in {start} or above; run this in the project's folder")
 
 
+def root_or_here() -> Path:
+    """The project's folder, or the working directory where there is no project: for what must not fail."""
+    try:
+        return find_root()
+    except ConfigError:
+        return Path.cwd()
+
+
+def check_dataset(name: str) -> str:
+    """The name, if `conf/` has a file for it.
+
+    Raises:
+        ConfigError: there is no such dataset; the message lists those that there are.
+    """
+    from mmesid import config  # pydantic takes a moment, which `--help` need not wait for
+
+    config.check_conf(name, find_root())
+    return name
+
+
 def become_flow(name: str, *arguments: str) -> NoReturn:
     """Turn into `python -m flows.NAME`, which alone imports Prefect and defines its own options."""
     os.chdir(find_root())

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 
 from mmesid.artifacts import packaged
 from mmesid.config import InitCodes
@@ -41,6 +42,8 @@ def load(settings: InitCodes) -> Backbone:
         tokenizer = AutoTokenizer.from_pretrained(**_place(pinned))
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(pinned, error) from None
+    if not tokenizer("some words", add_special_tokens=False)["input_ids"]:
+        raise WeightsError(f"{KEY}: {pinned.name} holds no tokenizer: put its tokenizer files beside the weights")
     model = decoder(pinned)
     scale = _size_of_words(model)
     return Backbone(model, tokenizer, scale, **pinned._asdict())
@@ -81,7 +84,7 @@ def decoder(pinned: Pinned) -> Any:
 
     try:
         model, report = AutoModel.from_pretrained(**_place(pinned), **precision(pinned.dtype), output_loading_info=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unloadable(pinned, error) from None
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
