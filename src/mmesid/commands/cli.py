@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mmesid import __version__, host
-from mmesid.commands.project import become_flow, check_dataset, find_root, root_or_here
+from mmesid.commands.project import become_flow, find_root, registered, root_or_here
 from mmesid.commands.screen import checklist, plain, say, show, table, tables
 from mmesid.errors import faults
 from mmesid.servers.options import Options
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-Dataset = Annotated[str, typer.Argument(help="A file in conf/, without the ending.", callback=check_dataset)]
+Dataset = Annotated[str, typer.Argument(help="A file in conf/, without the ending.", callback=registered)]
 Datasets = Annotated[str, typer.Option(help="Datasets, like a,b; those of params.yaml by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; null stands for what has no record.")]
 Runs = Annotated[str, typer.Option(help="champion, challenger, latest, v1, run ids or executions, by commas.")]

@@ -25,15 +25,18 @@ def root_or_here() -> Path:
         return Path.cwd()
 
 
-def check_dataset(name: str) -> str:
-    """The name, if `conf/` has a file for it.
+def registered(name: str) -> str:
+    """The name of a dataset whose model a command is about. What can be known is said before heavy packages load.
 
     Raises:
-        ConfigError: there is no such dataset; the message lists those that there are.
+        ConfigError: `conf/` has no file for it; the message lists those that there are.
+        TrackingError: MLflow's store cannot be used.
     """
-    from mmesid import config  # pydantic takes a moment, which `--help` need not wait for
+    from mmesid import config, tracking  # they take a moment, which `--help` need not wait for
 
-    config.check_conf(name, find_root())
+    root = find_root()
+    config.check_conf(name, root)
+    tracking.reach(root)
     return name
 
 

@@ -24,7 +24,7 @@ RATES = {  # stage -> keys of the rates to lower where its training diverges
     "finetune": ("finetune.learning_rate", "finetune.adapter_learning_rate", "finetune.table_learning_rate"),
     "baselines": ("baselines.content_transformer.learning_rate",),
 }
-FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 QUOTED = re.compile(r"'([^']*/[^']+)'")  # a path in a message
 
@@ -152,7 +152,7 @@ def _kind(pattern: str, sentence: Callable[[str, str], str]) -> Kind:
 
 _BACKBONE = ("init_codes", "finetune", "evaluate", "")
 KINDS = (  # the first that fits; what says more comes first
-    _kind(r"no space left|storagefull|disk is full|quota exceeded|\d+ requested and \d+ written", _full),
+    _kind(r"no space left|storagefull|disk is full|quota exceeded|file too large|\d+ requested and \d+ written", _full),
     _kind(r"out of memory|can't allocate memory|^builtins\.MemoryError", _memory),
     _kind(r"contains nan|hold nan|nan or inf|not finite", _diverged),
     _kind(r"SafetensorError|PytorchStreamReader|unpicklingerror|incomplete metadata|header too large", _damaged),

@@ -49,7 +49,7 @@ def sqlite_path(uri: str) -> Path | None:
 
 def _say(uri: str, fault: str) -> str:
     named = "MLFLOW_TRACKING_URI, MLflow at" if os.environ.get("MLFLOW_TRACKING_URI") else "MLflow at"
-    return without_secret(f"{named} {uri} {fault} (`mmesid doctor` checks it)")
+    return f"{named} {without_secret(uri)} {fault} (`mmesid doctor` checks it)"
 
 
 def _unusable(uri: str, scheme: str) -> str:
@@ -124,10 +124,11 @@ def _outdated(uri: str, text: str) -> str:
     """The schema is older than this MLflow's, which can be mended here, or newer, which cannot."""
     import mlflow
 
+    place = '"$MLFLOW_TRACKING_URI"' if os.environ.get("MLFLOW_TRACKING_URI") else uri
     found = text.partition("found version ")[2].partition(",")[0]
     migrations = Path(str(mlflow.__file__)).parent / "store" / "db_migrations" / "versions"
     if any(migrations.glob(f"{found}_*.py")) or found == "None":
-        return _say(uri, f"has the schema of an older MLflow: back it up, then `mlflow db upgrade {uri}`")
+        return _say(uri, f"has the schema of an older MLflow: back it up, then `mlflow db upgrade {place}`")
     installed = f"this is {mlflow.__version__}"
     fault = f"has the schema of a newer MLflow ({installed}): use the newer one, or correct MLFLOW_TRACKING_URI"
     return _say(uri, fault)

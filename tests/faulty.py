@@ -1,0 +1,166 @@
+"""Faults of the outside, each for the time of a block: servers that refuse, hang or are others, files that are broken.
+
+A fault is a context manager that takes a project's folder and yields the environment under which a command meets it.
+"""
+
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+from mmesid import registry, tracking
+from tests import ports
+
+Environment = dict[str, str]
+Fault = Callable[[Path], AbstractContextManager[Environment]]
+NOBODY = "127.0.0.1:9"  # a port at which nothing listens
+HOLD = (
+    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); print(1, flush=True); input()"
+)
+
+
+def set_to(name: str, value: str) -> Fault:
+    """A variable with a value that is the fault."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        yield {name: value.replace("ROOT", str(root))}
+
+    return fault
+
+
+def hanging(name: str, form: str) -> Fault:
+    """A server that takes connections and never answers."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(64)
+            yield {name: form.format(f"127.0.0.1:{listener.getsockname()[1]}")}
+
+    return fault
+
+
+def other_server(name: str, form: str, status: int) -> Fault:
+    """A server that answers everything with a page of its own."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"<html>something else</html>")
+
+        do_POST = do_PATCH = do_GET  # noqa: N815
+
+        def log_message(self, *given: object) -> None:
+            """Nothing."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        (port,) = ports.free(1)
+        with HTTPServer(("127.0.0.1", port), Page) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            yield {name: form.format(f"127.0.0.1:{port}")}
+            server.shutdown()
+
+    return fault
+
+
+def database(change: Callable[[Path], object], place: str = "mlruns/mlflow.db") -> Fault:
+    """A database of this folder that a change has spoiled; it is sound again afterwards."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        path = root / place
+        with kept(path):
+            path.parent.mkdir(exist_ok=True)
+            change(path)
+            yield {}
+
+    return fault
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[None]:
+    """Whatever happens to a file or folder, it is as before afterwards."""
+    copy = path.with_name(f"{path.name}.kept")
+    if path.exists():
+        (shutil.copytree if path.is_dir() else shutil.copyfile)(path, copy)
+    try:
+        yield
+    finally:
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        if copy.exists():
+            copy.rename(path)
+
+
+def at_version(revision: str) -> Callable[[Path], object]:
+    """The database says that another version of its program has written it."""
+
+    def change(path: Path) -> None:
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32))")
+        if not connection.execute("UPDATE alembic_version SET version_num = ?", (revision,)).rowcount:
+            connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
+        connection.commit()
+        connection.close()
+
+    return change
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+
+
+def cut_short(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def locked(place: str) -> Fault:
+    """Another process holds a database of this folder."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        (root / place).parent.mkdir(exist_ok=True)
+        command = [sys.executable, "-c", HOLD, str(root / place)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            yield {}
+            holder.communicate("\n")
+
+    return fault
+
+
+def spoiled(find: Callable[[Path], Path], change: Callable[[Path], object]) -> Fault:
+    """A file or folder of the project that a change has spoiled."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        path = find(root)
+        with kept(path):
+            change(path)
+            yield {}
+
+    return fault
+
+
+def model_folder(root: Path) -> Path:
+    """Where the files of version 1, the champion, lie."""
+    champion = registry.champion_of("sample", root)
+    return Path(tracking.client(root).get_logged_model(champion.model_id).artifact_location.removeprefix("file://"))
+
+
+def largest(folder: Path) -> Path:
+    """The largest file below a folder: its weights."""
+    return max((path for path in folder.rglob("*.safetensors")), key=lambda path: path.stat().st_size)
