@@ -113,6 +113,10 @@ def _full(line: str, stage: str) -> str:
     )
 
 
+def _failing(line: str, stage: str) -> str:
+    return f"the disk does not take what is written ({line}): free some space or mend it, and run again"
+
+
 def _memory(line: str, stage: str) -> str:
     key = f"{stage}.batch_tokens" if stage == "finetune" else f"{stage or 'the stage'}'s batch size in params.yaml"
     return f"memory is not enough ({line}); lower {key} and run again"
@@ -153,6 +157,7 @@ def _kind(pattern: str, sentence: Callable[[str, str], str]) -> Kind:
 _BACKBONE = ("init_codes", "finetune", "evaluate", "")
 KINDS = (  # the first that fits; what says more comes first
     _kind(r"no space left|storagefull|disk is full|quota exceeded|file too large|\d+ requested and \d+ written", _full),
+    _kind(r"disk i/o error", _failing),
     _kind(r"out of memory|can't allocate memory|^builtins\.MemoryError", _memory),
     _kind(r"contains nan|hold nan|nan or inf|not finite", _diverged),
     _kind(r"SafetensorError|PytorchStreamReader|unpicklingerror|incomplete metadata|header too large", _damaged),

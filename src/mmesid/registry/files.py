@@ -23,6 +23,8 @@ def lost(mlflow: "MlflowClient", version: Any) -> str:
     """What a version's files lack, empty where they are all there."""
     from mlflow.exceptions import MlflowException
 
+    if not version.source.startswith("models:/"):  # of an older MLflow, whose models lie with their runs
+        return ""
     try:
         place = str(mlflow.get_logged_model(_model_id(version)).artifact_location)
         sizes = _sizes(place)

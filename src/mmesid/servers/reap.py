@@ -23,6 +23,7 @@ def run(root: Path, no_worker: bool) -> list[str]:
     """`reap` as a program of its own: Prefect is imported here first, and quiet."""
     host.set_defaults({**host.prefect_settings(root), "PREFECT_LOGGING_LEVEL": "WARNING"})
     reachable.check_prefect(root)
+    tracking.reach(root)
     return reap(root, config.datasets(root), no_worker) or ["no run was left behind"]
 
 
