@@ -14,7 +14,7 @@ from mmesid.errors import MmesidError, faults
 from mmesid.pipeline.stage import StageError, end_stages
 from mmesid.servers import processes, reachable
 
-PATIENCE = 12.0  # seconds that an interrupted flow has to close its run
+PATIENCE = 10.0  # seconds that an interrupted flow has to close its run
 
 
 def enter(check: Callable[[], object], run: Callable[[], object]) -> None:

@@ -4,7 +4,9 @@ Each fault is one sentence that names MLFLOW_TRACKING_URI, since that is what a 
 """
 
 import os
+import re
 import sqlite3
+from importlib import metadata, util
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,7 +15,10 @@ from mmesid.errors import TrackingError, first_line, without_secret
 SECONDS = 4  # that a server or a database has for an answer
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mssql")
 ELSEWHERE = ("databricks", "uc")  # hosted: MLflow alone knows how to ask
-OUTDATED = "out-of-date database schema"
+VERSION = "SELECT version_num FROM alembic_version"
+MIGRATIONS = "store/db_migrations/versions/*.py"
+REVISION = re.compile(r"^revision\b[^=\n]*= *[\"'](\w+)", re.MULTILINE)
+BEFORE = re.compile(r"^down_revision\b[^=\n]*= *[\"'](\w+)", re.MULTILINE)
 
 
 def reach(uri: str) -> None:
@@ -34,8 +39,6 @@ def reach(uri: str) -> None:
 
 def explain(uri: str, problem: object) -> str:
     """One line without the password that an address may hold, whatever MLflow said about the store."""
-    if OUTDATED in str(problem):
-        return _outdated(uri, str(problem))
     return _say(uri, f"does not answer ({first_line(problem)}); start the server, or correct MLFLOW_TRACKING_URI")
 
 
@@ -81,7 +84,8 @@ def _reach_file(uri: str) -> None:
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=SECONDS)
         try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            row = connection.execute(VERSION).fetchone() if "alembic_version" in tables else None
         finally:
             connection.close()
     except sqlite3.OperationalError as problem:
@@ -93,17 +97,20 @@ def _reach_file(uri: str) -> None:
     except sqlite3.DatabaseError as problem:
         fault = f"is damaged ({problem}): put a backup in its place, or move it away, and `mmesid register` starts anew"
         raise TrackingError(_say(uri, fault)) from None
+    _check_schema(uri, row[0] if row else None)
 
 
 def _reach_database(uri: str) -> None:
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, inspect, text
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
     patience = {"login_timeout": SECONDS} if uri.startswith("mssql") else {"connect_timeout": SECONDS}
     try:
         engine = create_engine(uri, connect_args=patience)
         try:
-            engine.connect().close()
+            with engine.connect() as connection:
+                there = inspect(connection).has_table("alembic_version")
+                row = connection.execute(text(VERSION)).fetchone() if there else None
         finally:
             engine.dispose()
     except (ArgumentError, ImportError, ValueError) as problem:
@@ -112,6 +119,7 @@ def _reach_database(uri: str) -> None:
     except SQLAlchemyError as problem:
         fault = f"does not answer ({_driver(uri, problem)}); start the database, or correct MLFLOW_TRACKING_URI"
         raise TrackingError(_say(uri, fault)) from problem
+    _check_schema(uri, row[0] if row else None)
 
 
 def _driver(uri: str, problem: Exception) -> str:
@@ -120,15 +128,24 @@ def _driver(uri: str, problem: Exception) -> str:
     return text.replace(unquote(password), "***") if password else text
 
 
-def _outdated(uri: str, text: str) -> str:
-    """The schema is older than this MLflow's, which can be mended here, or newer, which cannot."""
-    import mlflow
+def _check_schema(uri: str, found: str | None) -> None:
+    """Raises TrackingError where a database was made by an older MLflow, which can be mended here, or a newer one.
 
-    place = '"$MLFLOW_TRACKING_URI"' if os.environ.get("MLFLOW_TRACKING_URI") else uri
-    found = text.partition("found version ")[2].partition(",")[0]
-    migrations = Path(str(mlflow.__file__)).parent / "store" / "db_migrations" / "versions"
-    if any(migrations.glob(f"{found}_*.py")) or found == "None":
-        return _say(uri, f"has the schema of an older MLflow: back it up, then `mlflow db upgrade {place}`")
-    installed = f"this is {mlflow.__version__}"
+    The installed MLflow's migrations are read, not imported, which would take seconds.
+    """
+    spec = util.find_spec("mlflow")
+    if found is None or spec is None or spec.origin is None:
+        return
+    texts = [path.read_text(encoding="utf-8") for path in Path(spec.origin).parent.glob(MIGRATIONS)]
+    known = {match[1] for text in texts if (match := REVISION.search(text))}
+    passed = {match[1] for text in texts if (match := BEFORE.search(text))}
+    if not known or found in known - passed:
+        return
+    if found in known:
+        place = '"$MLFLOW_TRACKING_URI"' if os.environ.get("MLFLOW_TRACKING_URI") else uri
+        raise TrackingError(
+            _say(uri, f"has the schema of an older MLflow: back it up, then `mlflow db upgrade {place}`")
+        )
+    installed = f"this is {metadata.version('mlflow')}"
     fault = f"has the schema of a newer MLflow ({installed}): use the newer one, or correct MLFLOW_TRACKING_URI"
-    return _say(uri, fault)
+    raise TrackingError(_say(uri, fault))
