@@ -19,7 +19,7 @@ from mmesid import registry, tracking
 from tests import faulty, ports, tiny_world
 from tests.faulty import NOBODY, Fault, at_version, cut_short, database, garbage, hanging, locked, other_server, set_to
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]  # a busy machine: the first cell waits for the world
 LIMIT = 15.0  # seconds; on a busy machine as long as three commands take that have nothing to complain about
 FILE_SIZE = 60_000  # bytes that a file may have where the disk is full
 
@@ -99,9 +99,7 @@ MATRIX = {
         "doctor",
         "mmesid remote",
     ),
-    "git is gone": Cell(
-        faulty.spoiled(lambda root: root / ".git", shutil.rmtree), "plan|doctor", "git init"
-    ),
+    "git is gone": Cell(faulty.spoiled(lambda root: root / ".git", shutil.rmtree), "plan|doctor", "git init"),
     "no such dataset": Cell(set_to("X", ""), f"{NAMED}|{LISTED}", "nope"),
 }
 CELLS = [(name, command) for name, cell in MATRIX.items() for command in cell.commands.split("|")]
