@@ -157,8 +157,8 @@ def spoiled(find: Callable[[Path], Path], change: Callable[[Path], object]) -> F
 
 def model_folder(root: Path) -> Path:
     """Where the files of version 1, the champion, lie."""
-    champion = registry.champion_of("sample", root)
-    return Path(tracking.client(root).get_logged_model(champion.model_id).artifact_location.removeprefix("file://"))
+    model = registry.champion_of("sample", root).source.rpartition("/")[2]
+    return Path(tracking.client(root).get_logged_model(model).artifact_location.removeprefix("file://"))
 
 
 def largest(folder: Path) -> Path:

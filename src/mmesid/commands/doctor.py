@@ -215,9 +215,9 @@ def check_prefect(root: Path) -> list[Finding]:
     try:
         reachable.check_prefect(root)
     except MmesidError as error:
-        return [Finding("wrong", "prefect", str(error))]
+        return [Finding("wrong", "prefect", str(error), "`dvc repro` needs none; `mmesid retrain` and `mmesid up` do")]
     api = os.environ.get(reachable.API)
-    return [Finding("fine", "prefect", without_secret(api))] if api else []
+    return [Finding("fine", "prefect", without_secret(api) if api else "each retrain starts a server of its own")]
 
 
 def check_datasets(root: Path) -> list[Finding]:
