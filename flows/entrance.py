@@ -50,7 +50,7 @@ class _Ending:
     """What Ctrl-C sets off."""
 
     def __init__(self) -> None:
-        self.begun = False
+        self.begun = self.told = False
 
     def begin(self, number: int, frame: FrameType | None) -> None:
         """A signal handler: the first time in order, the second time at once."""
@@ -66,6 +66,7 @@ class _Ending:
 
     def finish(self) -> None:
         """The run is closed: one line, and the exit status of what was interrupted."""
+        self.told = True
         sys.stderr.write("stopped; the next retrain goes on where this one was\n")
         sys.stderr.flush()
         sys.exit(host.INTERRUPTED)
@@ -74,7 +75,8 @@ class _Ending:
         """Leave no child behind, and wait for nothing."""
         end_stages(signal.SIGKILL)
         processes.kill_children()
-        os.write(2, b"stopped\n")
+        if not self.told:
+            os.write(2, b"stopped\n")
         os._exit(host.INTERRUPTED)
 
 
