@@ -149,7 +149,7 @@ def run(root: Path, command: str, environment: dict[str, str]) -> "subprocess.Co
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         preexec_fn=limited,
     )

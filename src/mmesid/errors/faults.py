@@ -100,10 +100,10 @@ def _named(error: BaseException) -> str:
 
 
 def _unwritable(error: OSError) -> str:
-    place = error.filename2 or error.filename or "a file"
+    place = error.filename2 or error.filename
     if error.errno in FULL:
-        return _full(f"{place}: {error.strerror}", "")
-    return f"{place} cannot be written or read ({error.strerror}); mend its permissions and run again"
+        return _full(f"{place}: {error.strerror}" if place else error.strerror, "")
+    return f"{place or 'a file'} cannot be written or read ({error.strerror}); mend its permissions and run again"
 
 
 def _full(line: str, stage: str) -> str:
