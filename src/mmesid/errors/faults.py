@@ -102,7 +102,7 @@ def _named(error: BaseException) -> str:
 def _unwritable(error: OSError) -> str:
     place = error.filename2 or error.filename
     if error.errno in FULL:
-        return _full(f"{place}: {error.strerror}" if place else error.strerror, "")
+        return _full(f"{place}: {error.strerror}" if place else f"{error.strerror}", "")
     return f"{place or 'a file'} cannot be written or read ({error.strerror}); mend its permissions and run again"
 
 
