@@ -155,7 +155,7 @@ def spoiled(find: Callable[[Path], Path], change: Callable[[Path], object]) -> F
 
 
 def model_folder(root: Path) -> Path:
-    """Where the files of the only model lie; MLflow is not asked, whose connections would outlive a swapped database."""
+    """Where the files of the only model lie; MLflow is not asked: its connections outlive a swapped database."""
     (folder,) = root.glob("mlruns/artifacts/*/models/*/artifacts")
     return folder
 
