@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 
 from tests import ports
@@ -88,18 +89,19 @@ def database(change: Callable[[Path], object], place: str = "mlruns/mlflow.db") 
 
 @contextmanager
 def kept(path: Path) -> Iterator[None]:
-    """Whatever happens to a file or folder, it is as before afterwards."""
-    copy = path.with_name(f"{path.name}.kept")
-    if path.exists():
-        (shutil.copytree if path.is_dir() else shutil.copyfile)(path, copy)
-    try:
-        yield
-    finally:
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
-        if copy.exists():
-            copy.rename(path)
+    """Whatever happens to a file or folder, it is as before afterwards. The copy lies elsewhere, lest it be counted."""
+    with TemporaryDirectory() as elsewhere:
+        copy = Path(elsewhere) / path.name
+        if path.exists():
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, copy)
+        try:
+            yield
+        finally:
+            if path.is_dir():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)
+            if copy.exists():
+                shutil.move(copy, path)
 
 
 def at_version(revision: str) -> Callable[[Path], object]:
