@@ -162,6 +162,13 @@ def model_folder(root: Path) -> Path:
     return folder
 
 
+@contextmanager
+def full_disk(root: Path) -> Iterator[Environment]:
+    """No file may grow beyond a few bytes, and the model must be written anew."""
+    with spoiled(model_folder, shutil.rmtree)(root):
+        yield {"FILE_SIZE": "5000"}
+
+
 def largest(folder: Path) -> Path:
     """The largest file below a folder: its weights."""
     return max((path for path in folder.rglob("*.safetensors")), key=lambda path: path.stat().st_size)

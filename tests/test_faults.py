@@ -21,7 +21,6 @@ from tests.faulty import NOBODY, Fault, at_version, cut_short, database, garbage
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]  # a busy machine: the first cell waits for the world
 LIMIT = 15.0  # seconds; on a busy machine as long as three commands take that have nothing to complain about
-FILE_SIZE = 60_000  # bytes that a file may have where the disk is full
 
 URI, API, STATE = "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"
 PREFECT = ".prefect/prefect.db"
@@ -90,7 +89,7 @@ MATRIX = {
         "register sample",
         "items.parquet",
     ),
-    "the disk is full": Cell(set_to("FILE_SIZE", str(FILE_SIZE)), "register sample", "the disk "),
+    "the disk is full": Cell(faulty.full_disk, "register sample", "the disk "),
     "the remote is gone": Cell(
         faulty.spoiled(
             lambda root: root / ".dvc/config",
