@@ -26,12 +26,12 @@ comma := ,
 BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages serving encoding  # modules of benchmarks/
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test nightly check e2e static weights deps bench soak ui lock results clean moved
+.PHONY: help repro test nightly check e2e static weights deps bench soak ui lock results clean moved checkout
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
-repro: .venv/.stamp  ## run the pipeline; DATASETS=a,b runs only these (names listed under `datasets` in params.yaml)
+repro: checkout .venv/.stamp  ## run the pipeline; DATASETS=a,b runs only these (names listed under `datasets` in params.yaml)
 	@mmesid mend
 	@steps=$$(mmesid sources --datasets "$(DATASETS)") && echo "$$steps" | while read -r step; do \
 	  echo "dvc repro $$step"; dvc repro $$step </dev/null || exit; done
@@ -98,8 +98,13 @@ endif
 	.uv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@echo "$(CURDIR)" > $@
 
+# DVC finds the project through git, which a downloaded ZIP lacks: said before minutes go into an environment.
+checkout:
+	@fault=$$(git rev-parse --git-dir 2>&1 >/dev/null) || { echo "$(CURDIR) is no git repository, and DVC needs one" \
+	  "($$fault). Where this is a downloaded ZIP, run \`git init\` here, then the same again." >&2; exit 1; }
+
 .uv/.stamp: export PATH := $(SYSTEM_PATH)
-.uv/.stamp:
+.uv/.stamp: | checkout
 	@python=; for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
 	  if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
 	    python=$$candidate; break; fi; done; \

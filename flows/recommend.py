@@ -6,7 +6,6 @@ it.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +14,13 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, update_progress_artifact
 from pydantic import Field
 
+from flows.entrance import enter
 from flows.pages import progress_bar, slug
-from mmesid import registry
+from mmesid import config, registry, tracking
 from mmesid.artifacts.files import save_frame
 from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Sequences
-from mmesid.errors import MmesidError
 from mmesid.serving import Answer, Service
 
 USERS = 1024  # scored between two steps of the progress
@@ -91,10 +90,12 @@ def main() -> None:
     parser.add_argument("dataset", help="it has a champion")
     parser.add_argument("-k", type=int, default=K, help=f"items per user, {K} by default")
     options = parser.parse_args()
-    try:
-        recommend(options.dataset, options.k)
-    except MmesidError as error:
-        sys.exit(f"Error: {error}")
+
+    def check() -> None:
+        config.check_conf(options.dataset)
+        registry.check_files(tracking.client(), registry.champion_of(options.dataset), "champion")
+
+    enter(check, lambda: recommend(options.dataset, options.k))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,8 @@ from prefect.tasks import Task, exponential_backoff
 from pydantic import Field
 
 from flows import pages
-from mmesid import tracking
+from flows.entrance import enter
+from mmesid import config, tracking
 from mmesid.config import check_datasets, split_names
 from mmesid.errors import MmesidError
 from mmesid.host import HeldError, hold
@@ -29,7 +29,7 @@ from mmesid.pipeline.graph import Graph, due, known_datasets, read_graph, select
 from mmesid.pipeline.mend import mend
 from mmesid.pipeline.overrides import Value, apply, parse
 from mmesid.pipeline.sources import refresh, tracked
-from mmesid.pipeline.stage import StageError, run_dvc_stage
+from mmesid.pipeline.stage import run_dvc_stage
 from mmesid.servers import presence
 from mmesid.servers.reap import reap
 
@@ -235,10 +235,12 @@ def main() -> None:
         help="change a parameter in conf/<dataset>.yaml first, for good",
     )
     options = parser.parse_args()
-    try:
-        retrain(options.datasets, options.promote, options.force, options.parallel, dict(map(parse, options.set)))
-    except (StageError, MmesidError) as error:
-        sys.exit(f"Error: {error}")
+
+    def run() -> None:
+        changes = dict(map(parse, options.set))
+        retrain(options.datasets, options.promote, options.force, options.parallel, changes)
+
+    enter(lambda: check_datasets(options.datasets or (), config.datasets()), run)
 
 
 if __name__ == "__main__":

@@ -1,136 +1,174 @@
-"""A server of files on loopback that fails in every way that servers do; and what it was asked."""
+"""Faults of the outside, each for the time of a block: servers that refuse, hang or are others, files that are broken.
 
-import hashlib
-import re
-import threading
-import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+A fault is a context manager that takes a project's folder and yields the environment under which a command meets it.
+"""
 
-PIECE = 4096
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
 
+from tests import ports
 
-class Page(NamedTuple):
-    """What lies at a path, and how it is given."""
-
-    content: bytes = b""
-    kind: str = "application/octet-stream"
-    status: int = 200
-    location: str = ""  # of a redirect
-    cut: int = 0  # bytes after which each of the first answers breaks off
-    busy: int = 0  # first answers that are 503
-    fails: int = 0  # first answers that are cut
-    hangs: bool = False  # sends headers and nothing more
-    seconds: float = 0.0  # between two pieces of 4 KiB
-    ranges: bool = True
-    head: bool = True  # else 405
-    etag: bool = True
-    told: int | None = None  # Content-Length, where it is not the content's
+Environment = dict[str, str]
+Fault = Callable[[Path], AbstractContextManager[Environment]]
+NOBODY = "127.0.0.1:9"  # a port at which nothing listens
+HOLD = (
+    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); print(1, flush=True); input()"
+)
 
 
-class Server:
-    """Pages by path, to be changed while it runs; `asked` counts requests by path, `sent` bytes."""
+def set_to(name: str, value: str) -> Fault:
+    """A variable with a value that is the fault."""
 
-    def __init__(self) -> None:
-        self.pages: dict[str, Page] = {}
-        self.asked: Counter[str] = Counter()
-        self.sent: Counter[str] = Counter()
-        self.ranges: list[str] = []
-        self.url = ""
-        self.released = threading.Event()  # ends what hangs
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        yield {name: value.replace("ROOT", str(root))}
+
+    return fault
 
 
-class Handler(BaseHTTPRequestHandler):
-    """One request."""
+def hanging(name: str, form: str) -> Fault:
+    """A server that takes connections and never answers."""
 
-    protocol_version = "HTTP/1.1"
-    faulty: Server
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(64)
+            yield {name: form.format(f"127.0.0.1:{listener.getsockname()[1]}")}
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, body: bool) -> None:
-        path = self.path.partition("?")[0]
-        if body:
-            self.faulty.asked[path] += 1
-        number, page = self.faulty.asked[path], self.faulty.pages.get(path)
-        if page is None:
-            return self._end(404)
-        if not body and not page.head:
-            return self._end(405)
-        if body and number <= page.busy:
-            return self._end(503, {"Retry-After": "0"})
-        if page.location:
-            return self._end(302, {"Location": page.location})
-        if page.status != 200:
-            return self._end(page.status)
-        return self._send(path, page, body, number)
-
-    def _send(self, path: str, page: Page, body: bool, number: int) -> None:
-        tag = f'"{hashlib.md5(page.content).hexdigest()}"'
-        start, asked = 0, self.headers.get("Range", "")
-        if asked and page.ranges and self.headers.get("If-Range", tag) == tag:
-            self.faulty.ranges.append(asked)
-            start = int(re.findall(r"\d+", asked)[0])
-        content = page.content[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Type", page.kind)
-        self.send_header("Content-Length", str(len(content) if page.told is None else page.told))
-        if page.etag:
-            self.send_header("ETag", tag)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(page.content) - 1}/{len(page.content)}")
-        self.end_headers()
-        if page.hangs:
-            self.wfile.flush()
-            self.faulty.released.wait(30)
-            self.close_connection = True
-            return
-        end = page.cut if number <= page.fails else len(content)
-        for place in range(0, end if body else 0, PIECE):
-            piece = content[place : min(place + PIECE, end)]
-            self.wfile.write(piece)
-            self.faulty.sent[path] += len(piece)
-            time.sleep(page.seconds)
-        self.close_connection = end < len(content)
-
-    def _end(self, status: int, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {**(headers or {}), "Content-Length": "0"}.items():
-            self.send_header(name, value)
-        self.end_headers()
+    return fault
 
 
-class QuietServer(ThreadingHTTPServer):
-    """Clients that break off are no error here."""
+def other_server(name: str, form: str, status: int) -> Fault:
+    """A server that answers everything with a page of its own."""
 
-    daemon_threads = True
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"<html>something else</html>")
 
-    def handle_error(self, *_: object) -> None:
-        """Say nothing."""
+        do_POST = do_PATCH = do_GET  # noqa: N815
+
+        def log_message(self, *given: object) -> None:
+            """Nothing."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        (port,) = ports.free(1)
+        with HTTPServer(("127.0.0.1", port), Page) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            yield {name: form.format(f"127.0.0.1:{port}")}
+            server.shutdown()
+
+    return fault
+
+
+def database(change: Callable[[Path], object], place: str = "mlruns/mlflow.db") -> Fault:
+    """A database of this folder that a change has spoiled; it is sound again afterwards."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        path = root / place
+        with kept(path):
+            path.parent.mkdir(exist_ok=True)
+            change(path)
+            yield {}
+
+    return fault
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """A server until the end of the block."""
-    faulty = Server()
-    handler = type("Bound", (Handler,), {"faulty": faulty})
-    with QuietServer(("127.0.0.1", 0), handler) as http:
-        faulty.url = f"http://127.0.0.1:{http.server_address[1]}"
-        thread = threading.Thread(target=http.serve_forever, daemon=True)
-        thread.start()
+def kept(path: Path) -> Iterator[None]:
+    """Whatever happens to a file or folder, it is as before afterwards. The copy lies elsewhere, lest it be counted."""
+    with TemporaryDirectory() as elsewhere:
+        copy = Path(elsewhere) / path.name
+        if path.exists():
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, copy)
         try:
-            yield faulty
+            yield
         finally:
-            faulty.released.set()
-            http.shutdown()
-            thread.join()
+            if path.is_dir():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)
+            if copy.exists():
+                shutil.move(copy, path)
+
+
+def at_version(revision: str) -> Callable[[Path], object]:
+    """The database says that another version of its program has written it."""
+
+    def change(path: Path) -> None:
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32))")
+        if not connection.execute("UPDATE alembic_version SET version_num = ?", (revision,)).rowcount:
+            connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
+        connection.commit()
+        connection.close()
+
+    return change
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+
+
+def cut_short(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def locked(place: str) -> Fault:
+    """Another process holds a database of this folder."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        (root / place).parent.mkdir(exist_ok=True)
+        command = [sys.executable, "-c", HOLD, str(root / place)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            yield {}
+            holder.communicate("\n")
+
+    return fault
+
+
+def spoiled(find: Callable[[Path], Path], change: Callable[[Path], object]) -> Fault:
+    """A file or folder of the project that a change has spoiled."""
+
+    @contextmanager
+    def fault(root: Path) -> Iterator[Environment]:
+        path = find(root)
+        with kept(path):
+            change(path)
+            yield {}
+
+    return fault
+
+
+def model_folder(root: Path) -> Path:
+    """Where the files of the only model lie; MLflow is not asked: its connections outlive a swapped database."""
+    (folder,) = root.glob("mlruns/artifacts/*/models/*/artifacts")
+    return folder
+
+
+@contextmanager
+def full_disk(root: Path) -> Iterator[Environment]:
+    """No file may grow beyond a few bytes, and the model must be written anew."""
+    with spoiled(model_folder, shutil.rmtree)(root):
+        yield {"FILE_SIZE": "5000"}
+
+
+def largest(folder: Path) -> Path:
+    """The largest file below a folder: its weights."""
+    return max((path for path in folder.rglob("*.safetensors")), key=lambda path: path.stat().st_size)

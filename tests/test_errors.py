@@ -1,8 +1,12 @@
 """Texts for people: short, and without secrets."""
 
+import errno
+import sqlite3
+from pathlib import Path
+
 import pytest
 
-from mmesid.errors import LINE_LENGTH, first_line, without_secret
+from mmesid.errors import LINE_LENGTH, ConfigError, faults, first_line, without_secret
 
 
 def test_secrets_leave_every_text() -> None:
@@ -25,3 +29,63 @@ def test_secrets_leave_every_text() -> None:
 )
 def test_of_an_error_the_first_line_is_repeated(problem: object, line: str) -> None:
     assert first_line(problem) == line
+
+
+FULL = "the disk is full"
+
+
+def caused(outer: Exception, inner: Exception) -> Exception:
+    outer.__cause__ = inner
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "stage", "named"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "data/x/a.parquet"),
+            "",
+            "the disk is full (data/x/a.parquet",
+        ),
+        (
+            caused(RuntimeError("cannot serialize"), OSError(errno.EDQUOT, "Disk quota exceeded")),
+            "",
+            "the disk is full",
+        ),
+        (
+            RuntimeError('I/O error: Os { code: 28, kind: StorageFull, message: "No space left" }'),
+            "",
+            "the disk is full",
+        ),
+        (sqlite3.OperationalError("database or disk is full"), "", "the disk is full"),
+        (OSError("40960 requested and 1024 written"), "", "the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "reports/x"), "", "reports/x cannot be written"),
+        (MemoryError(), "finetune", "finetune.batch_tokens"),
+        (ValueError("Input X contains NaN."), "tokenize", "lower tokenize.learning_rate"),
+        (ValueError("scores hold NaN: the model"), "finetune", "finetune.adapter_learning_rate"),
+        (RuntimeError("PytorchStreamReader failed reading zip archive"), "", "damaged or cut short"),
+        (ConnectionRefusedError(111, "Connection refused"), "", "MLFLOW_TRACKING_URI"),
+        (caused(RuntimeError("wrapped"), ConfigError("seed: wrong")), "", "seed: wrong"),
+    ],
+)
+def test_a_failure_of_a_known_kind_is_one_sentence(error: Exception, stage: str, named: str) -> None:
+    said = faults.tell(error, Path(), stage)
+    assert named in said
+    assert "\n" not in said
+
+
+def test_what_nobody_foresaw_keeps_its_traceback_in_a_file(tmp_path: Path) -> None:
+    try:
+        raise ZeroDivisionError("of postgresql://me:secret@host/x")
+    except ZeroDivisionError as error:
+        said = faults.tell(error, tmp_path)
+    (kept,) = (tmp_path / faults.LOGS).iterdir()
+    assert said == f"ZeroDivisionError: of postgresql://host/x; the traceback is in {kept}"
+    assert "Traceback" in kept.read_text()
+    assert "secret" not in kept.read_text()
+
+
+def test_a_traceback_is_kept_even_where_the_project_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").write_text("a file where a folder should be")
+    said = faults.tell(ZeroDivisionError("x"), tmp_path)
+    assert Path(said.rpartition(" ")[2]).exists()

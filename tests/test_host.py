@@ -70,3 +70,27 @@ def test_the_floor_is_light() -> None:
     heavy = ("torch", "prefect", "mlflow", "psutil", "pydantic")
     code = f"import sys, mmesid.host; sys.exit(any(name in sys.modules for name in {heavy}))"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
+
+
+def test_no_proxy_stands_between_servers_and_clients_of_this_machine() -> None:
+    variables = {"HTTP_PROXY": "http://proxy:1", "no_proxy": "corp.example", "ALL_PROXY": "socks5://proxy:2"}
+    host.spare_loopback("10.0.0.5", variables=variables)
+    assert variables["no_proxy"] == variables["NO_PROXY"] == "corp.example,127.0.0.1,localhost,::1,10.0.0.5"
+    assert variables["HTTP_PROXY"] == "http://proxy:1"
+    without: dict[str, str] = {}
+    host.spare_loopback(variables=without)
+    assert without == {}
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["amid an import", "in order"])
+def test_ctrl_c_is_one_line(begins: bool) -> None:
+    script = "import os, signal; from mmesid import host; host.end_at_once('stopped'); "
+    script += "" if begins else "host.raise_interrupts(); "
+    done = subprocess.run(
+        [sys.executable, "-c", script + "os.kill(os.getpid(), signal.SIGINT)"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr == "stopped\n" if begins else "KeyboardInterrupt" in done.stderr

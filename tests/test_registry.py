@@ -388,3 +388,47 @@ def test_a_version_whose_files_are_gone_is_named(root: Path, mlflow: Any, tmp_pa
             registry.load_version(broken)
     finally:
         mlflow.delete_model_version(NAME, broken.version)
+
+
+def test_a_model_whose_files_are_lost_is_registered_anew_and_what_was_refused_stays_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow writes it: the world of the other tests
+    tiny_world.make(tmp_path)
+    assert registry.register(DATASET, tmp_path) == "1"
+    client = tracking.client(tmp_path)
+    place(client, champion="1")
+    client.set_model_version_tag(NAME, "1", promotion.ROLLED_BACK, "true")
+    (tmp_path / "mlruns" / "artifacts").rename(tmp_path / "mlruns" / "artifacts.lost")
+    for act in (registry.promote, registry.load_champion):
+        with pytest.raises(RegistryError, match=r"version 1.* has lost its files.*`mmesid register sample`"):
+            act(DATASET, tmp_path)
+    champion = registry.champion_of(DATASET, tmp_path)
+    with pytest.raises(RegistryError, match=r"the champion, has lost its files.*mmesid rollback sample"):
+        registry.check_files(client, champion, "champion")
+
+    assert registry.register(DATASET, tmp_path) == "2"
+    assert registry.register(DATASET, tmp_path) == "2"
+    record = registry.promote(DATASET, tmp_path)  # against itself, since version 1 is the same model
+    assert not record.passed
+    assert [clause.name for clause in record.clauses if not clause.passed] == ["not rolled back"]
+    assert aliases(client)["champion"] == "1"
+
+    tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
+    registry.register(DATASET, tmp_path)
+    with pytest.raises(RegistryError, match="Nothing can be judged against it"):
+        registry.promote(DATASET, tmp_path)
+    assert aliases(client)["champion"] == "1"
+
+
+def test_a_lost_record_neither_moves_an_alias_nor_passes_for_a_success(root: Path, mlflow: Any) -> None:
+    place(mlflow, challenger="3", champion="2")
+    with parameters(root, gate={"max_collisions": 0.0}):
+        refused = registry.promote(DATASET, root)
+        assert not refused.passed
+        run = mlflow.get_run(mlflow.get_model_version(NAME, "3").run_id).info.artifact_uri.removeprefix("file://")
+        for record in (Path(run) / "decisions").iterdir():
+            record.unlink()
+        assert "the record of this decision is lost" in registry.history(DATASET, root)
+        assert not registry.promote(DATASET, root).passed
+    assert aliases(mlflow)["champion"] == "2"

@@ -12,6 +12,7 @@ import pytest
 
 from mmesid import tracking
 from mmesid.config import Config, load
+from mmesid.errors import TrainingError
 from mmesid.tracking import journal, progress, sending
 from mmesid.tracking.journal import Journal
 from mmesid.tracking.sending import allowed
@@ -176,6 +177,20 @@ def test_logging_is_live(root: Path, config: Config, monkeypatch: pytest.MonkeyP
         sender.join(60)
         book.close()
     assert run_of(config, root, "finetune").info.status == "FINISHED"
+
+
+def test_a_loss_that_is_no_number_ends_the_stage_and_names_the_rates(root: Path, config: Config) -> None:
+    def train() -> None:
+        with tracking.stage_run("finetune", config, root) as log:
+            log({"loss": 1.0, "valid_ndcg@10": float("nan")}, 2)
+            log({"loss": float("nan")}, 3)
+
+    with pytest.raises(TrainingError, match=r"loss is nan at step 3\): lower finetune\.learning_rate"):
+        train()
+    (path,) = [path for path in journal.pending(root) if config.dataset in path.name]
+    entries, _ = journal.read(path)
+    assert entries[-1]["end"] == "FAILED"
+    journal.mark_sent(path)
 
 
 def test_a_living_writer_is_left_alone(root: Path, config: Config) -> None:

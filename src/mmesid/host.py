@@ -1,4 +1,4 @@
-"""This machine, for every package here: locks, the end of a process with its parent, and a quiet environment.
+"""This machine, for every package here: locks, the end of a process, with its parent or by Ctrl-C, and its environment.
 
 A lock lasts as long as the file that it was taken on is open: the kernel drops it at its holder's death, so whoever
 holds one is alive, whatever its process number. `filelock` does not fit: it always creates the file that it locks, so
@@ -8,12 +8,13 @@ file of its own, where a journal locks the very file that it writes.
 
 import ctypes
 import fcntl
+import importlib.util
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +29,8 @@ QUIET = {  # no package calls home; most read this only when they are imported
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
+INTERRUPTED = 130  # exit status of what Ctrl-C has ended
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
 
@@ -124,6 +127,50 @@ def set_defaults(variables: Mapping[str, str]) -> None:
     """Set environment variables that are not set yet."""
     for name, value in variables.items():
         os.environ.setdefault(name, value)
+
+
+def spare_loopback(*hosts: str, variables: MutableMapping[str, str] = os.environ) -> None:
+    """Let no proxy stand between the servers and clients of this machine, whatever the environment says about proxies.
+
+    A SOCKS proxy for which no package is installed is left out: the clients would refuse even to start.
+
+    Args:
+        hosts: other names under which servers of ours answer.
+        variables: the environment to change.
+    """
+    proxies = [name for name in variables if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+    if not proxies:
+        return
+    if importlib.util.find_spec("socksio") is None:
+        for name in [name for name in proxies if variables[name].lower().startswith("socks")]:
+            del variables[name]
+    named = [name for name in ("no_proxy", "NO_PROXY") if variables.get(name)]
+    spared = [host.strip() for name in named for host in variables[name].split(",") if host.strip()]
+    variables["no_proxy"] = variables["NO_PROXY"] = ",".join(dict.fromkeys([*spared, *LOOPBACK, *hosts]))
+
+
+def end_at_once(line: str) -> None:
+    """From now on Ctrl-C ends this process with one line, even amid an import; not where it is ignored."""
+
+    def end(number: int, frame: object) -> None:
+        os.write(2, f"{line}\n".encode() if line else b"")
+        os._exit(INTERRUPTED)
+
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, end)
+
+
+def raise_interrupts() -> None:
+    """From now on Ctrl-C raises KeyboardInterrupt again, for those who have something to end first."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def take_any_text() -> None:
+    """Let a terminal or file that knows fewer characters get a question mark in their place, and no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def prefect_settings(root: Path) -> dict[str, str]:

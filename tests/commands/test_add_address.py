@@ -14,7 +14,7 @@ from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline import graph, sources
 from mmesid.pipeline.downloads import asking
 from tests.amazon_files import metadata, pack, reviews
-from tests.faulty import Page, Server, serving
+from tests.faulty_pages import Page, Server, serving
 
 REVIEWS, PRODUCTS = "/reviews_Beauty_5.json.gz", "/meta_Beauty.json.gz"
 

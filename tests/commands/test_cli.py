@@ -158,11 +158,15 @@ def test_the_doctor_sees_a_tracking_server_that_is_down_and_hides_its_password(
     assert "secret" not in found.detail + found.remedy
 
 
-def test_the_doctor_names_the_remote(checkout: Path) -> None:
+def test_the_doctor_tries_the_remote_that_it_names(checkout: Path, tmp_path: Path) -> None:
     assert doctor.check_dvc(checkout)[0].level == "warning"
+    place = tmp_path / "store"
     with (checkout / ".dvc" / "config").open("a", encoding="utf-8") as file:
-        file.write("    remote = store\n['remote \"store\"']\n    url = /srv/store\n")
-    assert doctor.check_dvc(checkout) == [doctor.Finding("fine", "dvc remote", "store (/srv/store)")]
+        file.write(f"    remote = store\n['remote \"store\"']\n    url = {place}\n")
+    (found,) = doctor.check_dvc(checkout)
+    assert (found.level, found.detail) == ("wrong", f"store ({place}) does not exist")
+    place.mkdir()
+    assert doctor.check_dvc(checkout) == [doctor.Finding("fine", "dvc remote", f"store ({place})")]
 
 
 def test_the_doctor_sees_a_folder_that_cannot_be_written(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from mmesid.stages import ingest
 from mmesid.stages import prepare as prepare_stage
 from tests import amazon_files
 from tests.amazon_files import ITEMS, STEPS, USERS, item, metadata, pack, picture, reviews
-from tests.faulty import Page, Server, serving
+from tests.faulty_pages import Page, Server, serving
 
 ROOT = Path(__file__).parents[2]
 REAL = Path(os.environ.get("MMESID_CATALOGUES", "")) / "beauty"

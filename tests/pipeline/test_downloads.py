@@ -17,7 +17,7 @@ from mmesid.errors import DataError
 from mmesid.pipeline.downloads import asking, bars, files, pictures
 from mmesid.pipeline.downloads.cache import Cache
 from tests.amazon_files import picture
-from tests.faulty import Page, Server, serving
+from tests.faulty_pages import Page, Server, serving
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 

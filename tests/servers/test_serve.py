@@ -42,6 +42,31 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
             serve.check(DATASET, "127.0.0.1", taken.getsockname()[1], tmp_path)
 
 
+ENDING = """
+import os, sys
+from pathlib import Path
+from mmesid.servers.serve import run_until_interrupted
+print(run_until_interrupted([sys.executable, "-c", sys.argv[1]], os.environ, Path()), flush=True)
+"""
+SERVER = "import time; print('up', flush=True); time.sleep(60)"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SERVER}"
+
+
+@pytest.mark.parametrize(("server", "interrupts"), [(SERVER, 1), (STUBBORN, 2)], ids=["once", "twice"])
+def test_ctrl_c_ends_the_server_and_a_second_one_at_once(server: str, interrupts: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(tiny_world.PROJECT / "src")}
+    command = [sys.executable, "-c", ENDING, server]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None
+        assert served.stdout.readline() == "up\n"
+        started = time.monotonic()
+        for _ in range(interrupts):
+            served.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        assert served.stdout.read() == "None\n"
+        assert time.monotonic() - started < serve.GRACE
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose first version is the champion."""

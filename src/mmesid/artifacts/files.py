@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmesid.errors import ArtifactError
+from mmesid.errors import ArtifactError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +36,8 @@ def save_json(path: Path, value: object) -> None:
 
 def load_json(path: Path) -> Any:
     """Raises ArtifactError where the file is missing or damaged."""
-    try:
-        return json.loads(_existing(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged ({error}); delete it and run `dvc repro`") from None
+    with _whole(path):
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def save_frame(path: Path, frame: pd.DataFrame) -> None:
@@ -47,15 +46,19 @@ def save_frame(path: Path, frame: pd.DataFrame) -> None:
 
 
 def load_frame(path: Path) -> pd.DataFrame:
-    """Raises ArtifactError where the file is missing."""
-    return pd.read_parquet(_existing(path))
+    """Raises ArtifactError where the file is missing or damaged."""
+    with _whole(path):
+        return pd.read_parquet(path)
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a Parquet file, read from its footer; raises ArtifactError where the file is missing."""
+    """Rows of a Parquet file, read from its footer; raises ArtifactError where the file is missing or
+    damaged.
+    """
     from pyarrow import parquet
 
-    return int(parquet.read_metadata(_existing(path)).num_rows)
+    with _whole(path):
+        return int(parquet.read_metadata(path).num_rows)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -67,10 +70,11 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Raises ArtifactError where the file is missing."""
+    """Raises ArtifactError where the file is missing or damaged."""
     from safetensors.numpy import load_file
 
-    return dict(load_file(_existing(path)))
+    with _whole(path):
+        return dict(load_file(path))
 
 
 def save_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]", note: dict[str, Any] | None = None) -> None:
@@ -83,13 +87,24 @@ def save_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]", note: dict[s
 
 
 def load_tensors(path: Path) -> "dict[str, torch.Tensor]":
-    """Raises ArtifactError where the file is missing."""
+    """Raises ArtifactError where the file is missing or damaged."""
     from safetensors.torch import load_file
 
-    return dict(load_file(_existing(path)))
+    with _whole(path):
+        return dict(load_file(path))
 
 
-def _existing(path: Path) -> Path:
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Read a file that must be there: one that is damaged, by a full disk or half a copy, is named."""
+    from safetensors import SafetensorError
+
     if not path.exists():
         raise ArtifactError(f"{path} is missing; `dvc repro` makes it")
-    return path
+    try:
+        yield
+    except (ValueError, OSError, SafetensorError) as error:  # pyarrow's errors are one of the first two
+        if isinstance(error, OSError) and error.errno:  # the machine's, not the file's
+            raise
+        line = first_line(error)
+        raise ArtifactError(f"{path} is damaged ({line}): delete it and run `dvc repro`, which makes it") from None

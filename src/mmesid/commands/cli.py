@@ -11,9 +11,9 @@ import typer
 
 from mmesid import __version__, host
 from mmesid.commands.cli_add import add
-from mmesid.commands.project import become_flow, find_root
+from mmesid.commands.project import become_flow, find_root, registered, root_or_here
 from mmesid.commands.screen import checklist, plain, say, show, tables
-from mmesid.errors import MmesidError
+from mmesid.errors import faults
 from mmesid.servers.options import Options
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-Dataset = Annotated[str, typer.Argument(help="Name of a dataset: a file in conf/, without the ending.")]
+Dataset = Annotated[str, typer.Argument(help="A file in conf/, without the ending.", callback=registered)]
 Datasets = Annotated[str, typer.Option(help="Datasets, like a,b; those of params.yaml by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; null stands for what has no record.")]
 Runs = Annotated[str, typer.Option(help="champion, challenger, latest, v1, run ids or executions, by commas.")]
@@ -39,12 +39,14 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 
 def main() -> None:
-    """Run the command line. An error that a person can mend is one red message and exit status 1."""
+    """Run the command line. An error is one red message and exit status 1, and names the log of what nobody foresaw."""
     host.set_defaults({**host.QUIET, "HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+    host.spare_loopback()
+    host.take_any_text()
     try:
         app()
-    except MmesidError as error:
-        say(f"[bold red]Error:[/] {plain(str(error))}", error=True)
+    except Exception as error:
+        say(f"[bold red]Error:[/] {plain(faults.tell(error, root_or_here()))}", error=True)
         sys.exit(1)
 
 
@@ -266,8 +268,7 @@ def history(dataset: Dataset) -> None:
     """List every decision on this dataset's champion, oldest first."""
     from mmesid import registry
 
-    records = registry.decisions(dataset, find_root())
-    show("\n\n".join(registry.describe(record) for record in records) or f"no decision on {dataset} yet")
+    show(registry.history(dataset, find_root()))
 
 
 if __name__ == "__main__":

@@ -8,20 +8,23 @@ import configparser
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from mmesid import config
 from mmesid.artifacts import packaged, source
-from mmesid.errors import MmesidError, first_line, without_secret
+from mmesid.errors import MmesidError, faults, first_line, without_secret
 from mmesid.pipeline.mend import lock_fault
 from mmesid.tracking import tracking_uri
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves
+SECONDS = 4  # that a service has for an answer
 MEMORY_GB, DISK_GB = 6.0, 10.0  # what a run of the sample needs; what an environment and a few datasets need
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(?:;\s*([^\\]+?))?\s*\\?$")
 
@@ -42,7 +45,7 @@ def examine(root: Path = Path()) -> list[Finding]:
         try:
             findings += check(root)
         except Exception as error:  # a broken machine must not hide its other faults
-            findings.append(Finding("wrong", subject, f"{type(error).__name__}: {error}"))
+            findings.append(Finding("wrong", subject, faults.tell(error, root)))
     return findings
 
 
@@ -160,34 +163,61 @@ def check_dvc(root: Path) -> list[Finding]:
     url = settings.get(section, "url", fallback="")
     if not url:
         return [Finding("wrong", "dvc remote", f"'{name}' has no url", f"dvc remote add --default {name} URL")]
+    endpoint = settings.get(section, "endpointurl", fallback="")
+    if fault := _remote_fault(url, endpoint, root):
+        remedy = "mend it, or name another place: `mmesid remote PATH` or `mmesid remote s3://bucket/prefix`"
+        return [Finding("wrong", "dvc remote", f"{name} ({url}) {fault}", remedy)]
     return [Finding("fine", "dvc remote", f"{name} ({url})")]
 
 
+def _remote_fault(url: str, endpoint: str, root: Path) -> str:
+    """What keeps results from a DVC remote, as far as it shows without DVC: a folder is looked at, a service called."""
+    if "://" not in url:
+        place = (root / ".dvc" / url).resolve()  # DVC takes a relative one from its own folder
+        if not place.is_dir():
+            return "does not exist"
+        return "" if os.access(place, os.W_OK) else "cannot be written"
+    if not endpoint:
+        return ""
+    parts = urlsplit(endpoint)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), SECONDS).close()
+    except (OSError, ValueError) as error:
+        return f"does not answer at {endpoint} ({first_line(error)})"
+    return ""
+
+
 def check_tracking(root: Path) -> list[Finding]:
-    """Whether MLflow's store can be reached, and what is still to be sent to it."""
+    """Whether MLflow's store can be used, which is tried, and what is still to be sent to it."""
+    from mmesid import tracking
     from mmesid.tracking import journal
 
-    uri = tracking_uri(root)
+    uri = without_secret(tracking_uri(root))
     waiting = len(journal.pending(root))
-    findings = _reach(uri)
+    try:
+        tracking.reach(root)
+        how = "" if uri.startswith("http") else " (`make ui` opens it)"
+        findings = [Finding("fine", "tracking", f"{uri}{how}")]
+    except MmesidError as error:
+        remedy = "trainings go on without it, and `mmesid log` sends later"
+        findings = [Finding("wrong", "tracking", str(error), remedy)]
     if waiting:
         remedy = "`mmesid log` sends them"
         findings.append(Finding("warning", "tracking", f"{waiting} journals of stages are not sent yet", remedy))
     return findings
 
 
-def _reach(uri: str) -> list[Finding]:
-    if not uri.startswith("http"):
-        return [Finding("fine", "tracking", f"{without_secret(uri)} (`make ui` opens it)")]
-    import httpx
+def check_prefect(root: Path) -> list[Finding]:
+    """Whether the server that flows report to answers; without PREFECT_API_URL a flow starts one of its own."""
+    from mmesid.servers import reachable
 
     try:
-        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=5)
-        answer.raise_for_status()
-    except httpx.HTTPError as error:
-        remedy = "start the server, or unset MLFLOW_TRACKING_URI; trainings go on without it, `mmesid log` sends later"
-        return [Finding("wrong", "tracking", without_secret(f"{uri} does not answer ({error})"), remedy)]
-    return [Finding("fine", "tracking", without_secret(uri))]
+        reachable.check_prefect(root)
+    except MmesidError as error:
+        return [Finding("wrong", "prefect", str(error), "`dvc repro` needs none; `mmesid retrain` and `mmesid up` do")]
+    api = os.environ.get(reachable.API)
+    return [Finding("fine", "prefect", without_secret(api) if api else "each retrain starts a server of its own")]
 
 
 def check_datasets(root: Path) -> list[Finding]:
@@ -267,6 +297,7 @@ CHECKS: dict[str, Callable[[Path], list[Finding]]] = {
     "git": check_git,
     "dvc": check_dvc,
     "tracking": check_tracking,
+    "prefect": check_prefect,
     "datasets": check_datasets,
     "weights": check_weights,
 }

@@ -17,6 +17,29 @@ def find_root() -> Path:
     raise ConfigError(f"no params.yaml and dvc.yaml in {start} or above; run this in the project's folder")
 
 
+def root_or_here() -> Path:
+    """The project's folder, or the working directory where there is no project: for what must not fail."""
+    try:
+        return find_root()
+    except ConfigError:
+        return Path.cwd()
+
+
+def registered(name: str) -> str:
+    """The name of a dataset whose model a command is about. What can be known is said before heavy packages load.
+
+    Raises:
+        ConfigError: `conf/` has no file for it; the message lists those that there are.
+        TrackingError: MLflow's store cannot be used.
+    """
+    from mmesid import config, tracking  # they take a moment, which `--help` need not wait for
+
+    root = find_root()
+    config.check_conf(name, root)
+    tracking.reach(root)
+    return name
+
+
 def become_flow(name: str, *arguments: str) -> NoReturn:
     """Turn into `python -m flows.NAME`, which alone imports Prefect and defines its own options."""
     os.chdir(find_root())

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 MARKS = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
+ASCII_MARKS = {"fine": "[green]ok[/]", "warning": "[yellow]![/]", "wrong": "[red]x[/]"}
+NARROWEST = 20  # characters of a terminal whose width is believed
 
 
 def say(text: str, error: bool = False) -> None:
@@ -44,9 +46,11 @@ def tables(contents: list[tuple[str, list[str], list[list[str]]]]) -> None:
 def checklist(findings: Iterable[tuple[str, str, str, str]]) -> None:
     """A row for each finding of plain text: level (a key of MARKS), subject, detail, and below it the remedy."""
     rows = []
+    ascii_only = _console().options.ascii_only
+    marks, arrow = (ASCII_MARKS, "->") if ascii_only else (MARKS, "→")
     for level, subject, detail, remedy in findings:
-        advice = f"\n→ {plain(remedy)}" if remedy else ""
-        rows.append([MARKS[level], plain(subject), plain(detail) + advice])
+        advice = f"\n{arrow} {plain(remedy)}" if remedy else ""
+        rows.append([marks[level], plain(subject), plain(detail) + advice])
     table([""] * 3, rows)
 
 
@@ -60,4 +64,7 @@ def show(markdown: str) -> None:
 def _console(error: bool = False) -> Any:
     from rich.console import Console
 
-    return Console(stderr=error, soft_wrap=True, highlight=False)
+    console = Console(stderr=error, soft_wrap=True, highlight=False)
+    if console.width < NARROWEST:  # COLUMNS=0, or a terminal that does not tell
+        console.width = 80
+    return console

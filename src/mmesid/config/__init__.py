@@ -4,7 +4,7 @@ Every default stands once, in `params.yaml`; a section or key that a dataset's f
 `configure` writes the outcome to `data/<dataset>/configure/params.yaml`, from which DVC and every other stage read.
 """
 
-from mmesid.config.loading import check_datasets, datasets, flatten, load, split_names
+from mmesid.config.loading import check_conf, check_datasets, datasets, flatten, load, split_names
 from mmesid.config.resolved import load_resolved, resolved_path, resolved_text
 from mmesid.config.sections import SECTIONS, Config, Evaluate, Fuse, Gate, Ingest, Prepare, Protocol, Report, Validate
 from mmesid.config.training import (
@@ -47,6 +47,7 @@ __all__ = [
     "Tokenize",
     "Validate",
     "VisionModel",
+    "check_conf",
     "check_datasets",
     "datasets",
     "flatten",

@@ -29,15 +29,24 @@ def load(dataset: str, root: Path = Path()) -> Config:
         ConfigError: a file is missing or not YAML, a key is unknown or missing, a value has a wrong type or range.
     """
     params = read_sections(root / "params.yaml")
-    override_path = root / "conf" / f"{dataset}.yaml"
-    if not override_path.exists():
-        known = ", ".join(sorted(path.stem for path in (root / "conf").glob("*.yaml"))) or "none"
-        raise ConfigError(
-            f"dataset '{dataset}' has no {override_path.relative_to(root)} (known: {known}); "
-            f"`mmesid add {dataset} --files PATH` writes it"
-        )
+    override_path = check_conf(dataset, root)
     params.pop("datasets", None)
     return check(_merge(params, read_sections(override_path)), dataset, f"params.yaml or conf/{dataset}.yaml")
+
+
+def check_conf(dataset: str, root: Path = Path()) -> Path:
+    """The file of a dataset's own parameters.
+
+    Raises:
+        ConfigError: it does not exist; the message lists the datasets that have one.
+    """
+    names = sorted(path.stem for path in (root / "conf").glob("*.yaml"))
+    if dataset not in names:
+        raise ConfigError(
+            f"dataset '{dataset}' has no conf/{dataset}.yaml (known: {', '.join(names) or 'none'}); "
+            f"`mmesid add {dataset} --files PATH` writes it"
+        )
+    return root / "conf" / f"{dataset}.yaml"
 
 
 def datasets(root: Path = Path()) -> list[str]:

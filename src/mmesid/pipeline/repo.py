@@ -32,4 +32,5 @@ def opened(root: Path, settings: Mapping[str, Any] | None = None) -> Iterator[An
         raise PipelineError(f"{root.absolute()}: another dvc works here ({text}); ask again when it is done") from error
     except DvcException as error:
         text = f"{error}" + (f": {error.__cause__}" if error.__cause__ else "")
-        raise PipelineError(f"DVC cannot read the pipeline in {root.absolute()}: {text}") from error
+        remedy = "; run `git init` there: DVC finds a project through git" if "not a git repo" in text else ""
+        raise PipelineError(f"DVC cannot read the pipeline in {root.absolute()}: {text}{remedy}") from error

@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from mmesid.host import die_with_parent
 
+_running: "set[subprocess.Popen[str]]" = set()
+_ending = threading.Event()
 TAIL = 40  # lines of a failed stage that the error repeats
 
 
@@ -32,6 +36,8 @@ def run_dvc_stage(
     Raises:
         StageError: with the last lines that the stage wrote.
     """
+    if _ending.is_set():
+        raise StageError(f"{stage} was not begun: everything is being stopped")
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage, *(["--force"] if force else [])]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # a stage's `python` is this one
     tail: deque[str] = deque(maxlen=TAIL)
@@ -47,6 +53,7 @@ def run_dvc_stage(
         start_new_session=True,
         preexec_fn=die_with_parent,
     ) as process:
+        _running.add(process)
         try:
             assert process.stdout is not None
             for line in process.stdout:
@@ -57,8 +64,18 @@ def run_dvc_stage(
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
             raise
+        finally:
+            _running.discard(process)
     if status:
         raise StageError(explain(stage, status, list(tail)))
+
+
+def end_stages(with_signal: int = signal.SIGTERM) -> None:
+    """Ask the stages at work to end, each with all that it has started; no other begins in this process."""
+    _ending.set()
+    for process in tuple(_running):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, with_signal)
 
 
 def explain(stage: str, status: int, tail: list[str]) -> str:

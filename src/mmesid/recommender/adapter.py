@@ -19,6 +19,7 @@ def add_lora(model: Recommender, settings: Finetune) -> None:
     """Freeze the backbone and put low-rank adapters on the named linear layers (Hu et al., arXiv 2106.09685)."""
     from peft import LoraConfig
 
+    _check_targets(model.backbone, settings)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -29,6 +30,18 @@ def add_lora(model: Recommender, settings: Finetune) -> None:
         model.backbone = _wrap(model.backbone, config)
     except ValueError as error:
         raise ConfigError(f"finetune.target_modules does not fit the backbone: {error}") from None
+
+
+def _check_targets(backbone: Any, settings: Finetune) -> None:
+    """Each name must be there: a library would leave out those that are not, as long as one is."""
+    named = dict(backbone.named_modules())
+    absent = [t for t in settings.target_modules if not any(f".{name}".endswith(f".{t}") for name in named)]
+    if absent:
+        linear = {name.rpartition(".")[2] for name, module in named.items() if isinstance(module, torch.nn.Linear)}
+        raise ConfigError(
+            f"finetune.target_modules does not fit the backbone: it has no {', '.join(absent)}; its linear layers are "
+            f"{', '.join(sorted(linear)) or 'none'}"
+        )
 
 
 def train_everything(model: Recommender, settings: Finetune) -> None:

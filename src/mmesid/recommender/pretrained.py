@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 
 from mmesid.artifacts import hub, packaged
 from mmesid.config import InitCodes
@@ -53,6 +54,8 @@ def load(settings: InitCodes, device: str) -> Backbone:
         tokenizer = AutoTokenizer.from_pretrained(**_place(pinned))
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(pinned, error) from None
+    if not tokenizer("some words", add_special_tokens=False)["input_ids"]:
+        raise WeightsError(f"{KEY}: {pinned.name} holds no tokenizer: put its tokenizer files beside the weights")
     model = decoder(pinned)
     scale = _size_of_words(model)
     return Backbone(model, tokenizer, scale, **pinned._asdict())
@@ -91,7 +94,7 @@ def decoder(pinned: Pinned) -> Any:
     how = precision("float32" if unpacked else pinned.dtype)
     try:
         model, report = AutoModel.from_pretrained(**_place(pinned), **how, output_loading_info=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unloadable(pinned, error) from None
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])

@@ -15,10 +15,11 @@ from mmesid import serving, tracking
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.errors import RegistryError
+from mmesid.registry import files
 from mmesid.registry.evidence import evidence_digest, gather
 from mmesid.registry.gate import Clause, decide
-from mmesid.registry.records import Record, from_json, moment, to_json
-from mmesid.registry.versions import DIGEST, model_name, registry_lock, version_of, versions
+from mmesid.registry.records import Record, describe, from_json, moment, to_json
+from mmesid.registry.versions import DIGEST, ROLLED_BACK, model_name, registry_lock, version_of, versions
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -27,7 +28,6 @@ MOVE = "mmesid.move"  # tag of a version that is to be champion: the path of its
 DONE, DROPPED = "done", "dropped"
 OUTCOME = "mmesid.decision"  # tag of a version, for people: how the last decision about it ended
 JUDGED = "mmesid.judged"  # tag of a challenger that failed: digest of what the decision was based on
-ROLLED_BACK = "mmesid.rolled_back"  # tag of a version that a rollback replaced as champion
 
 
 def promote(dataset: str, root: Path = Path()) -> Record:
@@ -42,7 +42,8 @@ def promote(dataset: str, root: Path = Path()) -> Record:
         root: the project's folder.
 
     Raises:
-        RegistryError: there is no challenger, or the pipeline has trained another model since it was registered.
+        RegistryError: there is no challenger, or the pipeline has trained another model since it was registered, or
+            files are lost without which nothing can be judged.
         ArtifactError: an output of the pipeline is missing.
     """
     config, mlflow = configuration.load(dataset, root), tracking.client(root)
@@ -51,13 +52,14 @@ def promote(dataset: str, root: Path = Path()) -> Record:
         challenger, champion = version_of(mlflow, dataset, "challenger"), version_of(mlflow, dataset, "champion")
         if challenger is None:
             raise RegistryError(f"{model_name(dataset)} has no challenger; register a model first: mmesid register")
+        files.check_files(mlflow, challenger, "challenger")
         if champion is not None and champion.version == challenger.version:
             return _last_record(mlflow, dataset, challenger)
         _check_trained_last(challenger, config, root)
         basis = _basis(config, root, challenger, champion)
-        if challenger.tags.get(JUDGED) == basis:
-            return _last_record(mlflow, dataset, challenger)
-        decision = decide(gather(config, root, champion), config.gate, config.seed)
+        if challenger.tags.get(JUDGED) == basis and (known := _records(mlflow, challenger)):
+            return list(known.values())[-1]
+        decision = decide(gather(config, root, _stand_in(mlflow, champion, challenger)), config.gate, config.seed)
         clauses = [*decision.clauses, _not_rolled_back(challenger)]
         failed = [clause for clause in clauses if not clause.passed]
         record = _record(dataset, "promotion", challenger, champion, not failed, clauses)
@@ -72,7 +74,7 @@ def rollback(dataset: str, root: Path = Path()) -> Record:
     """Make the previous champion the champion again; from then on the gate refuses the version that it replaces.
 
     Raises:
-        RegistryError: there is no champion, or no previous one.
+        RegistryError: there is no champion, or no previous one, or that one has lost its files.
     """
     mlflow = tracking.client(root)
     with registry_lock(dataset, root):
@@ -80,6 +82,7 @@ def rollback(dataset: str, root: Path = Path()) -> Record:
         champion, previous = version_of(mlflow, dataset, "champion"), version_of(mlflow, dataset, "previous")
         if champion is None or previous is None or champion.version == previous.version:
             raise RegistryError(f"{model_name(dataset)} has no previous champion to roll back to")
+        files.check_files(mlflow, previous, "previous champion")
         for version, refused in ((champion, "true"), (previous, "false")):
             mlflow.set_model_version_tag(version.name, version.version, ROLLED_BACK, refused)
         record = _record(dataset, "rollback", previous, champion, True, [])
@@ -97,6 +100,17 @@ def decisions(dataset: str, root: Path = Path()) -> list[Record]:
     return sorted(records, key=lambda record: record.decided)
 
 
+def history(dataset: str, root: Path = Path()) -> str:
+    """Every decision for people, and the versions whose decision was made but whose record is lost."""
+    mlflow = tracking.client(root)
+    told = [describe(record) for record in decisions(dataset, root)]
+    for version in versions(mlflow, model_name(dataset)):
+        outcome = version.tags.get(OUTCOME, "none")
+        if outcome != "none" and not _records(mlflow, version):
+            told.append(f"**{dataset}: version {version.version}, {outcome}**: the record of this decision is lost")
+    return "\n\n".join(told) or f"no decision on {dataset} yet"
+
+
 def reconcile(dataset: str, root: Path = Path()) -> None:
     """Complete a move of aliases that a crash has interrupted."""
     with registry_lock(dataset, root):
@@ -111,6 +125,22 @@ def _check_trained_last(challenger: Any, config: Config, root: Path) -> None:
             f"{challenger.name} version {challenger.version} is the challenger, and the pipeline has trained another "
             f"model since: `mmesid register {config.dataset}` makes that one the challenger"
         )
+
+
+def _stand_in(mlflow: "MlflowClient", champion: Any | None, challenger: Any) -> Any | None:
+    """The version that ranks as the champion does: itself, or the challenger where that is the same model, whole.
+
+    Raises:
+        RegistryError: the champion has lost its files, so that no other model can be held against it.
+    """
+    if champion is None or not (what := files.lost(mlflow, champion)):
+        return champion
+    if champion.tags.get(DIGEST) == challenger.tags.get(DIGEST):
+        return challenger
+    raise RegistryError(
+        f"{files.explain(champion, what, 'champion')}. Nothing can be judged against it until then; where nothing "
+        "restores it, delete its alias `champion` in MLflow (`make ui`), and the gate asks for what a first one must be"
+    )
 
 
 def _basis(config: Config, root: Path, challenger: Any, champion: Any | None) -> str:
@@ -133,7 +163,8 @@ def _record(dataset: str, kind: str, version: Any, champion: Any | None, passed:
 
 def _write(mlflow: "MlflowClient", version: Any, record: Record) -> None:
     """First the tag that names the record, then the record itself: once that exists, the move is due."""
-    path = f"decisions/{len(_paths(mlflow, version)) + 1:03d}-{record.kind}.json"
+    numbers = [int(Path(path).name.partition("-")[0]) for path in _paths(mlflow, version)]
+    path = f"decisions/{max(numbers, default=0) + 1:03d}-{record.kind}.json"
     if record.passed:
         mlflow.set_model_version_tag(version.name, version.version, MOVE, path)
     mlflow.log_text(version.run_id, to_json(record), path)
@@ -144,13 +175,15 @@ def _write(mlflow: "MlflowClient", version: Any, record: Record) -> None:
 def _finish_moves(mlflow: "MlflowClient", dataset: str) -> None:
     """Carry out the move that is due: first `previous`, then `champion`. Doing it twice changes nothing.
 
-    Where the record is missing or incomplete, its writer was killed: nothing was decided.
+    Where the record is missing or incomplete, its writer was killed or the record lost: nothing moves. Nor does it by a
+    record of another version, or of a decision that was not passed.
     """
     for version in versions(mlflow, model_name(dataset)):
         path = version.tags.get(MOVE)
         if not path or path in (DONE, DROPPED):
             continue
-        if record := _records(mlflow, version).get(path):
+        record = _records(mlflow, version).get(path)
+        if record and record.passed and record.version == str(version.version):
             if record.champion:
                 mlflow.set_registered_model_alias(version.name, "previous", record.champion)
             mlflow.set_registered_model_alias(version.name, "champion", version.version)
@@ -178,5 +211,7 @@ def _records(mlflow: "MlflowClient", version: Any) -> dict[str, Record]:
 
 
 def _last_record(mlflow: "MlflowClient", dataset: str, version: Any) -> Record:
+    """Of the champion."""
     records = list(_records(mlflow, version).values())
-    return records[-1] if records else _record(dataset, "promotion", version, version, True, [])
+    lost = Clause("champion already", True, 1, 1, "the record of the decision that made it champion is lost")
+    return records[-1] if records else _record(dataset, "promotion", version, version, True, [lost])

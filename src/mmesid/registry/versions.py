@@ -14,9 +14,10 @@ from mmesid import serving, tracking
 from mmesid.artifacts.evaluate import load_metrics
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
-from mmesid.errors import ArtifactError, RegistryError, without_secret
+from mmesid.errors import RegistryError, first_line, without_secret
 from mmesid.host import locked
 from mmesid.models import MAIN_MODEL, TESTED_METRICS
+from mmesid.registry import files
 from mmesid.registry.card import write_card
 from mmesid.serving.bundle import CODE, PYFUNC, Contents
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 DIGEST = "mmesid.model"  # tag of a version: equal digests are equal models
+ROLLED_BACK = "mmesid.rolled_back"  # tag of a version that a rollback replaced as champion
 REQUIRED = (
     "mlflow",
     "torch",
@@ -44,7 +46,8 @@ def model_name(dataset: str) -> str:
 
 
 def register(dataset: str, root: Path = Path()) -> str:
-    """Register what the pipeline has trained as the challenger. The same model is registered once.
+    """Register what the pipeline has trained as the challenger. The same model is registered once, unless its files are
+    gone: then it is registered anew.
 
     Args:
         dataset: its stages up to `evaluate` are done.
@@ -62,7 +65,11 @@ def register(dataset: str, root: Path = Path()) -> str:
         contents = serving.collect(store, config)
         digest = serving.bundle_digest(contents)
         mlflow = tracking.client(root)
-        version = _with_digest(mlflow, name, digest) or _create(mlflow, config, metrics, contents, digest, root)
+        equal = [version for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
+        whole = [str(version.version) for version in equal if not files.lost(mlflow, version)]
+        version = whole[-1] if whole else _create(mlflow, config, metrics, contents, digest, root)
+        if equal and not whole and equal[-1].tags.get(ROLLED_BACK):  # what was refused stays refused
+            mlflow.set_model_version_tag(name, version, ROLLED_BACK, equal[-1].tags[ROLLED_BACK])
         mlflow.set_registered_model_alias(name, "challenger", version)
     return version
 
@@ -115,14 +122,17 @@ def load_version(version: Any, device: str = "cpu") -> "serving.Service":
         RegistryError: its files are gone, or this code cannot read them.
     """
     from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
 
     uri = f"models:/{version.name}/{version.version}"
+    role = "champion" if "champion" in (getattr(version, "aliases", None) or ()) else ""
+    files.check_files(MlflowClient(), version, role)
     try:
         folder = Path(download_artifacts(artifact_uri=uri))
         return serving.load(folder / "artifacts" / "bundle", device)
-    except (ArtifactError, MlflowException, OSError, RuntimeError, KeyError, TypeError) as error:
-        raise RegistryError(f"{uri} cannot be loaded ({type(error).__name__}: {error}); register it again") from error
+    except Exception as error:  # of MLflow, torch, transformers, safetensors: no common base
+        what = f"{uri} cannot be loaded ({type(error).__name__}: {first_line(error)})"
+        raise RegistryError(files.explain(version, what, role)) from error
 
 
 @contextlib.contextmanager
@@ -137,11 +147,6 @@ def drop_gathered(dataset: str, root: Path) -> Path:
     folder = root.absolute() / "mlruns" / f".register.{dataset}"
     shutil.rmtree(folder, ignore_errors=True)
     return folder
-
-
-def _with_digest(mlflow: "MlflowClient", name: str, digest: str) -> str | None:
-    equal = [version for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
-    return str(equal[-1].version) if equal else None
 
 
 @contextlib.contextmanager
@@ -166,7 +171,13 @@ def _create(
         run_id, model_id = _log_model(mlflow, config, metrics, bundle, origin, root)
     if not mlflow.search_registered_models(f"name = '{name}'"):
         mlflow.create_registered_model(name, description=f"Sequential recommender of the dataset {config.dataset}")
-    tags = {**origin, DIGEST: digest, "mmesid.dataset": config.dataset, "mmesid.decision": "none"}
+    tags = {
+        **origin,
+        DIGEST: digest,
+        files.TAG: files.measure(mlflow, model_id),
+        "mmesid.dataset": config.dataset,
+        "mmesid.decision": "none",
+    }
     tags |= {f"test.{metric}": f"{metrics['test'][MAIN_MODEL][metric]:.4f}" for metric in TESTED_METRICS}
     source = f"models:/{model_id}"
     version = mlflow.create_model_version(name, source, run_id, tags=tags, description=card, model_id=model_id)

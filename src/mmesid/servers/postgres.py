@@ -1,11 +1,12 @@
 """Postgres behind Prefect and MLflow: a database for each, since both keep their schema's version in the same table."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from mmesid.errors import ServiceError, first_line, without_secret
 
 NAMES = {"prefect": "mmesid_prefect", "mlflow": "mmesid_mlflow"}
+SECONDS = 5  # that Postgres has for an answer
 FORM = "--postgres must be postgresql://USER:PASSWORD@HOST:PORT"
 
 
@@ -29,10 +30,7 @@ def prepare(url: str) -> Databases:
     import psycopg2
     from psycopg2 import sql
 
-    try:
-        connection = psycopg2.connect(_address(url, urlsplit(url).path.strip("/") or "postgres"), connect_timeout=10)
-    except psycopg2.Error as error:
-        raise ServiceError(f"--postgres {without_secret(url)}: {_explain(error, url)}") from None
+    connection = _connect(url, "--postgres")
     connection.autocommit = True  # CREATE DATABASE allows no transaction
     try:
         with connection.cursor() as cursor:
@@ -47,6 +45,16 @@ def prepare(url: str) -> Databases:
     finally:
         connection.close()
     return addresses(url)
+
+
+def reach(url: str, named: str) -> None:
+    """Raises ServiceError where a database does not answer within seconds.
+
+    Args:
+        url: as SQLAlchemy takes it, driver included.
+        named: the variable or option that holds it.
+    """
+    _connect(url, named).close()
 
 
 def check(url: str) -> None:
@@ -70,6 +78,17 @@ def _address(url: str, database: str, scheme: str = "postgresql", rename: dict[s
     parts = urlsplit(url)
     query = urlencode([((rename or {}).get(name, name), value) for name, value in parse_qsl(parts.query)])
     return urlunsplit((scheme, parts.netloc, f"/{database}", query, ""))
+
+
+def _connect(url: str, named: str) -> Any:
+    import psycopg2
+
+    try:
+        database = urlsplit(url).path.strip("/") or "postgres"
+        return psycopg2.connect(_address(url, database), connect_timeout=SECONDS)
+    except psycopg2.Error as error:
+        remedy = "start Postgres, or correct the address"
+        raise ServiceError(f"{named} {without_secret(url)}: {_explain(error, url)}; {remedy}") from None
 
 
 def _explain(error: Exception, url: str) -> str:

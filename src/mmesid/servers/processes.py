@@ -28,31 +28,45 @@ def marked(variables: Mapping[str, str]) -> list[psutil.Process]:
     return processes
 
 
-def end(variables: Mapping[str, str], grace: float, reap: Callable[[], object] = lambda: None) -> int:
+def end(
+    variables: Mapping[str, str],
+    grace: float,
+    reap: Callable[[], object] = lambda: None,
+    hurried: Callable[[], bool] = lambda: False,
+) -> int:
     """Ask the marked processes to end, and after `grace` seconds make them.
 
     Args:
         variables: that mark them, see `marked`.
         grace: seconds.
         reap: collects the status of children, so that none stays a zombie.
+        hurried: whether what is left of `grace` shall not be waited for.
 
     Returns:
         How many there were.
     """
     first = marked(variables)
     _send(signal.SIGTERM, first)
-    if left := _wait(variables, grace, reap):
+    if left := _wait(variables, grace, reap, hurried):
         _send(signal.SIGKILL, left)
         until = time.monotonic() + KILL_SECONDS
-        while (left := _wait(variables, PAUSE, reap)) and time.monotonic() < until:
+        while (left := _wait(variables, PAUSE, reap, lambda: False)) and time.monotonic() < until:
             _send(signal.SIGKILL, left)  # those started in the meantime too
     return len(first)
 
 
-def _wait(variables: Mapping[str, str], seconds: float, reap: Callable[[], object]) -> list[psutil.Process]:
+def kill_children() -> None:
+    """End every process that this one has started, and what those have started, without waiting."""
+    with suppress(psutil.Error):
+        _send(signal.SIGKILL, psutil.Process().children(recursive=True))
+
+
+def _wait(
+    variables: Mapping[str, str], seconds: float, reap: Callable[[], object], hurried: Callable[[], bool]
+) -> list[psutil.Process]:
     """Wait until the marked processes are gone, at most some seconds. Returns those that are left."""
     until = time.monotonic() + seconds
-    while (left := marked(variables)) and time.monotonic() < until:
+    while (left := marked(variables)) and time.monotonic() < until and not hurried():
         time.sleep(PAUSE)
         reap()
     return left

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmesid import config, host, registry, tracking
 from mmesid.errors import ServiceError
-from mmesid.servers import deployments, presence, processes
+from mmesid.servers import deployments, presence, processes, reachable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -22,6 +22,8 @@ SETTLED = 120.0  # seconds after which a run that a worker has taken must have a
 def run(root: Path, no_worker: bool) -> list[str]:
     """`reap` as a program of its own: Prefect is imported here first, and quiet."""
     host.set_defaults({**host.prefect_settings(root), "PREFECT_LOGGING_LEVEL": "WARNING"})
+    reachable.check_prefect(root)
+    tracking.reach(root)
     return reap(root, config.datasets(root), no_worker) or ["no run was left behind"]
 
 
@@ -67,7 +69,8 @@ def reap_flows(root: Path, no_worker: bool = False, exclude_run: str = "") -> li
     lines = []
     with get_client(sync_client=True) as client:
         if problem := client.api_healthcheck():
-            raise ServiceError(f"Prefect's server at {client.api_url} does not answer ({type(problem).__name__})")
+            said = f"{client.api_url} does not answer ({type(problem).__name__})"
+            raise ServiceError(f"PREFECT_API_URL: Prefect's server at {said}; `mmesid up` starts one")
         for run in _open_runs(client, root):
             if str(run.id) == exclude_run or not is_dead(run, root, no_worker):
                 continue

@@ -5,33 +5,72 @@ gets 400 and the reason. The champion of the moment is served: after a promotion
 """
 
 import os
+import signal
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
 
 from mmesid import registry, tracking
 from mmesid.errors import ServiceError
+from mmesid.host import die_with_parent
 from mmesid.servers.access import is_loopback
 from mmesid.servers.services import check_ports
 
 TIMEOUT = "60"  # seconds that MLflow lets one request take
+GRACE = 8.0  # seconds that the server has to end by itself
 
 
-def serve(dataset: str, root: Path, host: str, port: int, workers: int) -> NoReturn:
-    """Check, then become MLflow's server.
+def serve(dataset: str, root: Path, host: str, port: int, workers: int) -> None:
+    """Check, then run MLflow's server until Ctrl-C.
 
     Raises:
-        ServiceError: the host is not loopback, or the port is taken.
-        RegistryError: the dataset has no champion.
+        ServiceError: the host is not loopback, the port is taken, or the server has ended by itself.
+        RegistryError: the dataset has no champion, or its files are lost.
     """
     model = check(dataset, host, port, root)
     sys.stdout.write(f"{model} at http://{host}:{port}/invocations; Ctrl-C ends it\n")
     sys.stdout.flush()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # it starts uvicorn by name
     environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": tracking.tracking_uri(root)}
-    os.chdir(root)
-    words = command(model, host, port, workers)
-    os.execve(words[0], words, environment)
+    status = run_until_interrupted(command(model, host, port, workers), environment, root)
+    if status is None:
+        sys.stdout.write("stopped\n")
+    else:
+        raise ServiceError(f"MLflow's scoring server has ended with status {status}; what it said stands above")
+
+
+def run_until_interrupted(words: Sequence[str], environment: Mapping[str, str], root: Path) -> int | None:
+    """Run a server until it ends, or until Ctrl-C ends it: the first asks it to, a second one kills it at once.
+
+    Returns:
+        Its exit status; None where it was interrupted.
+    """
+    interrupts = 0
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupts
+        interrupts += 1
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM if interrupts == 1 else signal.SIGKILL)
+        if interrupts == 1:
+            raise KeyboardInterrupt
+
+    dying = partial(die_with_parent, signal.SIGTERM)
+    with subprocess.Popen(words, cwd=root, env=environment, start_new_session=True, preexec_fn=dying) as server:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, interrupt)
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(GRACE)
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+    return None
 
 
 def check(dataset: str, host: str, port: int, root: Path) -> str:
@@ -39,7 +78,7 @@ def check(dataset: str, host: str, port: int, root: Path) -> str:
 
     Raises:
         ServiceError: the host is not loopback, or the port is taken.
-        RegistryError: the dataset has no champion.
+        RegistryError: the dataset has no champion, or its files are lost.
     """
     if not is_loopback(host):
         raise ServiceError(
@@ -48,6 +87,7 @@ def check(dataset: str, host: str, port: int, root: Path) -> str:
         )
     check_ports(host, {"--port": port})
     champion = registry.champion_of(dataset, root)
+    registry.check_files(tracking.client(root), champion, "champion")
     return f"models:/{champion.name}/{champion.version}"
 
 

@@ -13,14 +13,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import NamedTuple
 
 from mmesid.errors import ServiceError, without_secret
 from mmesid.host import die_with_parent
 from mmesid.servers import processes
 
-GRACE = 15.0  # seconds that a service has to end by itself
+GRACE = 10.0  # seconds that all services together have to end by themselves
+LEAST = 1.0  # that the last of them has, however long the others took
 TAIL = 15  # lines of a dead service's log that the error repeats
 
 
@@ -122,12 +123,26 @@ class Services:
             time.sleep(0.5)
 
     def stop(self) -> None:
-        """End all, those that need the others first: the worker and the flows that it has started."""
-        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:  # a second Ctrl-C must not leave orphans
+        """End all, those that need the others first: the worker and the flows that it has started.
+
+        A second Ctrl-C leaves no orphans either: it kills at once.
+        """
+        hurried = False
+
+        def hurry(number: int, frame: FrameType | None) -> None:
+            nonlocal hurried
+            hurried = True
+
+        def end(mark: Mapping[str, str]) -> None:
+            grace = 0.0 if hurried else max(LEAST, until - time.monotonic())
+            processes.end(mark, grace, self._collect, lambda: hurried)
+
+        until = time.monotonic() + GRACE
+        handlers = {number: signal.signal(number, hurry) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
             for name in reversed(self._running):
-                processes.end(self.mark(MMESID_SERVICE=name), GRACE, self._collect)
-            processes.end(self.mark(), GRACE, self._collect)
+                end(self.mark(MMESID_SERVICE=name))
+            end(self.mark())
             os.close(self._watcher)
         finally:
             for number, handler in handlers.items():

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from mmesid.errors import ServiceError
-from mmesid.host import QUIET
+from mmesid.host import QUIET, spare_loopback
 from mmesid.servers.access import PREFECT_LOGIN, is_loopback, mlflow_users
 from mmesid.servers.options import Options, bracketed
 from mmesid.servers.postgres import Databases
@@ -41,6 +41,7 @@ def common(options: Options, root: Path) -> dict[str, str]:
     }
     if login := os.environ.get(PREFECT_LOGIN):
         environment["PREFECT_API_AUTH_STRING"] = login
+    spare_loopback(options.host, variables=environment)
     return environment
 
 

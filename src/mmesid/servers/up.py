@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from mmesid import config
+from mmesid import config, tracking
 from mmesid.errors import ServiceError
 from mmesid.host import HeldError, hold
-from mmesid.servers import buckets, deployments, postgres, prefect_api, stack
+from mmesid.servers import buckets, deployments, postgres, prefect_api, reachable, stack
 from mmesid.servers.access import check_access
 from mmesid.servers.options import Options
 from mmesid.servers.services import Services, check_ports
@@ -64,7 +64,9 @@ def check(options: Options, root: Path) -> postgres.Databases | None:
         buckets.probe(options.artifacts)
     if options.postgres:
         return postgres.prepare(options.postgres)
+    reachable.check_file(root)
     stack.local_store(root)
+    tracking.reach(root)
     return None
 
 

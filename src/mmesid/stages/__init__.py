@@ -2,7 +2,7 @@
 
 `python -m mmesid.stages.<stage>` runs this file before the stage's own imports, which take up to ten seconds. What must
 come before them is done here, and only in a process that runs a stage: an orphan must not even finish importing, OpenMP
-reads its policy when torch is loaded, and telemetry is switched off before a package looks.
+reads its policy when torch is loaded, telemetry is switched off before a package looks, and Ctrl-C is one line.
 """
 
 import sys
@@ -16,3 +16,5 @@ SLEEPING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 if any(argument.startswith(f"{__name__}.") for argument in sys.orig_argv):
     host.die_with_parent()
     host.set_defaults({**host.QUIET, **SLEEPING_THREADS})
+    host.spare_loopback()
+    host.end_at_once("stopped; run the same again to go on")

@@ -5,22 +5,19 @@ stage logs. A stage itself is a function `run(config, store, log)`.
 """
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mmesid import config as configuration
-from mmesid import tracking
+from mmesid import host, tracking
 from mmesid.artifacts.store import Store, home
 from mmesid.config import Config
-from mmesid.errors import ConfigError, MmesidError
+from mmesid.errors import ConfigError, faults
 
 Log = Callable[[dict[str, float], int], None]
 Run = Callable[[Config, Store, "tracking.StageRun"], None]
-
-_CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 def main(run: Run) -> None:
@@ -79,18 +76,17 @@ def _first() -> bool:
 
 @contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """End with one message where a person can mend what went wrong; what nobody foresaw keeps its traceback."""
+    """End with one message; the traceback of what nobody foresaw is in the file that the message names."""
+    host.raise_interrupts()
     try:
         _check_code()
         yield
-    except MmesidError as error:
-        sys.exit(f"{name}: {error}")
-    except OSError as error:
-        if error.errno not in _CANNOT_WRITE:
-            raise
-        sys.exit(f"{name}: {error.filename or 'a file'} cannot be written ({error.strerror}); mend it and run again")
     except KeyboardInterrupt:
-        sys.exit(130)
+        host.end_at_once("")  # a second one does not wait for what is still to be closed
+        sys.stderr.write(f"{name}: stopped; run the same again to go on\n")
+        sys.exit(host.INTERRUPTED)
+    except Exception as error:
+        sys.exit(f"{name}: {faults.tell(error, Path(), name.partition('@')[0])}")
 
 
 def _check_code() -> None:

@@ -9,7 +9,7 @@ pipeline or `mmesid log` sends it.
 from mmesid.tracking.reading import Recorded, Version, artifact, recorded, versions
 from mmesid.tracking.reaping import close_dead, is_unreachable
 from mmesid.tracking.run import StageRun, checkout, execution, provenance, silent_run, stage_run, warn
-from mmesid.tracking.sending import client, close_execution, experiment_id, runs_for, send_pending, tracking_uri
+from mmesid.tracking.sending import client, close_execution, experiment_id, reach, runs_for, send_pending, tracking_uri
 
 __all__ = [
     "Recorded",
@@ -24,6 +24,7 @@ __all__ = [
     "experiment_id",
     "is_unreachable",
     "provenance",
+    "reach",
     "recorded",
     "runs_for",
     "send_pending",

@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
+from mmesid import host
 from mmesid.tracking.sending import follow
 
 if __name__ == "__main__":
+    host.spare_loopback()
     follow(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmesid.errors import TrackingError, first_line, without_secret
+from mmesid.errors import TrackingError
+from mmesid.tracking import store
 from mmesid.tracking.sending import client, tracking_uri
 
 if TYPE_CHECKING:
@@ -56,17 +57,11 @@ def reachable(root: Path = Path()) -> Iterator["MlflowClient"]:
     try:
         yield client(root)
     except (MlflowException, OSError) as problem:
-        raise TrackingError(explain(root, problem)) from problem
+        raise TrackingError(store.explain(tracking_uri(root), problem)) from problem
     except Exception as problem:
         if type(problem).__module__.partition(".")[0] != "sqlalchemy":  # a package of MLflow's, not of ours
             raise
-        raise TrackingError(explain(root, problem)) from problem
-
-
-def explain(root: Path, problem: Exception) -> str:
-    """One line without the password that an address may hold."""
-    text = without_secret(f"MLflow at {tracking_uri(root)} does not answer ({first_line(problem)})")
-    return f"{text}; start the server, or correct MLFLOW_TRACKING_URI (`mmesid doctor` checks it)"
+        raise TrackingError(store.explain(tracking_uri(root), problem)) from problem
 
 
 def recorded(datasets: Iterable[str], root: Path = Path()) -> list[Recorded]:

@@ -2,8 +2,8 @@
 
 import contextlib
 import hashlib
+import math
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmesid.config import flatten
+from mmesid.errors import TrainingError, faults
 from mmesid.models import backbone_label
 from mmesid.tracking.journal import Entry, Journal
+from mmesid.tracking.moving import checkout_of
 from mmesid.tracking.progress import Progress
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 45.0  # that a stage waits, at most, for its last lines to arrive
 SHAPED, DEFAULT = ("init_codes", "finetune", "evaluate"), "embedded"  # runs that say which backbone, if not this one
+STOP_SECONDS = 8.0  # likewise, where it was interrupted
 SHOWN_ONLY = ("progress", "targets")  # feed the progress bar, and are no results
 
 
@@ -29,16 +32,24 @@ class StageRun:
     """What a stage logs to: `log(metrics, step)` while it runs, and parameters, artifacts and final metrics."""
 
     def __init__(self, stage: str, journal: Journal | None, shown: bool = True) -> None:
+        self._stage = stage
         self._journal = journal
         self._progress = Progress(stage) if shown else None
 
     def __call__(self, metrics: Mapping[str, float], step: int) -> None:
-        """Metrics of a step. The keys "progress" (0..1) and "targets" only move the progress bar."""
+        """Metrics of a step. The keys "progress" (0..1) and "targets" only move the progress bar.
+
+        Raises:
+            TrainingError: a loss is no finite number, after which no step can mend the weights.
+        """
         if self._progress is not None:
             self._progress.update(metrics)
         results = {name: float(value) for name, value in metrics.items() if name not in SHOWN_ONLY}
         if results:
             self._append({"metrics": results, "step": int(step)})
+        for name, value in results.items():
+            if "loss" in name and not math.isfinite(value):
+                raise TrainingError(faults.diverged(self._stage, f"{name} is {value} at step {step}"))
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Facts about the run beside its section of the parameters; nested mappings are flattened."""
@@ -87,16 +98,17 @@ def stage_run(stage: str, config: "Config", root: Path = Path()) -> Iterator[Sta
     """
     journal = _open(stage, config, root)
     sender = _start_sender(journal, root)
-    run = StageRun(stage, journal)
+    run, patience = StageRun(stage, journal), FLUSH_SECONDS
     try:
         yield run
     except BaseException as error:
+        patience = FLUSH_SECONDS if isinstance(error, Exception) else STOP_SECONDS
         run.close("FAILED" if isinstance(error, Exception) else "KILLED", f"{type(error).__name__}: {error}")
         raise
     else:
         run.close("FINISHED")
     finally:
-        _finish(sender)
+        _finish(sender, patience)
         if journal is not None:
             journal.close()
 
@@ -128,7 +140,7 @@ def provenance(root: Path = Path()) -> dict[str, str]:
 
 def checkout(root: Path = Path()) -> str:
     """Short name of this folder on this machine: several checkouts may log to one server."""
-    return hashlib.sha256(f"{socket.gethostname()}:{root.absolute().resolve()}".encode()).hexdigest()[:12]
+    return checkout_of(root.absolute().resolve())
 
 
 def warn(message: str) -> None:
@@ -175,16 +187,16 @@ def _start_sender(journal: Journal | None, root: Path) -> "subprocess.Popen[byte
         return None
 
 
-def _finish(sender: "subprocess.Popen[bytes] | None") -> None:
+def _finish(sender: "subprocess.Popen[bytes] | None", patience: float) -> None:
     if sender is None or sender.stdin is None:
         return
     sender.stdin.close()
     try:
-        sender.wait(FLUSH_SECONDS)
+        sender.wait(patience)
     except subprocess.TimeoutExpired:
         sender.kill()
         sender.wait()
-        warn(f"the tracking store took longer than {FLUSH_SECONDS:.0f} s; `mmesid log` sends the rest")
+        warn(f"the tracking store took longer than {patience:.0f} s; `mmesid log` sends the rest")
 
 
 def _catalogue_digest(dataset: str, root: Path) -> str | None:

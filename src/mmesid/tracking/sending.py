@@ -2,6 +2,7 @@
 an equal metric once.
 """
 
+import logging
 import os
 import re
 import select
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmesid import host
-from mmesid.errors import first_line, without_secret
-from mmesid.tracking import journal, parent
+from mmesid.errors import MmesidError, TrackingError, first_line, without_secret
+from mmesid.tracking import journal, moving, parent, store
 from mmesid.tracking.journal import Entry
 from mmesid.tracking.run import warn
 
@@ -40,7 +41,12 @@ def tracking_uri(root: Path = Path()) -> str:
 
 
 def client(root: Path = Path()) -> "MlflowClient":
-    """An MLflow client of this checkout's tracking store and registry. A dead server costs seconds, not minutes."""
+    """An MLflow client of this checkout's tracking store and registry. A dead server costs seconds, not minutes.
+
+    Raises:
+        TrackingError: the store cannot be used; the sentence names MLFLOW_TRACKING_URI.
+    """
+    reach(root)
     host.set_defaults({**host.QUIET, **IMPATIENT})  # before the import
     import mlflow
     from mlflow.tracking import MlflowClient
@@ -48,8 +54,23 @@ def client(root: Path = Path()) -> "MlflowClient":
     uri = tracking_uri(root)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    with _lock(root):  # the first client creates the database
-        return MlflowClient(uri)
+    # What MLflow logs before it raises is a traceback: the error itself is what a person reads.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    try:
+        with _lock(root):  # the first client creates the database
+            return MlflowClient(uri)
+    except Exception as problem:
+        raise TrackingError(store.explain(uri, problem)) from problem
+
+
+def reach(root: Path = Path()) -> None:
+    """Raises TrackingError where the store cannot be used. Artifacts of a folder that was moved are found again."""
+    uri = tracking_uri(root)
+    store.reach(uri)
+    mlruns = journal.mlruns(root)
+    if store.sqlite_path(uri) == mlruns / "mlflow.db":
+        with _lock(root):
+            moving.settle(mlruns)
 
 
 def experiment_id(mlflow: "MlflowClient", dataset: str, root: Path = Path()) -> str:
@@ -93,6 +114,9 @@ def send_pending(root: Path = Path()) -> int:
 
 def warn_unsent(root: Path, problem: Exception) -> None:
     """One line, without the password that an address may hold."""
+    if isinstance(problem, MmesidError):
+        warn(f"{problem}; the log is kept, and `mmesid log` sends it later")
+        return
     text = f"{tracking_uri(root)} does not take the log ({type(problem).__name__}: {first_line(problem)})"
     warn(f"{without_secret(text)}; it is kept, and `mmesid log` sends it later")
 

@@ -1,7 +1,7 @@
 """Every error that a person is meant to read, in one tree.
 
 Each message says what was expected, what came, and which key or file to change. Stages and the command line print it
-without a traceback and exit with status 1.
+without a traceback and exit with status 1. What other packages raise is put into words by `faults`.
 """
 
 import re
@@ -31,6 +31,10 @@ class WeightsError(MmesidError):
 
 class ArtifactError(MmesidError):
     """An earlier stage's output is missing or damaged."""
+
+
+class TrainingError(MmesidError):
+    """A training has diverged: its loss is no number any more."""
 
 
 class RegistryError(MmesidError):

@@ -1,0 +1,93 @@
+"""How a flow is started by hand: one line for whatever goes wrong, and the prompt soon after Ctrl-C."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from mmesid import host, tracking
+from mmesid.errors import MmesidError, faults
+from mmesid.pipeline.stage import StageError, end_stages
+from mmesid.servers import processes, reachable
+
+PATIENCE = 10.0  # seconds that an interrupted flow has to close its run
+
+
+def enter(check: Callable[[], object], run: Callable[[], object]) -> None:
+    """Run a flow for a person at a terminal; a failure is one message and exit status 1.
+
+    The first Ctrl-C ends the stage at work, closes the run and returns the prompt; a second one does not wait.
+
+    Args:
+        check: whatever can be known to fail; Prefect's server, which takes long to start, is not waited for then.
+        run: the flow.
+    """
+    host.take_any_text()
+    _say_it_once()
+    ending = _Ending()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ending.begin)
+    try:
+        check()
+        reachable.check_prefect(Path())
+        tracking.reach()
+        run()
+    except (StageError, MmesidError) as error:
+        sys.exit(f"Error: {error}")
+    except (KeyboardInterrupt, SystemExit):
+        ending.finish()
+    except Exception as error:
+        if ending.begun:  # what an end amid a request looks like
+            ending.finish()
+        sys.exit(f"Error: {faults.tell(error)}")
+
+
+class _Ending:
+    """What Ctrl-C sets off."""
+
+    def __init__(self) -> None:
+        self.begun = self.told = False
+
+    def begin(self, number: int, frame: FrameType | None) -> None:
+        """A signal handler: the first time in order, the second time at once."""
+        if self.begun:
+            self._now()
+        self.begun = True
+        end_stages()
+        logging.disable(logging.ERROR)  # what Prefect has to say about the end is the line at the end
+        timer = threading.Timer(PATIENCE, self._now)
+        timer.daemon = True
+        timer.start()
+        raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        """The run is closed: one line, and the exit status of what was interrupted."""
+        self.told = True
+        sys.stderr.write("stopped; the next retrain goes on where this one was\n")
+        sys.stderr.flush()
+        sys.exit(host.INTERRUPTED)
+
+    def _now(self) -> None:
+        """Leave no child behind, and wait for nothing."""
+        end_stages(signal.SIGKILL)
+        processes.kill_children()
+        if not self.told:
+            os.write(2, b"stopped\n")
+        os._exit(host.INTERRUPTED)
+
+
+def _say_it_once() -> None:
+    """An error is told at the end, once, or its traceback kept in a file; Prefect's log repeats neither."""
+
+    def without_traceback(record: logging.LogRecord) -> bool:
+        if record.exc_info:
+            record.exc_info = record.exc_text = None
+            record.msg, record.args = "ended by an error, which is told below", ()
+        return True
+
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(without_traceback)

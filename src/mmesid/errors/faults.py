@@ -1,0 +1,169 @@
+"""What a library or the machine raises, as one sentence: what happened, and which file, key or variable to change.
+
+The one place that does so. A failure that nobody foresaw keeps its traceback in a file that the sentence names.
+"""
+
+import errno
+import os
+import re
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from mmesid.errors import MmesidError, first_line, without_secret
+
+LOGS = Path("mlruns", "errors")  # below the project's folder
+RATES = {  # stage -> keys of the rates to lower where its training diverges
+    "encode_collaborative": ("encode_collaborative.learning_rate",),
+    "encode_content": ("encode_content.open_clip.learning_rate",),
+    "tokenize": ("tokenize.learning_rate",),
+    "init_codes": ("init_codes.embedded.pretrain_learning_rate",),
+    "finetune": ("finetune.learning_rate", "finetune.adapter_learning_rate", "finetune.table_learning_rate"),
+    "baselines": ("baselines.content_transformer.learning_rate",),
+}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+QUOTED = re.compile(r"'([^']*/[^']+)'")  # a path in a message
+
+
+class Kind(NamedTuple):
+    """A kind of failure: recognised by `Type: message` of an error or of one that it stems from."""
+
+    pattern: re.Pattern[str]
+    sentence: Callable[[str, str], str]  # of its first line and the stage, empty outside of one
+
+
+def tell(error: BaseException, root: Path = Path(), stage: str = "") -> str:
+    """What a person reads instead of a traceback: the error's own message, a sentence, or where the traceback lies.
+
+    Args:
+        error: that ended a command or a stage.
+        root: the project's folder.
+        stage: in which it happened, so that its key can be named.
+    """
+    if isinstance(error, MmesidError):
+        return str(error)
+    return sentence(error, stage) or f"{_named(error)}; the traceback is in {keep(error, root)}"
+
+
+def sentence(error: BaseException, stage: str = "") -> str:
+    """One sentence for a failure of a known kind, else empty."""
+    chain = list(_chain(error))
+    for each in chain:
+        if isinstance(each, MmesidError):
+            return str(each)
+        if isinstance(each, OSError) and each.errno in FULL | FORBIDDEN:
+            return _unwritable(each)
+    texts = [f"{type(each).__module__}.{type(each).__name__}: {each}" for each in chain]
+    for kind in KINDS:
+        for each, text in zip(chain, texts, strict=True):
+            if kind.pattern.search(text):
+                return without_secret(kind.sentence(first_line(each), stage))
+    return ""
+
+
+def keep(error: BaseException, root: Path) -> Path:
+    """Write the traceback below `mlruns/errors`, or where that cannot be written, to a temporary file."""
+    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    text = without_secret("".join(traceback.format_exception(error)))
+    for folder in (root.absolute() / LOGS, Path(tempfile.gettempdir())):
+        path = folder / f"{moment}-{os.getpid()}.log"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", errors="replace")
+            return path
+        except OSError:
+            continue
+    return Path(os.devnull)
+
+
+def diverged(stage: str, what: str) -> str:
+    """A training whose numbers have left the range of numbers: which rates to lower."""
+    keys = RATES.get(stage, (f"{stage}.learning_rate" if stage else "the stage's learning_rate",))
+    return f"the training has diverged ({what}): lower {' or '.join(keys)}, to a third at first, and run again"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it stems from, the outermost first."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
+
+
+def _unwritable(error: OSError) -> str:
+    place = error.filename2 or error.filename
+    if error.errno in FULL:
+        return _full(f"{place}: {error.strerror}" if place else f"{error.strerror}", "")
+    return f"{place or 'a file'} cannot be written or read ({error.strerror}); mend its permissions and run again"
+
+
+def _full(line: str, stage: str) -> str:
+    return (
+        f"the disk is full ({line}); free some space (`df -h` tells where, `dvc gc --workspace` drops results that no "
+        "file names) and run again: what was done stays"
+    )
+
+
+def _failing(line: str, stage: str) -> str:
+    return f"the disk does not take what is written ({line}): free some space or mend it, and run again"
+
+
+def _memory(line: str, stage: str) -> str:
+    key = f"{stage}.batch_tokens" if stage == "finetune" else f"{stage or 'the stage'}'s batch size in params.yaml"
+    return f"memory is not enough ({line}); lower {key} and run again"
+
+
+def _damaged(line: str, stage: str) -> str:
+    where = "; where init_codes.backbone names a folder or file, fetch it again" if stage in _BACKBONE else ""
+    return f"a file of weights is damaged or cut short ({line}): delete it and run `dvc repro`, which makes it{where}"
+
+
+def _mlflow(line: str, stage: str) -> str:
+    place = os.environ.get("MLFLOW_TRACKING_URI") or "mlruns/mlflow.db of this folder (MLFLOW_TRACKING_URI is not set)"
+    named = f"MLFLOW_TRACKING_URI={place}" if os.environ.get("MLFLOW_TRACKING_URI") else place
+    return f"MLflow at {named} does not do what was asked ({line}); `mmesid doctor` looks at it"
+
+
+def _prefect(line: str, stage: str) -> str:
+    place = os.environ.get("PREFECT_API_URL") or "a server of this process's own (PREFECT_API_URL is not set)"
+    return f"Prefect at {place} does not do what was asked ({line}); start it (`mmesid up`) or unset PREFECT_API_URL"
+
+
+def _diverged(line: str, stage: str) -> str:
+    return diverged(stage, line)
+
+
+def _unanswered(line: str, stage: str) -> str:
+    return f"a server does not answer ({line}); `mmesid doctor` looks at MLFLOW_TRACKING_URI and PREFECT_API_URL"
+
+
+def _dvc(line: str, stage: str) -> str:
+    return f"DVC refuses ({line}); `mmesid doctor` looks at git, .dvc/config and dvc.lock"
+
+
+def _kind(pattern: str, sentence: Callable[[str, str], str]) -> Kind:
+    return Kind(re.compile(pattern, re.IGNORECASE | re.DOTALL), sentence)
+
+
+_BACKBONE = ("init_codes", "finetune", "evaluate", "")
+KINDS = (  # the first that fits; what says more comes first
+    _kind(r"no space left|storagefull|disk is full|quota exceeded|file too large|\d+ requested and \d+ written", _full),
+    _kind(r"disk i/o error", _failing),
+    _kind(r"out of memory|can't allocate memory|^builtins\.MemoryError", _memory),
+    _kind(r"contains nan|hold nan|nan or inf|not finite", _diverged),
+    _kind(r"SafetensorError|PytorchStreamReader|unpicklingerror|incomplete metadata|header too large", _damaged),
+    _kind(r"^mlflow\.|^sqlalchemy\.|^sqlite3\.", _mlflow),
+    _kind(r"^prefect\.|ephemeral prefect", _prefect),
+    _kind(r"^(httpx|httpcore|requests|urllib3)\b.*(connect|timeout|timed out|proxy)", _unanswered),
+    _kind(r"^builtins\.(ConnectionRefused|ConnectionReset|Timeout)", _unanswered),
+    _kind(r"^dvc", _dvc),
+)

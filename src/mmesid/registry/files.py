@@ -1,0 +1,87 @@
+"""Whether a version's files are all there: a registry outlives them where somebody cleans up, moves or restores."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mmesid.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+TAG = "mmesid.files"  # tag of a version: how many files and bytes its model had when it was registered
+NEEDED = ("MLmodel", "artifacts/bundle/serving.json")  # of a version without the tag
+MADE_LATER = "__pycache__"  # beside the model's code, by whoever loads it
+
+
+def measure(mlflow: "MlflowClient", model_id: str) -> str:
+    """How many files and bytes a logged model has now, as the tag says it."""
+    sizes = _sizes(mlflow.get_logged_model(model_id).artifact_location)
+    return f"{len(sizes)} files, {sum(sizes.values())} bytes"
+
+
+def lost(mlflow: "MlflowClient", version: Any) -> str:
+    """What a version's files lack, empty where they are all there."""
+    from mlflow.exceptions import MlflowException
+
+    if not version.source.startswith("models:/"):  # of an older MLflow, whose models lie with their runs
+        return ""
+    try:
+        place = str(mlflow.get_logged_model(_model_id(version)).artifact_location)
+        sizes = _sizes(place)
+    except (MlflowException, OSError) as error:
+        return f"MLflow does not find its model ({error})".replace("\n", " ")
+    expected = version.tags.get(TAG)
+    if expected is None:
+        missing = [name for name in NEEDED if name not in sizes]
+        return f"{place} lacks {', '.join(missing)}" if missing else ""
+    files, size = (int(part.split()[0]) for part in expected.split(", "))
+    if len(sizes) < files:
+        return f"{place} holds {len(sizes)} of {files} files"
+    return f"files in {place} are cut short" if sum(sizes.values()) < size else ""
+
+
+def check_files(mlflow: "MlflowClient", version: Any, role: str = "") -> None:
+    """Raises RegistryError where a version has lost files, and says what restores it.
+
+    Args:
+        mlflow: a client of the registry.
+        version: of a model.
+        role: its alias, like champion.
+    """
+    if what := lost(mlflow, version):
+        raise RegistryError(explain(version, what, role))
+
+
+def explain(version: Any, what: str, role: str = "") -> str:
+    """The sentence for a version whose files are gone or damaged."""
+    dataset = dataset_of(version)
+    named = f"{version.name} version {version.version}" + (f", the {role}," if role else "")
+    anew = f"`mmesid register {dataset}` and `mmesid promote {dataset}` register anew what data/{dataset} holds"
+    back = f"; `mmesid rollback {dataset}` returns to the champion before" if role == "champion" else ""
+    return f"{named} has lost its files: {what}. {anew}{back}; or put the files back from a backup"
+
+
+def dataset_of(version: Any) -> str:
+    """The dataset whose model a version is."""
+    return str(version.tags.get("mmesid.dataset") or version.name.removeprefix("mme-sid-"))
+
+
+def _model_id(version: Any) -> str:
+    return str(getattr(version, "model_id", None) or version.source.rpartition("/")[2])
+
+
+def _sizes(place: str) -> dict[str, int]:
+    """Every file below a place of artifacts, by its path from there."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return dict(_walk(get_artifact_repository(place), None))
+
+
+def _walk(repository: Any, folder: str | None) -> Iterator[tuple[str, int]]:
+    for entry in repository.list_artifacts(folder):
+        if MADE_LATER in entry.path:
+            continue
+        if entry.is_dir:
+            yield from _walk(repository, entry.path)
+        else:
+            yield entry.path, int(entry.file_size or 0)

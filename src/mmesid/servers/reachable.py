@@ -1,0 +1,70 @@
+"""Whether Prefect can be used, asked in seconds: its API, or the database of the server that a flow starts itself."""
+
+import os
+import sqlite3
+from contextlib import closing
+from importlib import util
+from pathlib import Path
+
+from mmesid.errors import ServiceError, first_line, without_secret
+from mmesid.servers import postgres
+from mmesid.servers.access import prefect_headers
+
+SECONDS = 4  # that a server or a database has for an answer
+API, DATABASE = "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"
+
+
+def check_prefect(root: Path) -> None:
+    """Raises ServiceError, which names the variable to change, where a flow could not report to Prefect."""
+    if api := os.environ.get(API):
+        check_api(api)
+    elif url := os.environ.get(DATABASE):
+        if not url.startswith("sqlite"):
+            postgres.reach(url, DATABASE)
+    else:
+        check_file(root)
+
+
+def check_api(api: str) -> None:
+    """Raises ServiceError where nothing answers, or something that is not Prefect's API."""
+    import httpx
+
+    remedy = f"start it (`mmesid up`), or unset {API}, and a retrain starts a server of its own"
+    try:
+        answer = httpx.get(f"{api.rstrip('/')}/health", headers=prefect_headers(), timeout=SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        said = first_line(error)
+        raise ServiceError(f"{API}: no Prefect server answers at {without_secret(api)} ({said}); {remedy}") from error
+    if answer.status_code == 401:
+        raise ServiceError(f"{API}: {without_secret(api)} asks for a password: set PREFECT_API_AUTH_STRING")
+    if answer.status_code != 200 or answer.text.strip() != "true":
+        said = f"{without_secret(api)} answers, but is no Prefect API (status {answer.status_code})"
+        raise ServiceError(f"{API}: {said}; it ends with /api; {remedy}")
+
+
+def check_file(root: Path) -> None:
+    """Raises ServiceError where Prefect's own sqlite file cannot be used; one that is not there yet is made."""
+    path = Path(os.environ.get("PREFECT_HOME", root.absolute() / ".prefect")) / "prefect.db"
+    if not path.exists():
+        return
+    away = f"move {path} away, and Prefect starts anew (its list of flow runs goes with it; MLflow keeps the results)"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=SECONDS)) as connection:
+            found = connection.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if found else None
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            remedy = "another process holds it (`fuser FILE` names it): end it or wait"
+            raise ServiceError(f"Prefect's database {path} is locked: {remedy}, or set {API}") from error
+        raise ServiceError(f"Prefect's database {path} cannot be used ({error}): {away}") from None
+    if row and not _knows(row[0]):
+        raise ServiceError(f"Prefect's database {path} was written by a newer Prefect: {away}")
+
+
+def _knows(revision: str) -> bool:
+    """Whether the installed Prefect has this version of its schema."""
+    spec = util.find_spec("prefect")
+    if spec is None or spec.origin is None:
+        return True
+    versions = Path(spec.origin).parent / "server" / "database" / "_migrations" / "versions" / "sqlite"
+    return not versions.exists() or any(versions.glob(f"*{revision}*.py"))

@@ -1,0 +1,151 @@
+"""Whether MLflow's store can be used at all: asked in seconds, before MLflow tries for minutes.
+
+Each fault is one sentence that names MLFLOW_TRACKING_URI, since that is what a person changes.
+"""
+
+import os
+import re
+import sqlite3
+from importlib import metadata, util
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mmesid.errors import TrackingError, first_line, without_secret
+
+SECONDS = 4  # that a server or a database has for an answer
+DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mssql")
+ELSEWHERE = ("databricks", "uc")  # hosted: MLflow alone knows how to ask
+VERSION = "SELECT version_num FROM alembic_version"
+MIGRATIONS = "store/db_migrations/versions/*.py"
+REVISION = re.compile(r"^revision\b[^=\n]*= *[\"'](\w+)", re.MULTILINE)
+BEFORE = re.compile(r"^down_revision\b[^=\n]*= *[\"'](\w+)", re.MULTILINE)
+
+
+def reach(uri: str) -> None:
+    """Raises TrackingError where the store does not answer, is locked, damaged, or none that MLflow can use.
+
+    What may pass (a server that is down) stems from the error of the connection; a mistake stems from nothing.
+    """
+    scheme = uri.partition("://")[0].partition("+")[0].lower() if "://" in uri else ""
+    if scheme in ("http", "https"):
+        _reach_server(uri)
+    elif scheme == "sqlite":
+        _reach_file(uri)
+    elif scheme in DATABASES:
+        _reach_database(uri)
+    elif uri.partition(":")[0] not in ELSEWHERE:
+        raise TrackingError(_unusable(uri, scheme))
+
+
+def explain(uri: str, problem: object) -> str:
+    """One line without the password that an address may hold, whatever MLflow said about the store."""
+    return _say(uri, f"does not answer ({first_line(problem)}); start the server, or correct MLFLOW_TRACKING_URI")
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a sqlite address; None for another, and for one in memory."""
+    if not uri.lower().startswith("sqlite"):
+        return None
+    name = uri.partition("://")[2].partition("?")[0].removeprefix("/")
+    return None if not name or name == ":memory:" else Path(unquote(name))
+
+
+def _say(uri: str, fault: str) -> str:
+    named = "MLFLOW_TRACKING_URI, MLflow at" if os.environ.get("MLFLOW_TRACKING_URI") else "MLflow at"
+    return f"{named} {without_secret(uri)} {fault} (`mmesid doctor` checks it)"
+
+
+def _unusable(uri: str, scheme: str) -> str:
+    if scheme in ("", "file"):
+        fault = "is a folder, and MLflow keeps no runs in folders any more"
+    else:
+        fault = f"has the scheme {scheme!r}, which MLflow does not know"
+    known = "http://HOST:PORT, sqlite:////PATH/mlflow.db or postgresql://USER:PASSWORD@HOST/NAME"
+    return _say(uri, f"{fault}: set MLFLOW_TRACKING_URI to {known}, or unset it")
+
+
+def _reach_server(uri: str) -> None:
+    import httpx
+
+    try:
+        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as problem:
+        raise TrackingError(explain(uri, problem)) from problem
+    if answer.status_code >= 500:
+        fault = f"answers with status {answer.status_code}; look at the server's log, or correct MLFLOW_TRACKING_URI"
+        raise TrackingError(_say(uri, fault)) from ConnectionError(fault)
+
+
+def _reach_file(uri: str) -> None:
+    """A file that does not exist yet is made by MLflow."""
+    path = sqlite_path(uri)
+    if path is None or not path.exists():
+        return
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=SECONDS)
+        try:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            row = connection.execute(VERSION).fetchone() if "alembic_version" in tables else None
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as problem:
+        if "locked" in str(problem):
+            fault = "is locked by another process (`fuser FILE` names it): end it or wait, and run again"
+            raise TrackingError(_say(uri, fault)) from problem
+        fault = f"cannot be opened ({problem}): mend the file, or correct MLFLOW_TRACKING_URI"
+        raise TrackingError(_say(uri, fault)) from None
+    except sqlite3.DatabaseError as problem:
+        fault = f"is damaged ({problem}): put a backup in its place, or move it away, and `mmesid register` starts anew"
+        raise TrackingError(_say(uri, fault)) from None
+    _check_schema(uri, row[0] if row else None)
+
+
+def _reach_database(uri: str) -> None:
+    from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    patience = {"login_timeout": SECONDS} if uri.startswith("mssql") else {"connect_timeout": SECONDS}
+    try:
+        engine = create_engine(uri, connect_args=patience)
+        try:
+            with engine.connect() as connection:
+                there = inspect(connection).has_table("alembic_version")
+                row = connection.execute(text(VERSION)).fetchone() if there else None
+        finally:
+            engine.dispose()
+    except (ArgumentError, ImportError, ValueError) as problem:
+        fault = f"cannot be used ({first_line(problem)}): correct MLFLOW_TRACKING_URI"
+        raise TrackingError(_say(uri, fault)) from None
+    except SQLAlchemyError as problem:
+        fault = f"does not answer ({_driver(uri, problem)}); start the database, or correct MLFLOW_TRACKING_URI"
+        raise TrackingError(_say(uri, fault)) from problem
+    _check_schema(uri, row[0] if row else None)
+
+
+def _driver(uri: str, problem: Exception) -> str:
+    """The driver's first line, without the password, should it ever be in there."""
+    text, password = first_line(problem), urlsplit(uri).password
+    return text.replace(unquote(password), "***") if password else text
+
+
+def _check_schema(uri: str, found: str | None) -> None:
+    """Raises TrackingError where a database was made by an older MLflow, which can be mended here, or a newer one.
+
+    The installed MLflow's migrations are read, not imported, which would take seconds.
+    """
+    spec = util.find_spec("mlflow")
+    if found is None or spec is None or spec.origin is None:
+        return
+    texts = [path.read_text(encoding="utf-8") for path in Path(spec.origin).parent.glob(MIGRATIONS)]
+    known = {match[1] for text in texts if (match := REVISION.search(text))}
+    passed = {match[1] for text in texts if (match := BEFORE.search(text))}
+    if not known or found in known - passed:
+        return
+    if found in known:
+        place = '"$MLFLOW_TRACKING_URI"' if os.environ.get("MLFLOW_TRACKING_URI") else uri
+        raise TrackingError(
+            _say(uri, f"has the schema of an older MLflow: back it up, then `mlflow db upgrade {place}`")
+        )
+    installed = f"this is {metadata.version('mlflow')}"
+    fault = f"has the schema of a newer MLflow ({installed}): use the newer one, or correct MLFLOW_TRACKING_URI"
+    raise TrackingError(_say(uri, fault))

@@ -1,0 +1,175 @@
+"""The matrix of faults: an outside part x a way to fail x a command that needs it.
+
+Each cell demands: no traceback, an exit status that is not 0, one sentence that names what to change, within seconds.
+"""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from mmesid import registry, tracking
+from tests import faulty, ports, tiny_world
+from tests.faulty import NOBODY, Fault, at_version, cut_short, database, garbage, hanging, locked, other_server, set_to
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]  # a busy machine: the first cell waits for the world
+LIMIT = 15.0  # seconds; on a busy machine as long as three commands take that have nothing to complain about
+
+URI, API, STATE = "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"
+PREFECT = ".prefect/prefect.db"
+POSTGRES = "postgresql://me:secret@{}/runs"
+
+
+class Cell(NamedTuple):
+    """One fault and the commands that meet it."""
+
+    fault: Fault
+    commands: str  # separated by |
+    named: str  # the key, variable, file or command that the sentence holds
+
+
+READ, WRITE = "history sample|serve sample --port PORT|compare", "register sample|promote sample"
+FLOW = "retrain|recommend sample --all"
+NAMED = "recommend nope --history a|serve nope|register nope|promote nope|rollback nope|history nope"
+LISTED = "plan --datasets nope|compare --datasets nope|sources --datasets nope|retrain --datasets nope"
+
+MATRIX = {
+    "tracking refuses": Cell(set_to(URI, f"http://{NOBODY}"), f"{READ}|{WRITE}|{FLOW}|reap|doctor", URI),
+    "tracking hangs": Cell(hanging(URI, "http://{}"), f"{READ}|register sample|retrain|doctor", URI),
+    "tracking is ill": Cell(other_server(URI, "http://{}", 500), "history sample|register sample|doctor", URI),
+    "tracking is another": Cell(other_server(URI, "http://{}", 404), "history sample|register sample", URI),
+    "tracking is a folder": Cell(set_to(URI, "file://ROOT/runs"), f"history sample|{WRITE}|retrain|doctor", URI),
+    "tracking has no scheme": Cell(set_to(URI, "ROOT/runs"), "history sample|doctor", URI),
+    "tracking has an unknown scheme": Cell(set_to(URI, "htp://there"), "history sample|register sample|doctor", URI),
+    "tracking in a folder that is not there": Cell(set_to(URI, "sqlite:////dev/null/x.db"), "history sample", URI),
+    "tracking is locked": Cell(locked("mlruns/mlflow.db"), "history sample|register sample|doctor", "locked"),
+    "tracking is garbage": Cell(database(garbage), "history sample|register sample|doctor", "mlflow.db"),
+    "tracking is cut short": Cell(database(cut_short), "history sample|doctor", "mlflow.db"),
+    "tracking is older": Cell(
+        database(at_version("7f2a7d5fae7d")), "history sample|register sample", "mlflow db upgrade"
+    ),
+    "tracking is newer": Cell(database(at_version("ffffffffffff")), "history sample|register sample", "newer MLflow"),
+    "postgres refuses": Cell(set_to(URI, POSTGRES.format(NOBODY)), f"history sample|{WRITE}|retrain|doctor", URI),
+    "postgres hangs": Cell(hanging(URI, POSTGRES), "history sample|register sample|doctor", URI),
+    "prefect refuses": Cell(set_to(API, f"http://{NOBODY}/api"), f"{FLOW}|reap|doctor", API),
+    "prefect hangs": Cell(hanging(API, "http://{}/api"), f"{FLOW}|doctor", API),
+    "prefect is another": Cell(other_server(API, "http://{}/api", 404), "retrain|doctor", API),
+    "prefect's postgres refuses": Cell(set_to(STATE, "postgresql+asyncpg://me:secret@" + NOBODY), "retrain", STATE),
+    "prefect's postgres hangs": Cell(hanging(STATE, "postgresql+asyncpg://me:secret@{}/p"), "retrain", STATE),
+    "prefect is locked": Cell(locked(PREFECT), "retrain", "prefect.db"),
+    "prefect is garbage": Cell(database(garbage, PREFECT), "retrain|doctor", "prefect.db"),
+    "prefect is newer": Cell(database(at_version("ffffffffffff"), PREFECT), "retrain", "newer Prefect"),
+    "servers on a postgres that refuses": Cell(
+        set_to("MMESID_POSTGRES", "postgresql://me:secret@" + NOBODY), "up --prefect-port PORT", "--postgres"
+    ),
+    "the model is gone": Cell(
+        faulty.spoiled(faulty.model_folder, shutil.rmtree),
+        "promote sample|recommend sample --history item-1|serve sample --port PORT|recommend sample --all",
+        "`mmesid register sample`",
+    ),
+    "the model is cut short": Cell(
+        faulty.spoiled(lambda root: faulty.largest(faulty.model_folder(root)), cut_short),
+        "promote sample|recommend sample --history item-1|serve sample --port PORT",
+        "`mmesid register sample`",
+    ),
+    "an output is gone": Cell(
+        faulty.spoiled(lambda root: root / "data/sample/evaluate/metrics.json", Path.unlink),
+        "register sample",
+        "metrics.json",
+    ),
+    "an output is cut short": Cell(
+        faulty.spoiled(lambda root: root / "data/sample/prepare/items.parquet", cut_short),
+        "register sample",
+        "items.parquet",
+    ),
+    "the disk is full": Cell(faulty.full_disk, "register sample", "the disk "),
+    "the remote is gone": Cell(
+        faulty.spoiled(
+            lambda root: root / ".dvc/config",
+            lambda path: path.write_text("[core]\n    remote = far\n['remote \"far\"']\n    url = /not/there\n"),
+        ),
+        "doctor",
+        "mmesid remote",
+    ),
+    "git is gone": Cell(faulty.spoiled(lambda root: root / ".git", shutil.rmtree), "plan|doctor", "git init"),
+    "no such dataset": Cell(set_to("X", ""), f"{NAMED}|{LISTED}", "nope"),
+}
+CELLS = [(name, command) for name, cell in MATRIX.items() for command in cell.commands.split("|")]
+
+
+def test_the_matrix_is_large() -> None:
+    assert len(CELLS) >= 40
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path], Path]) -> Path:
+    """A checkout whose only dataset is trained, and whose first version is the champion."""
+    folder = project_copy(tmp_path_factory.mktemp("faults"))
+    for path in ("params.yaml", "dvc.yaml"):
+        (folder / path).unlink()
+    shutil.rmtree(folder / "conf")
+    tiny_world.make(folder)
+    registry.register(tiny_world.DATASET, folder)
+    tracking.client(folder).set_registered_model_alias(registry.model_name(tiny_world.DATASET), "champion", "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def limit(root: Path) -> float:
+    """Seconds that a cell may take."""
+    started = time.monotonic()
+    assert run(root, "history sample", {}).returncode == 0
+    return max(LIMIT, 3 * (time.monotonic() - started))
+
+
+def run(root: Path, command: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """A command of the project's, as a terminal would run it."""
+    words = command.replace("PORT", str(ports.free(1)[0])).split()
+    code = os.pathsep.join([str(root / "src"), str(root)])
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_TRACK", "PREFECT_"))}
+    size = int(environment.get("FILE_SIZE", 0))
+
+    def limited() -> None:
+        if size:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return subprocess.run(
+        [sys.executable, "-m", "mmesid.commands.cli", *words],
+        cwd=root,
+        env={**clean, "PYTHONPATH": code, "COLUMNS": "5000", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+        preexec_fn=limited,
+    )
+
+
+@pytest.mark.parametrize(("fault", "command"), CELLS, ids=[f"{name}: {command}" for name, command in CELLS])
+def test_a_fault_is_one_sentence_within_seconds(fault: str, command: str, root: Path, limit: float) -> None:
+    cell = MATRIX[fault]
+    with cell.fault(root) as environment:
+        started = time.monotonic()
+        done = run(root, command, environment)
+        seconds = time.monotonic() - started
+    said = done.stdout
+    assert "Traceback (most recent call last)" not in said, said
+    assert "the traceback is in" not in said, said  # it was foreseen
+    assert done.returncode == 1, said
+    assert cell.named in said, said
+    assert "secret" not in said
+    assert seconds <= limit, f"{seconds:.0f} s: {said}"
+
+
+def test_after_the_faults_everything_is_as_before(root: Path) -> None:
+    assert "version 1 is the challenger" in run(root, "register sample", {}).stdout
+    assert run(root, "recommend sample --history item-1", {}).returncode == 0

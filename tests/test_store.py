@@ -1,0 +1,97 @@
+"""Whether MLflow's store can be used, and what happens to its places where a folder moves."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmesid.errors import TrackingError
+from mmesid.tracking import moving, store
+from mmesid.tracking.reaping import is_unreachable
+from tests import faulty
+
+DEAD = faulty.NOBODY
+
+
+@pytest.mark.parametrize(
+    ("uri", "said", "may_pass"),
+    [
+        (f"http://me:secret@{DEAD}", "does not answer", True),
+        (f"postgresql://me:secret@{DEAD}/x", "does not answer", True),
+        ("runs", "keeps no runs in folders", False),
+        ("file:///runs", "keeps no runs in folders", False),
+        ("htp://there", "the scheme 'htp'", False),
+        ("postgresql+nothing://me:secret@there/x", "cannot be used", False),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_said_at_once(
+    uri: str, said: str, may_pass: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError, match=said) as caught:
+        store.reach(uri)
+    assert str(caught.value).startswith("MLFLOW_TRACKING_URI")
+    assert "secret" not in str(caught.value)
+    assert is_unreachable(caught.value) is may_pass
+
+
+def test_a_database_that_is_locked_or_damaged_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SECONDS", 0.1)
+    path = tmp_path / "x.db"
+    sqlite3.connect(path).executescript("CREATE TABLE a (b); INSERT INTO a VALUES (1)")
+    store.reach(f"sqlite:///{path}")
+    with faulty.locked("x.db")(tmp_path), pytest.raises(TrackingError, match="is locked") as caught:
+        store.reach(f"sqlite:///{path}")
+    assert is_unreachable(caught.value)
+    faulty.garbage(path)
+    with pytest.raises(TrackingError, match="is damaged") as caught:
+        store.reach(f"sqlite:///{path}")
+    assert not is_unreachable(caught.value)
+
+
+def test_a_database_that_is_not_there_yet_is_no_fault(tmp_path: Path) -> None:
+    store.reach(f"sqlite:///{tmp_path / 'new.db'}")
+
+
+def world(folder: Path, place: Callable[[Path], str]) -> Path:
+    """A folder with a database like MLflow's, whose experiment lies below it."""
+    (folder / "mlruns" / "artifacts" / "toys").mkdir(parents=True)
+    connection = sqlite3.connect(folder / "mlruns" / "mlflow.db")
+    connection.execute("CREATE TABLE experiments (artifact_location)")
+    connection.execute("CREATE TABLE runs (artifact_uri)")
+    connection.execute("CREATE TABLE tags (key, value)")
+    artifacts = place(folder / "mlruns" / "artifacts" / "toys")
+    connection.execute("INSERT INTO experiments VALUES (?)", (artifacts,))
+    connection.execute("INSERT INTO runs VALUES (?)", (f"{artifacts}/1/artifacts",))
+    connection.execute("INSERT INTO tags VALUES ('mmesid.checkout', ?)", (moving.checkout_of(folder),))
+    connection.commit()
+    connection.close()
+    return folder
+
+
+def read(folder: Path, query: str) -> str:
+    connection = sqlite3.connect(folder / "mlruns" / "mlflow.db")
+    ((value,),) = connection.execute(query)
+    connection.close()
+    return str(value)
+
+
+@pytest.mark.parametrize("place", [Path.as_uri, str], ids=["as an address", "as a path"])
+def test_a_folder_that_moves_takes_its_places_along(tmp_path: Path, place: Callable[[Path], str]) -> None:
+    old = world(tmp_path / "a folder", place)
+    assert moving.settle(old / "mlruns") == []
+    new = old.rename(tmp_path / "another one")
+    assert moving.settle(new / "mlruns") == [str(old / "mlruns")]
+    assert read(new, "SELECT artifact_location FROM experiments") == place(new / "mlruns" / "artifacts" / "toys")
+    assert read(new, "SELECT artifact_uri FROM runs").startswith(place(new / "mlruns"))
+    assert read(new, "SELECT value FROM tags") == moving.checkout_of(new)
+    assert moving.settle(new / "mlruns") == []
+
+
+def test_an_experiment_that_a_person_keeps_elsewhere_stays_there(tmp_path: Path) -> None:
+    other = tmp_path / "other" / "mlruns" / "artifacts" / "mine"
+    other.mkdir(parents=True)
+    here = world(tmp_path / "here", lambda artifacts: other.as_uri())
+    assert moving.settle(here / "mlruns") == []
+    assert read(here, "SELECT artifact_location FROM experiments") == other.as_uri()
