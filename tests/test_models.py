@@ -7,7 +7,7 @@ import numpy as np
 from mmesid.artifacts.baselines import curves_of
 from mmesid.baselines import BASELINES
 from mmesid.baselines.rivals import RIVALS
-from mmesid.config.sections import Rival
+from mmesid.config.values import Rival
 from mmesid.evaluation import lists
 from mmesid.evaluation.metrics import summarize
 from mmesid.models import (

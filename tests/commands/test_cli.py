@@ -130,7 +130,7 @@ def test_the_doctor_sees_a_dataset_whose_weights_are_not_here(checkout: Path) ->
     conf = checkout / "conf" / "sample.yaml"
     conf.write_text("encode_content: {text: sentence_transformers}\n", encoding="utf-8")
     missing = doctor.check_weights(checkout)[-1]
-    assert (missing.level, missing.remedy) == ("wrong", "`make weights` fetches it")
+    assert (missing.level, missing.remedy) == ("wrong", "`mmesid weights minilm` fetches it")
     assert "dataset sample reads texts by minilm" in missing.detail
 
 

@@ -69,7 +69,17 @@ def test_every_row_that_a_real_catalog_has_without_asking_is_judged(judged: pd.D
     metrics = load_metrics(store)
     rows = {name for name, model in MODELS.items() if name != "oracle" and not model.listed}
     assert metrics == reported_metrics(store.root)[DATASET]
-    assert set(metrics) == {"adapter", "data", "valid", "test", "tokenizer", "fusion", "forgetting", "collapse"}
+    assert set(metrics) == {
+        "adapter",
+        "backbone",
+        "data",
+        "valid",
+        "test",
+        "tokenizer",
+        "fusion",
+        "forgetting",
+        "collapse",
+    }
     for split in ("valid", "test"):
         assert set(metrics[split]) - {"slices", "users"} == rows
         assert all({*RANK_METRICS, *LIST_METRICS, "ci95"} <= set(metrics[split][model]) for model in rows)

