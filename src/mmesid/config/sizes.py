@@ -98,6 +98,11 @@ def step_targets(targets: int) -> int:
     return min(max(targets // STEPS, FEWEST_TARGETS), MOST_TARGETS)
 
 
+def is_little(targets: int, items: int) -> bool:
+    """Whether a step has so few scores that sharing them among threads costs more than it saves."""
+    return targets * items < MANY_SCORES
+
+
 def step_windows(windows: int, targets: int, at_most: int) -> int:
     """Windows of a step of SASRec: an epoch has 40 steps or more, a step 4,096 targets on average or fewer.
 

@@ -6,9 +6,9 @@ from mmesid.artifacts.ingest import load_raw_embeddings
 from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Embedding
-from mmesid.config import Config
+from mmesid.config import Config, sizes
 from mmesid.encoders import precomputed, sasrec_training
-from mmesid.stages.entry import device, main
+from mmesid.stages.entry import device, main, one_thread
 from mmesid.tracking import StageRun
 
 STAGE = "encode_collaborative"
@@ -18,7 +18,11 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """Train SASRec; with encoder `precomputed` it remains the baseline, and the embedding is the source's."""
     section = config.encode_collaborative
     given = _precomputed(store) if section.encoder == "precomputed" else None
-    result = sasrec_training.train(load_sequences(store), section, config.protocol, config.seed, device(), log)
+    sequences = load_sequences(store)
+    targets = sum(max(0, len(items) - 1) for items in sequences.train())
+    if sizes.is_little(sizes.step_targets(targets), sequences.n_items):
+        one_thread()
+    result = sasrec_training.train(sequences, section, config.protocol, config.seed, device(), log)
     save_embedding(store, "collaborative", given or result.embedding)
     save_sasrec(store, result.weights)
     save_curves(store, STAGE, result.curves)

@@ -10,8 +10,10 @@ from mmesid.config import Config
 from mmesid.encoders import content
 from mmesid.encoders.sharded import joined
 from mmesid.pipeline import code
-from mmesid.stages.entry import device, main_spread
+from mmesid.stages.entry import device, main_spread, one_thread
 from mmesid.tracking import StageRun
+
+_PRETRAINED = {"sentence_transformers", "transformers", "llm2clip"}  # ways whose models are large
 
 
 def run(config: Config, store: Store, log: StageRun) -> None:
@@ -22,6 +24,8 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """
     section = config.encode_content
     raw = load_raw_embeddings(store) if "precomputed" in (section.text, section.image) else {}
+    if _PRETRAINED.isdisjoint((section.text, section.image)) and section.open_clip.model == content.EMBEDDED:
+        one_thread()
     items, pictures = load_items(store), load_pictures(store)
     shards = content_shards(store, code.digest("encode_content"))
     with joined(device(), host.cores(), host.is_launched()) as (where, share):

@@ -109,6 +109,13 @@ def _check_code() -> None:
     )
 
 
+def one_thread() -> None:
+    """For work too little to be shared: threads would cost more than they save, and change a result's last bits."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def device() -> str:
     """`MMESID_DEVICE` if set, else cuda where there is one, else cpu.
 

@@ -4,8 +4,6 @@ import hashlib
 import sys
 import time
 
-import torch
-
 from mmesid.artifacts.curves import save_curves
 from mmesid.artifacts.finetune import drop_trainer, load_trainer, save_trainer
 from mmesid.artifacts.prepare import load_sequences
@@ -18,7 +16,7 @@ from mmesid.recommender.backbone import EMBEDDED
 from mmesid.recommender.batching import targets_per_step
 from mmesid.recommender.diagnostics import complaints
 from mmesid.recommender.forecast import check_hours, foretell
-from mmesid.stages.entry import device, main_spread
+from mmesid.stages.entry import device, main_spread, one_thread
 from mmesid.tracking import StageRun, warn
 
 
@@ -30,11 +28,10 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     settings = config.finetune
     sequences = load_sequences(store)
     targets = targets_per_step(training_windows(sequences.train(), config.protocol.history_length), settings)
-    scores = targets * sequences.n_items
-    accelerator = parallel.make_accelerator(device(), settings, scores)
+    accelerator = parallel.make_accelerator(device(), settings, targets * sequences.n_items)
     model = loading.load_initial(store.folder("init_codes"), str(accelerator.device))
-    if model.blueprint.backbone == EMBEDDED and scores < sizes.MANY_SCORES:
-        torch.set_num_threads(1)  # sharing so little work costs more than it saves, and changes the result's last bits
+    if model.blueprint.backbone == EMBEDDED and sizes.is_little(targets, sequences.n_items):
+        one_thread()
     trainer = training.Trainer(model, sequences, settings, config.protocol, config.seed, log, accelerator)
     fingerprint = _fingerprint(config, store)
     _resume(trainer, store, fingerprint)

@@ -13,7 +13,7 @@ from mmesid.recommender.building import build
 from mmesid.recommender.compatibility import check_packing
 from mmesid.recommender.loading import save_initial
 from mmesid.recommender.prompt import build_prompt
-from mmesid.stages.entry import device, main
+from mmesid.stages.entry import device, main, one_thread
 from mmesid.tracking import StageRun
 
 STAGE = "init_codes"
@@ -30,6 +30,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
 
     own = settings.backbone == backbone.EMBEDDED
     if own:
+        one_thread()
         prompts = [settings.system_prompt, settings.user_prompt]
         item_texts = texts(load_items(store), separator="\n")
         base = backbone.embedded(item_texts, prompts, settings.embedded, config.seed, device(), record)
