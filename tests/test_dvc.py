@@ -225,7 +225,7 @@ def test_a_default_that_every_dataset_uses_touches_every_dataset(checkout: Path)
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("errors.py", ()),
+        ("errors/__init__.py", ()),
         ("commands/cli.py", ()),
         ("stages/entry.py", ()),
         ("tracking/run.py", ()),
