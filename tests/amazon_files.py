@@ -4,12 +4,22 @@ import gzip
 import io
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from mmesid.pipeline.downloads import asking
+
 USERS, ITEMS, STEPS = 12, 10, 6
+
+
+def alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads in a folder of the test's own, and nobody waits for long."""
+    monkeypatch.setenv("MMESID_DOWNLOADS", str(folder / "downloads"))
+    monkeypatch.setattr(asking, "FIRST_WAIT", 0.001)
 
 
 def pack(lines: Iterable[str]) -> bytes:

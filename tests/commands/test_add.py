@@ -7,22 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 from mmesid import config
-from mmesid.commands import add, cli, doctor
+from mmesid.commands import add, doctor
 from mmesid.errors import ConfigError, DataError
+from tests.adding import run
 
 ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments: str) -> str:
-    """What the command says, which must succeed."""
-    result = CliRunner().invoke(cli.app, ["add", *arguments])
-    if isinstance(result.exception, Exception):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return " ".join(result.output.split())
 
 
 def told(checkout: Path, name: str = "toys") -> doctor.Finding:

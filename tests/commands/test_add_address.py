@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 from mmesid import config
 from mmesid.artifacts import releases
-from mmesid.commands import cli
 from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline import graph, sources
-from mmesid.pipeline.downloads import asking
+from tests import amazon_files
+from tests.adding import run
 from tests.amazon_files import metadata, pack, reviews
 from tests.faulty_pages import Page, Server, serving
 
@@ -21,8 +20,7 @@ REVIEWS, PRODUCTS = "/reviews_Beauty_5.json.gz", "/meta_Beauty.json.gz"
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MMESID_DOWNLOADS", str(tmp_path / "downloads"))
-    monkeypatch.setattr(asking, "FIRST_WAIT", 0.001)
+    amazon_files.alone(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -30,15 +28,6 @@ def server() -> Iterator[Server]:
     with serving() as running:
         running.pages = {REVIEWS: Page(pack(reviews("2014"))), PRODUCTS: Page(pack(metadata("2014", running.url)))}
         yield running
-
-
-def run(*arguments: str) -> str:
-    """What the command says, which must succeed."""
-    result = CliRunner().invoke(cli.app, ["add", *arguments])
-    if isinstance(result.exception, Exception):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return " ".join(result.output.split())
 
 
 def add(server: Server, *more: str) -> str:

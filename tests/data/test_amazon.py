@@ -26,7 +26,7 @@ from mmesid.artifacts.store import Store
 from mmesid.data import amazon, object_lines
 from mmesid.data.formats import PLAIN
 from mmesid.errors import ConfigError, DataError
-from mmesid.pipeline.downloads import address, asking
+from mmesid.pipeline.downloads import address
 from mmesid.stages import ingest
 from mmesid.stages import prepare as prepare_stage
 from tests import amazon_files
@@ -40,9 +40,7 @@ LOOSE = {"min_user_interactions": 3, "min_item_interactions": 1}
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Downloads of its own, and nobody waits for long."""
-    monkeypatch.setenv("MMESID_DOWNLOADS", str(tmp_path / "downloads"))
-    monkeypatch.setattr(asking, "FIRST_WAIT", 0.001)
+    amazon_files.alone(tmp_path, monkeypatch)
 
 
 @pytest.fixture
