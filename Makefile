@@ -85,6 +85,8 @@ clean:  ## delete the environment and the tools' caches; results (data/, reports
 	rm -rf .venv .uv .dvc/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src flows tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Bytecode is compiled here once: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every stage would compile
+# what it imports anew, for up to ten seconds.
 # The stamp is written last and holds the folder's path: an interrupted build or a moved folder starts afresh,
 # a changed lock only changes what differs.
 ifneq ($(shell cat .venv/.stamp 2>/dev/null),$(CURDIR))
@@ -94,7 +96,7 @@ endif
 .venv/.stamp: requirements.lock pyproject.toml | .uv/.stamp
 	@test "$$(cat $@ 2>/dev/null)" = "$(CURDIR)" || .uv/bin/uv venv --quiet --clear --python .uv/bin/python .venv
 	@rm -f $@
-	.uv/bin/uv pip sync --python .venv/bin/python --require-hashes requirements.lock
+	.uv/bin/uv pip sync --python .venv/bin/python --require-hashes --compile-bytecode requirements.lock
 	.uv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@echo "$(CURDIR)" > $@
 
