@@ -22,7 +22,6 @@ from mmesid.artifacts.values import Sequences
 from mmesid.artifacts.windows import Window
 from mmesid.config import Finetune, Protocol
 from mmesid.recommender import loading
-from mmesid.recommender.optimizer import set_learning_rate
 from mmesid.recommender.training import Trainer
 
 NAME = "equal_steps"
@@ -34,8 +33,7 @@ class PaddedTrainer(Trainer):
 
     def step(self, windows: Sequence[Window]) -> torch.Tensor:
         """One optimizer step; the mean loss."""
-        total = self.settings.epochs * self.steps_per_epoch
-        set_learning_rate(self.optimizer, self.state.total, total, self.settings.warmup_steps)
+        self.schedule()
         torch.manual_seed((self.seed * 1_000_003 + self.state.total) % 2**63)
         loss = steps.padded(self.model, windows)
         training.move(self)

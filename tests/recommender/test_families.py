@@ -6,12 +6,17 @@ import transformers
 
 from mmesid.errors import WeightsError
 from mmesid.recommender.backbone import Backbone
+from mmesid.recommender.building import build
 from mmesid.recommender.compatibility import check_packing
+from mmesid.recommender.diagnostics import ABOVE_CHANCE
 from mmesid.recommender.prompt import Prompt, build_prompt
+from mmesid.recommender.training import Trainer
 from tests.tiny_world import WordTokenizer
 
+from . import tiny_recommender as world
+
 SIZES = {
-    "vocab_size": 64,
+    "vocab_size": 100,
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
@@ -57,6 +62,15 @@ def test_a_family_that_overlooks_mask_or_positions_is_refused(overlooked):
     backbone.model.forward = lambda **given: forward(**{**given, overlooked: None})
     with pytest.raises(WeightsError, match=r"Llama-3 does not keep users apart"):
         check_packing(backbone, PROMPT)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_family_starts_at_chance(family, embeddings, semantic_ids, sequences, finetune_settings):
+    settings = world.init_settings("tied")
+    model = build(tiny(family), embeddings, semantic_ids, sequences.train_frequency(), settings, world.HISTORY, seed=0)
+    schedule = finetune_settings.model_copy(update={"adapter": "full", "epochs": 40, "warmup_steps": 50})
+    start = Trainer(model, sequences, schedule, world.protocol(), 0, lambda metrics, step: None).begin()
+    assert start["first_loss"] == pytest.approx(start["chance"], abs=ABOVE_CHANCE)
 
 
 class Templated(WordTokenizer):

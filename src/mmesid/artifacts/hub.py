@@ -4,10 +4,9 @@ import errno
 import json
 import shutil
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
-from mmesid.errors import WeightsError, first_line
+from mmesid.errors import WeightsError, causes, first_line
 
 SPARE = 2**28  # bytes beside a download that a disk should keep
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -50,9 +49,9 @@ def unloadable(key: str, name: str, expected: str, error: BaseException) -> Weig
     """
     from huggingface_hub import constants
 
-    causes = list(_chain(error))
-    kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
-    if any(isinstance(cause, OSError) and cause.errno in _FULL for cause in causes):
+    chain = list(causes(error))
+    kinds = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
+    if any(isinstance(cause, OSError) and cause.errno in _FULL for cause in chain):
         return WeightsError(f"{key}: the disk is full, {name} does not fit; free some, or HF_HOME names another cache")
     for known, text in _REASONS:
         if not kinds.isdisjoint(known):
@@ -145,10 +144,3 @@ def check_whole_gguf(path: Path) -> None:
 
 def _cut_short(path: Path, why: str) -> WeightsError:
     return WeightsError(f"{path} is damaged or cut short ({why}); fetch or copy it again")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -19,6 +19,7 @@ SASREC_STEPS = 40  # of an epoch, at least
 STEPS = 44  # of an epoch of fine-tuning: what 131,000 targets learn well in
 FEWEST_TARGETS, MOST_TARGETS = 256, 4096  # of a step, on average
 MANY_SCORES = 2**23  # targets times items of a step from which products in bfloat16 save time, and several threads
+WIDTH = 128  # of the vectors that were multiplied where this was measured
 
 
 class Size(NamedTuple):
@@ -98,9 +99,15 @@ def step_targets(targets: int) -> int:
     return min(max(targets // STEPS, FEWEST_TARGETS), MOST_TARGETS)
 
 
-def is_little(targets: int, items: int) -> bool:
-    """Whether a step has so few scores that sharing them among threads costs more than it saves."""
-    return targets * items < MANY_SCORES
+def is_little(rows: int, columns: int, width: int = WIDTH) -> bool:
+    """Whether a step's largest matrix product is so small that sharing it among threads costs more than it saves.
+
+    Args:
+        rows: of the product, such as targets.
+        columns: of the product, such as items.
+        width: what is summed over.
+    """
+    return rows * columns * width < MANY_SCORES * WIDTH
 
 
 def step_windows(windows: int, targets: int, at_most: int) -> int:

@@ -5,6 +5,7 @@ without a traceback and exit with status 1. What other packages raise is put int
 """
 
 import re
+from collections.abc import Iterator
 
 LINE_LENGTH = 300  # characters of another package's error that ours repeat
 
@@ -59,6 +60,15 @@ class RemoteError(MmesidError):
 
 class ServiceError(MmesidError):
     """A server cannot be started, or has ended: a port is taken, a database is out of reach, access is not guarded."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it stems from, the outermost first; a ring of them is walked once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def first_line(problem: object) -> str:

@@ -8,12 +8,12 @@ import os
 import re
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from mmesid.errors import MmesidError, first_line, without_secret
+from mmesid.errors import MmesidError, causes, first_line, without_secret
 
 LOGS = Path("mlruns", "errors")  # below the project's folder
 RATES = {  # stage -> keys of the rates to lower where its training diverges
@@ -51,7 +51,7 @@ def tell(error: BaseException, root: Path = Path(), stage: str = "") -> str:
 
 def sentence(error: BaseException, stage: str = "") -> str:
     """One sentence for a failure of a known kind, else empty."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     for each in chain:
         if isinstance(each, MmesidError):
             return str(each)
@@ -84,15 +84,6 @@ def diverged(stage: str, what: str) -> str:
     """A training whose numbers have left the range of numbers: which rates to lower."""
     keys = RATES.get(stage, (f"{stage}.learning_rate" if stage else "the stage's learning_rate",))
     return f"the training has diverged ({what}): lower {' or '.join(keys)}, to a third at first, and run again"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it stems from, the outermost first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _named(error: BaseException) -> str:

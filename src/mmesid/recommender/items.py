@@ -15,6 +15,9 @@ class Items(ABC, nn.Module):
         """What the inputs and the scores of every item have in common, (N + 1, C), to be computed once a step."""
         return None
 
+    def soften(self, share: float) -> None:
+        """Scores at a share of their size from now on, in (0, 1]: those of a learned table start small without it."""
+
     @abstractmethod
     def inputs(self, items: Tensor, shared: Tensor | None = None) -> Tensor:
         """What the backbone sees of the given items, (..., C); `shared` as above, where it is at hand."""

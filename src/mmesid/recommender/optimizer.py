@@ -40,10 +40,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, total: int, w
 
 def learning_rate_factor(step: int, total: int, warmup: int) -> float:
     """Linear warm-up, then cosine to zero, in [0, 1]."""
-    warmup = min(warmup, total // 4)
-    if step < warmup:
-        return (step + 1) / warmup
+    if step < (warmup := min(warmup, total // 4)):
+        return warmup_factor(step, total, warmup)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+
+
+def warmup_factor(step: int, total: int, warmup: int) -> float:
+    """From 1 / `warmup` in a line to 1, in at most a quarter of all steps."""
+    return min(1.0, (step + 1) / max(1, min(warmup, total // 4)))
 
 
 def _groups(parameters: Mapping[str, Parameter], settings: Finetune, pretrained: bool) -> Iterator[dict[str, object]]:

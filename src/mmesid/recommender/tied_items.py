@@ -81,6 +81,7 @@ class TiedItems(Items):
             {m: TiedModality(shape, n_items, hidden, adaptor_hidden) for m, shape in shapes.items()}
         )
         self.temperature = temperature
+        self.softened = 1.0  # share of the scores' size
         self.input_scale = nn.Parameter(torch.ones(1))  # root mean square of what the backbone sees
         self.nothing = nn.Parameter(torch.zeros(hidden))  # of an item without any content
         self.register_buffer("seen", seen.unsqueeze(1).float())  # (N + 1, 1)
@@ -91,6 +92,10 @@ class TiedItems(Items):
         found = self.modalities[modality]
         assert isinstance(found, TiedModality)
         return found
+
+    def soften(self, share: float) -> None:
+        """Before training a user is most like the last item: at full size that guess alone costs nats."""
+        self.softened = share
 
     def vectors(self, items: Tensor | slice) -> Tensor:
         """x of the given items, (..., C), of any size."""
@@ -117,7 +122,7 @@ class TiedItems(Items):
 
     def users(self, hidden: Tensor) -> Tensor:
         """h with norm 1 / tau, (G, C)."""
-        return F.normalize(hidden, dim=-1, eps=EPSILON) / self.temperature
+        return F.normalize(hidden, dim=-1, eps=EPSILON) * (self.softened / self.temperature)
 
     def matrix(self) -> Tensor:
         """x with norm 1, (N + 1, C)."""

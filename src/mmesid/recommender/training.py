@@ -26,7 +26,7 @@ from mmesid.recommender.adapter import ADAPTERS, add_dropout, trainable
 from mmesid.recommender.batching import MicroBatch, deal, plan_epoch, targets_per_step, trial_batch
 from mmesid.recommender.loss import NegativeSampler, Objective
 from mmesid.recommender.model import Recommender
-from mmesid.recommender.optimizer import adamw, set_learning_rate
+from mmesid.recommender.optimizer import adamw, set_learning_rate, warmup_factor
 from mmesid.recommender.packing import pack_rows
 from mmesid.recommender.parallel import like, prepare, rank_shared, whole
 
@@ -108,6 +108,7 @@ class Trainer:
             self._validate()
             save(self._snapshot())
         self._load("best.")
+        self.model.items.soften(1.0)
         self.model.eval()
         return self.state.curves
 
@@ -149,8 +150,7 @@ class Trainer:
     def step(self, windows: Sequence[Window]) -> Tensor:
         """One optimizer step; the mean loss of this process's share, times the number of processes."""
         worker, processes = self.accelerator.process_index, self.accelerator.num_processes
-        total = self.settings.epochs * self.steps_per_epoch
-        set_learning_rate(self.optimizer, self.state.total, total, self.settings.warmup_steps)
+        self.schedule()
         torch.manual_seed((self.seed * 1_000_003 + self.state.total + worker * 7_368_787) % 2**63)
         limits = self.settings.row_tokens, self.batch_tokens
         batches = deal(windows, self.model.blueprint.prompt, *limits, processes)[worker]
@@ -168,6 +168,12 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return loss
 
+    def schedule(self) -> None:
+        """Give the coming step its learning rates, and scores their size: both warm up."""
+        steps = self.state.total, self.settings.epochs * self.steps_per_epoch, self.settings.warmup_steps
+        set_learning_rate(self.optimizer, *steps)
+        self.model.items.soften(warmup_factor(*steps))
+
     def loss(self, batch: MicroBatch) -> Tensor:
         """Of a micro-batch, summed over its targets; zero where it does not count."""
         packed = pack_rows(batch.rows, self.model.blueprint.prompt).to(self.model.device)
@@ -183,6 +189,7 @@ class Trainer:
 
     @torch.no_grad()
     def _first_loss(self) -> dict[str, float]:
+        self.schedule()
         self.model.eval()
         targets = sum(len(window.labels) for row in self.trial.rows for window in row)
         loss = self.loss(self.trial).item() / targets

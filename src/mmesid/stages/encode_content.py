@@ -13,8 +13,6 @@ from mmesid.pipeline import code
 from mmesid.stages.entry import device, main_spread, one_thread
 from mmesid.tracking import StageRun
 
-_PRETRAINED = {"sentence_transformers", "transformers", "llm2clip"}  # ways whose models are large
-
 
 def run(config: Config, store: Store, log: StageRun) -> None:
     """Encode what the items show; a modality that no item has is not written, `modalities.json` names the others.
@@ -24,7 +22,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     """
     section = config.encode_content
     raw = load_raw_embeddings(store) if "precomputed" in (section.text, section.image) else {}
-    if _PRETRAINED.isdisjoint((section.text, section.image)) and section.open_clip.model == content.EMBEDDED:
+    if not {section.text, section.image} & set(content.SPREAD) and section.open_clip.model == content.EMBEDDED:
         one_thread()
     items, pictures = load_items(store), load_pictures(store)
     shards = content_shards(store, code.digest("encode_content"))
