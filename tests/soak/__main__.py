@@ -23,6 +23,7 @@ from tests.soak.system import FINAL, SoakError, System, kill, wait_until
 REFERENCE = 0.8  # share of the kills after which only the undisturbed run's own configuration is trained, by force
 LONGEST = 1800.0  # seconds after which a retrain of the tiny catalogue hangs, however busy the machine
 MOMENT = 0.05  # seconds between two looks
+ORPHANED = 150.0  # seconds that a run may be open without a flow: the reaper too waits that long for one
 SLACK = 5.0  # seconds within which a version appears whose files were written before they were lost
 
 
@@ -39,6 +40,7 @@ class Soak:
         self.lost = 0  # milliseconds since the epoch at which artifacts were gone last
         self.faults: list[str] = []
         self._run, self._asked, self._struck, self._widowed = "", 0.0, False, False
+        self._orphaned = 0.0  # since when the flow is gone while its run is open; 0 where it is not so
         self._parameters: dict[str, object] = {}
         self._begun = time.monotonic()
 
@@ -87,7 +89,23 @@ class Soak:
 
     def over(self) -> bool:
         """Whether the retrain has ended, or `mmesid up` has."""
-        return self.system.pid is None or self.system.state(self._run)[0] in FINAL
+        if self.system.pid is None:
+            return True
+        state, _ = self.system.state(self._run)
+        if state in ("RUNNING", "PENDING") and self.system.disturbed and not draws.alive(self.root, "flow"):
+            self._close_orphan()
+        else:
+            self._orphaned = 0.0
+        return state in FINAL
+
+    def _close_orphan(self) -> None:
+        """A flow whose end nobody could write down stays as it was until the reaper comes: a person calls it."""
+        now = time.monotonic()
+        self._orphaned = self._orphaned or now
+        if now - self._orphaned > ORPHANED:
+            self.say("the flow is gone and its run is open: mmesid reap")
+            self.system.reap()
+            self._orphaned = 0.0
 
     def ensure_retrain(self, phase: str) -> None:
         """One is under way that has something to do: the one that was, or a new one."""

@@ -30,7 +30,8 @@ class System:
         prefect, mlflow = ports.free(2)
         self._command = ["mmesid", "up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)]
         self.prefect = httpx.Client(base_url=f"http://127.0.0.1:{prefect}/api", timeout=10, trust_env=False)
-        self.mlflow = httpx.Client(base_url=f"http://127.0.0.1:{mlflow}/api/2.0/mlflow", timeout=10, trust_env=False)
+        self.address = f"http://127.0.0.1:{mlflow}"
+        self.mlflow = httpx.Client(base_url=f"{self.address}/api/2.0/mlflow", timeout=10, trust_env=False)
         self._up: subprocess.Popen[bytes] | None = None
         self._begin = 0
         self.disturbed = False  # whether a fault has struck since its start
@@ -124,6 +125,19 @@ class System:
         """Move an alias by hand, as MLflow's pages do. Returns whether there is that version."""
         body = {"name": f"mme-sid-{tiny.NAME}", "alias": alias, "version": version}
         return self.mlflow.post("/registered-models/alias", json=body).is_success
+
+    def reap(self) -> None:
+        """`mmesid reap` by hand: what nobody could report while something was broken is closed."""
+        servers = {"PREFECT_API_URL": str(self.prefect.base_url).rstrip("/"), "MLFLOW_TRACKING_URI": self.address}
+        subprocess.run(
+            ["mmesid", "reap"],
+            cwd=self.root,
+            env={**tiny.environment(self.root), **servers},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE,
+            check=False,
+        )
 
     def take_away(self, alias: str) -> bool:
         """Delete an alias by hand. Returns whether MLflow did."""

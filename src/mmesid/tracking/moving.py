@@ -127,14 +127,15 @@ def _move(connection: sqlite3.Connection, old: Path, new: Path) -> None:
 
 def _came_here(connection: "Connection", old: Path, new: Path) -> bool:
     """Whether artifacts of a run or model that were below the old folder lie below the new one."""
-    from sqlalchemy import column, func, select, table
+    from sqlalchemy import String, column, func, select, table
 
     for before, _ in _forms(old, new):
         for name, place in _present(connection, PROOF):
             inside = func.substr(column(place), 1, len(before) + 1) == f"{before}/"
-            for found in connection.execute(select(column(place)).select_from(table(name)).where(inside)).scalars():
-                if (new / unquote(found.removeprefix(before)).lstrip("/")).exists():
-                    return True
+            query = select(column(place, String())).select_from(table(name)).where(inside)
+            found = connection.execute(query).scalars()
+            if any((new / unquote(path.removeprefix(before)).lstrip("/")).exists() for path in found):
+                return True
     return False
 
 

@@ -83,12 +83,13 @@ def settle(uri: str, root: Path = Path()) -> list[str]:
     mlruns = journal.mlruns(root)
     if not store.is_database(uri):
         return []
-    try:
-        with _lock(root):
-            own = store.sqlite_path(uri) == mlruns / "mlflow.db"
-            return moving.settle(mlruns) if own else moving.settle_elsewhere(uri, mlruns)
-    except Exception as problem:  # of sqlite, SQLAlchemy or a driver
-        raise TrackingError(store.explain(uri, problem)) from problem
+    with _lock(root):
+        if store.sqlite_path(uri) == mlruns / "mlflow.db":
+            return moving.settle(mlruns)
+        try:
+            return moving.settle_elsewhere(uri, mlruns)
+        except Exception as problem:  # of SQLAlchemy or a driver
+            raise TrackingError(store.explain(uri, problem)) from problem
 
 
 def experiment_id(mlflow: "MlflowClient", dataset: str, root: Path = Path()) -> str:
