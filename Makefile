@@ -39,7 +39,7 @@ repro: checkout .venv/.stamp  ## run the pipeline; DATASETS=a,b runs only these 
 test: .venv/.stamp  ## every test but those of `make e2e` and `make nightly`, pipeline and flow included (minutes)
 	pytest $(WORKERS) --ignore=tests/e2e -m "not nightly"
 
-nightly: .venv/.stamp  ## tests on real weights (`make weights` first) and real catalogues where there are such, then a few kills
+nightly: .venv/.stamp  ## tests on real weights (`make weights` first) and real catalogues where there are such, then a few kills and faults
 	pytest --ignore=tests/e2e -m "nightly or realdata" --durations=8
 	python -m tests.soak --kills $(or $(KILLS),5) --seed $(or $(SEED),0)
 
@@ -64,7 +64,7 @@ bench: .venv/.stamp  ## measure speed and memory into docs/performance.md (long)
 	@set -e; for name in $(or $(BENCH),$(BENCHES)); do echo "bench: $$name"; python -m benchmarks.$$name; done
 	@python -m benchmarks.render
 
-soak: .venv/.stamp  ## kill a retraining system at random, then demand that nothing is lost (long); KILLS=50 SEED=0
+soak: .venv/.stamp  ## kill and break a retraining system at random, then demand that nothing is lost (long); KILLS=50 SEED=0
 	python -m tests.soak --kills $(or $(KILLS),50) --seed $(or $(SEED),0)
 
 ui: .venv/.stamp  ## MLflow's pages on this machine only; PORT=5000

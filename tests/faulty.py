@@ -21,7 +21,8 @@ Environment = dict[str, str]
 Fault = Callable[[Path], AbstractContextManager[Environment]]
 NOBODY = "127.0.0.1:9"  # a port at which nothing listens
 HOLD = (
-    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); print(1, flush=True); input()"
+    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], 60); c.execute('BEGIN EXCLUSIVE'); print(1, flush=True); "
+    "input()"
 )
 
 

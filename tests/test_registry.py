@@ -21,6 +21,7 @@ from mmesid.artifacts.values import Prepared
 from mmesid.errors import RegistryError
 from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.registry import evidence, gate, promotion
+from mmesid.registry import versions as registry_versions
 from mmesid.registry.gate import Clause
 from mmesid.registry.versions import registry_lock, requirements
 from tests import tiny_world
@@ -419,6 +420,28 @@ def test_a_model_whose_files_are_lost_is_registered_anew_and_what_was_refused_st
     with pytest.raises(RegistryError, match="Nothing can be judged against it"):
         registry.promote(DATASET, tmp_path)
     assert aliases(client)["champion"] == "1"
+
+
+def test_a_model_that_loses_files_while_it_is_registered_is_no_version(
+    root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = registry_versions._log_pyfunc
+
+    def swept(bundle: Path) -> str:
+        model_id = sent(bundle)
+        place = mlflow.get_logged_model(model_id).artifact_location.removeprefix("file://")
+        next(Path(place).rglob("*.safetensors")).unlink()
+        return model_id
+
+    monkeypatch.setattr(registry_versions, "_log_pyfunc", swept)
+    tiny_world.train(Store(DATASET, root), tiny_world.catalogue(), 8)
+    try:
+        with pytest.raises(RegistryError, match=r"1 of \d+ files did not arrive whole in .*safetensors"):
+            registry.register(DATASET, root)
+    finally:
+        tiny_world.train(Store(DATASET, root), tiny_world.catalogue(), 2)
+    assert len(mlflow.search_model_versions(f"name = '{NAME}'")) == 3
+    assert aliases(mlflow) == {}
 
 
 def test_a_lost_record_neither_moves_an_alias_nor_passes_for_a_success(root: Path, mlflow: Any) -> None:

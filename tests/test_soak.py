@@ -1,23 +1,28 @@
-"""The soak's pieces: kills are drawn by a seed, the world comes back, and every law sees what violates it."""
+"""The soak's pieces: kills and faults are drawn by a seed, faults are mended, and every law sees what violates it."""
 
+import contextlib
 import itertools
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
 from mmesid import config as configuration
 from mmesid import tracking
 from mmesid.registry import Record
+from mmesid.registry.gate import Clause
 from mmesid.tracking.journal import Journal
 from tests import tiny
-from tests.soak import draws, laws, world
+from tests.soak import draws, faults, laws, world
 
 COMMANDS = {
     "stage": "python -m mmesid.stages.finetune tiny",
@@ -38,18 +43,111 @@ def test_a_seed_gives_the_same_kills_and_another_gives_others() -> None:
     assert first(50, 0) == first(50, 0) != first(50, 1)
 
 
-def test_every_phase_and_every_victim_is_drawn() -> None:
+def test_every_phase_victim_and_fault_is_drawn() -> None:
     found = first(300, 0)
     assert {each.phase for each in found} == set(draws.PHASES)
     assert {victim for each in found for victim in each.victims} == set(draws.VICTIMS)
+    assert {each.fault for each in found} == {"", *faults.FAULTS} == {"", *draws.FAULTS}
+    assert {bool(each.victims) for each in found if each.fault} == {True, False}
     for each in found:
         assert set(each.victims) <= set(draws.PHASES[each.phase].victims)
         assert 0 <= each.seconds <= draws.PHASES[each.phase].seconds
+        assert each.victims or each.fault
 
 
 @pytest.mark.parametrize("victim", COMMANDS)
 def test_a_command_line_is_that_of_one_victim(victim: str) -> None:
     assert [name for name, pattern in draws.VICTIMS.items() if pattern.search(COMMANDS[victim])] == [victim]
+
+
+WRITES = """
+import sys
+for line in sys.stdin:
+    try:
+        with open(line.strip(), "wb") as file:
+            file.write(b"x" * 100_000)
+        print("written", flush=True)
+    except OSError as error:
+        print(error.strerror, flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="Linux alone limits other processes")
+def test_a_full_disk_is_full_for_everyone_in_the_checkout_until_it_is_not(tmp_path: Path) -> None:
+    def asked(process: "subprocess.Popen[str]", name: str) -> str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{tmp_path / name}\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    words = [sys.executable, "-c", WRITES]
+    marked = {**os.environ, "MMESID_SERVICES": str(tmp_path)}
+    places: list[dict[str, Any]] = [{"cwd": tmp_path}, {"env": marked}]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(subprocess.Popen(words, **pipes, **place)) for place in places]
+        other = stack.enter_context(subprocess.Popen(words, **pipes))
+        assert [asked(each, "before") for each in (*started, other)] == ["written"] * 3
+        with faults.FAULTS["disk full"](tmp_path):
+            assert [asked(each, "full") for each in started] == ["File too large"] * 2
+            assert asked(other, "other") == "written"
+        assert [asked(each, "after") for each in started] == ["written"] * 2
+        for each in (*started, other):
+            each.communicate()
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_a_server_that_hangs_goes_on_afterwards(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "input()", "mlflow", "server", ""]
+    marked = {**os.environ, "MMESID_SERVICES": str(tmp_path)}
+    with subprocess.Popen(words, env=marked, stdin=subprocess.PIPE) as process:
+        with faults.FAULTS["MLflow hangs"](tmp_path):
+            wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        process.communicate(b"\n", timeout=60)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+def test_a_locked_database_is_free_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    path = tmp_path / "mlruns" / "mlflow.db"
+
+    def write() -> None:
+        with contextlib.closing(sqlite3.connect(path, timeout=0)) as connection, connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS a (b)")
+
+    write()
+    with faults.FAULTS["database locked"](tmp_path), pytest.raises(sqlite3.OperationalError, match="locked"):
+        write()
+    write()
+
+
+def test_artifacts_come_back_and_what_is_new_stays(tmp_path: Path) -> None:
+    place = tmp_path / faults.ARTIFACTS
+    (place / "models" / "a").mkdir(parents=True)
+    (place / "models" / "a" / "weights").write_text("old")
+    with faults.FAULTS["artifacts away"](tmp_path):
+        assert not place.exists()
+        (place / "models" / "b").mkdir(parents=True)
+        (place / "models" / "b" / "weights").write_text("new")
+    assert [path.read_text() for path in sorted(place.rglob("weights"))] == ["old", "new"]
+
+
+def test_lost_models_leave_the_records_of_decisions(tmp_path: Path) -> None:
+    place = tmp_path / faults.ARTIFACTS
+    for inside in ("models/a/weights", "run/artifacts/decisions/001-promotion.json"):
+        (place / inside).parent.mkdir(parents=True)
+        (place / inside).touch()
+    with faults.FAULTS[faults.LOST](tmp_path):
+        pass
+    assert [path.name for path in place.rglob("*") if path.is_file()] == ["001-promotion.json"]
 
 
 def test_a_change_is_never_the_same_and_all_of_them_are_taken_back(
@@ -78,7 +176,19 @@ def test_the_champion_is_that_of_the_last_decision_or_of_a_person() -> None:
     assert laws.decided(records, []) == {"champion": "2", "previous": "1"}
     assert laws.decided(records, [("04", "9")]) == {"champion": "2", "previous": "1"}
     assert laws.decided(records, [("07", "9")]) == {"champion": "9", "previous": "1"}
+    assert laws.decided(records, [("07", "")]) == {"previous": "1"}
     assert laws.decided([], []) == {}
+
+
+def test_a_champion_that_the_gate_refused_or_never_saw_is_named() -> None:
+    holds, fails = (Clause(name, passed, 1, 1, "") for name, passed in (("better", True), ("fast", False)))
+    asked = {"honest": ([holds], True), "refused": ([holds, fails], False), "false": ([holds, fails], True)}
+    records = [
+        Record(tiny.NAME, "promotion", name, None, passed, "01", clauses) for name, (clauses, passed) in asked.items()
+    ]
+    assert laws.no_champion_is_false(records) == ["version false was promoted although fast does not hold"]
+    assert laws.no_champion_is_false([record("1", None, True, "01")]) != []
+    assert laws.no_champion_is_false([Record(tiny.NAME, "rollback", "1", "2", True, "01", [])]) == []
 
 
 def test_an_output_that_differs_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Whether MLflow's store can be used, and what happens to its places where a folder moves."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -54,10 +55,10 @@ def test_a_database_that_is_not_there_yet_is_no_fault(tmp_path: Path) -> None:
     store.reach(f"sqlite:///{tmp_path / 'new.db'}")
 
 
-def world(folder: Path, place: Callable[[Path], str]) -> Path:
+def world(folder: Path, place: Callable[[Path], str], database: Path | None = None) -> Path:
     """A folder with a database like MLflow's, whose experiment lies below it."""
-    (folder / "mlruns" / "artifacts" / "toys").mkdir(parents=True)
-    connection = sqlite3.connect(folder / "mlruns" / "mlflow.db")
+    (folder / "mlruns" / "artifacts" / "toys" / "1" / "artifacts").mkdir(parents=True)
+    connection = sqlite3.connect(database or folder / "mlruns" / "mlflow.db")
     connection.execute("CREATE TABLE experiments (artifact_location)")
     connection.execute("CREATE TABLE runs (artifact_uri)")
     connection.execute("CREATE TABLE tags (key, value)")
@@ -70,8 +71,8 @@ def world(folder: Path, place: Callable[[Path], str]) -> Path:
     return folder
 
 
-def read(folder: Path, query: str) -> str:
-    connection = sqlite3.connect(folder / "mlruns" / "mlflow.db")
+def read(folder: Path, query: str, database: Path | None = None) -> str:
+    connection = sqlite3.connect(database or folder / "mlruns" / "mlflow.db")
     ((value,),) = connection.execute(query)
     connection.close()
     return str(value)
@@ -95,3 +96,32 @@ def test_an_experiment_that_a_person_keeps_elsewhere_stays_there(tmp_path: Path)
     here = world(tmp_path / "here", lambda artifacts: other.as_uri())
     assert moving.settle(here / "mlruns") == []
     assert read(here, "SELECT artifact_location FROM experiments") == other.as_uri()
+
+
+@pytest.mark.parametrize("place", [Path.as_uri, str], ids=["as an address", "as a path"])
+def test_a_database_elsewhere_follows_a_folder_that_moves(tmp_path: Path, place: Callable[[Path], str]) -> None:
+    database = tmp_path / "elsewhere.db"
+    uri = f"sqlite:///{database}"
+    old = world(tmp_path / "a folder", place, database)
+    assert moving.settle_elsewhere(uri, old / "mlruns") == []
+    new = old.rename(tmp_path / "another one")
+    assert moving.settle_elsewhere(uri, new / "mlruns") == [str(old / "mlruns")]
+    at = place(new / "mlruns" / "artifacts" / "toys")
+    assert read(new, "SELECT artifact_location FROM experiments", database) == at
+    assert read(new, "SELECT artifact_uri FROM runs", database) == f"{at}/1/artifacts"
+    assert read(new, "SELECT value FROM tags", database) == moving.checkout_of(new)
+    assert moving.settle_elsewhere(uri, new / "mlruns") == []
+
+
+def test_a_database_elsewhere_stays_with_its_folder(tmp_path: Path) -> None:
+    """It may be shared with a copy of it, and with machines that do not see the folder at all."""
+    database = tmp_path / "elsewhere.db"
+    uri = f"sqlite:///{database}"
+    old = world(tmp_path / "theirs", str, database)
+    copied = tmp_path / "copy"
+    shutil.copytree(old, copied)
+    assert moving.settle_elsewhere(uri, copied / "mlruns") == []
+    shutil.rmtree(old)
+    shutil.rmtree(copied / "mlruns" / "artifacts" / "toys" / "1")  # another's experiment of the same name
+    assert moving.settle_elsewhere(uri, copied / "mlruns") == []
+    assert read(old, "SELECT artifact_location FROM experiments", database) == f"{old}/mlruns/artifacts/toys"

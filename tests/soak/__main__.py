@@ -8,32 +8,39 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
 from mmesid import registry
 from mmesid.commands import screen
-from tests.soak import draws, laws, world
+from tests.soak import draws, faults, laws, world
 from tests.soak.draws import Round
 from tests.soak.system import FINAL, SoakError, System, kill, wait_until
 
 REFERENCE = 0.8  # share of the kills after which only the undisturbed run's own configuration is trained, by force
 LONGEST = 1800.0  # seconds after which a retrain of the tiny catalogue hangs, however busy the machine
 MOMENT = 0.05  # seconds between two looks
+ORPHANED = 150.0  # seconds that a run may be open without a flow: the reaper too waits that long for one
+SLACK = 5.0  # seconds within which a version appears whose files were written before they were lost
 
 
 class Soak:
-    """A system, its world, and the kills so far."""
+    """A system, its world, and the kills and faults so far."""
 
     def __init__(self, root: Path, kills: int, seed: int) -> None:
         self.system = System(root, root.parent / "up.log")
         self.world = world.World(root, seed)
         self.root, self.kills = root, kills
         self.killed: Counter[str] = Counter()
+        self.broken: Counter[str] = Counter()
         self.placed: list[tuple[str, str]] = []
+        self.lost = 0  # milliseconds since the epoch at which artifacts were gone last
         self.faults: list[str] = []
-        self._run, self._asked, self._struck = "", 0.0, False
+        self._run, self._asked, self._struck, self._widowed = "", 0.0, False, False
+        self._orphaned = 0.0  # since when the flow is gone while its run is open; 0 where it is not so
         self._parameters: dict[str, object] = {}
         self._begun = time.monotonic()
 
@@ -44,16 +51,17 @@ class Soak:
         sys.stdout.flush()
 
     def disturb(self, seed: int) -> None:
-        """Kill until enough are killed."""
+        """Kill and break until enough are killed."""
         drawn = draws.rounds(seed)
         while (done := self.killed.total()) < self.kills:
             chosen, since = next(drawn), time.monotonic()
             while not self.reach(chosen):
                 if time.monotonic() - since > LONGEST:
                     raise SoakError(f"no retrain came to {chosen.phase} within {LONGEST:.0f} s")
-            for number, victim in enumerate(chosen.victims[: self.kills - done]):
-                time.sleep(chosen.pause if number else 0)
-                self.strike(victim, chosen)
+            with self.fault(chosen):
+                for number, victim in enumerate(chosen.victims[: self.kills - done]):
+                    time.sleep(chosen.pause if number else 0)
+                    self.strike(victim, chosen)
 
     def reach(self, chosen: Round) -> bool:
         """Wait for a round's moment. Returns whether it has come; the retrain may be over before."""
@@ -81,7 +89,23 @@ class Soak:
 
     def over(self) -> bool:
         """Whether the retrain has ended, or `mmesid up` has."""
-        return self.system.pid is None or self.system.state(self._run)[0] in FINAL
+        if self.system.pid is None:
+            return True
+        state, _ = self.system.state(self._run)
+        if state in ("RUNNING", "PENDING") and self.system.disturbed and not draws.alive(self.root, "flow"):
+            self._close_orphan()
+        else:
+            self._orphaned = 0.0
+        return state in FINAL
+
+    def _close_orphan(self) -> None:
+        """A flow whose end nobody could write down stays as it was until the reaper comes: a person calls it."""
+        now = time.monotonic()
+        self._orphaned = self._orphaned or now
+        if now - self._orphaned > ORPHANED:
+            self.say("the flow is gone and its run is open: mmesid reap")
+            self.system.reap()
+            self._orphaned = 0.0
 
     def ensure_retrain(self, phase: str) -> None:
         """One is under way that has something to do: the one that was, or a new one."""
@@ -94,9 +118,26 @@ class Soak:
             self.faults.append(f"a retrain that nobody disturbed was {state}: {message}")
         if state == "COMPLETED" and self._run:
             self._change()
-        if phase == "publish" and self.system.place("champion", "1"):
+        self._bury()
+        if phase == "publish" and not self.broken[faults.LOST] and self.system.place("champion", "1"):
             self.placed.append((registry.moment(), "1"))
         self._run, self._asked, self._struck = self.system.ask(**self._parameters), time.monotonic(), False
+
+    @contextmanager
+    def fault(self, chosen: Round) -> Iterator[None]:
+        """Break what a round breaks, for as long as it says, and mend it."""
+        if not chosen.fault:
+            yield
+            return
+        self.say(f"{chosen.fault} for {chosen.lasts:.0f} s, {chosen.phase} + {chosen.seconds:.1f} s")
+        self.broken[chosen.fault] += 1
+        self._struck = self.system.disturbed = True
+        with faults.FAULTS[chosen.fault](self.root):
+            yield
+            time.sleep(chosen.lasts)
+        if chosen.fault in faults.LOSING:
+            self.lost = int(1000 * (time.time() + SLACK))
+        self._widowed = self._widowed or chosen.fault == faults.LOST
 
     def strike(self, victim: str, chosen: Round) -> None:
         """Kill one of a kind, or of another where there is none."""
@@ -116,6 +157,7 @@ class Soak:
             self.system.ensure()
             wait_until(self.over, LONGEST, "the last disturbed retrain did not end")
         self.world.restore()
+        self._bury()
         self._run, self._asked = self.system.ask(), time.monotonic()
         self.say("a clean retrain")
         wait_until(self.over, LONGEST, "the clean retrain did not end")
@@ -124,6 +166,12 @@ class Soak:
             self.faults.append(f"the clean retrain was {state}: {message}")
         self.faults += self.system.unsettled()
         self.system.stop()
+
+    def _bury(self) -> None:
+        """What the gate asks for where nothing brings the champion's files back: its alias goes."""
+        if self._widowed and self.system.take_away("champion"):
+            self.placed.append((registry.moment(), ""))
+            self._widowed = False
 
     def _change(self) -> None:
         if self.killed.total() >= REFERENCE * self.kills:
@@ -153,7 +201,7 @@ def main() -> None:
     try:
         soak.disturb(given.seed)
         soak.finish()
-        held = dict(laws.all_of_them(root, reference, soak.placed, os.getpid()))
+        held = dict(laws.all_of_them(root, reference, soak.placed, soak.lost, os.getpid()))
     except SoakError as error:
         soak.faults.append(str(error))
     finally:
@@ -167,9 +215,10 @@ def main() -> None:
 
 
 def show(soak: Soak, found: dict[str, list[str]]) -> None:
-    """Who was killed, and which laws hold."""
+    """Who was killed, what was broken, and which laws hold."""
     soak.say("done")
-    screen.table(["killed", "times"], [[kind, str(times)] for kind, times in soak.killed.most_common()])
+    for done, counted in (("killed", soak.killed), ("broken", soak.broken)):
+        screen.table([done, "times"], [[kind, str(times)] for kind, times in counted.most_common()])
     rows = [
         [law, "[red]no[/]" if wrong else "[green]yes[/]", screen.plain("\n".join(wrong[:20]))]
         for law, wrong in found.items()

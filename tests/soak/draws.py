@@ -1,4 +1,4 @@
-"""Whom to kill and when, from a seed; and which processes of a checkout that is."""
+"""Whom to kill and what else to break, and when, from a seed; and which processes of a checkout that is."""
 
 import random
 import re
@@ -34,6 +34,16 @@ WEIGHTS = {
 SERVING = ("worker", "prefect", "mlflow", "up")
 TWICE = 0.25  # share of rounds in which a second one is killed at once
 PAUSE = 3.0  # seconds between the two, at most
+FAULTS = {  # of `faults`; how often
+    "disk full": 4.0,
+    "MLflow hangs": 2.0,
+    "database locked": 2.0,
+    "artifacts away": 2.0,
+    "models lost": 1.0,
+}
+FAULTY = 0.4  # share of rounds with a fault
+ALONE = 0.5  # share of those in which nothing is killed
+LASTS = 30.0  # seconds that a fault lasts, at most
 
 
 class Phase(NamedTuple):
@@ -53,12 +63,14 @@ PHASES = {
 
 
 class Round(NamedTuple):
-    """One or two kills."""
+    """A fault, or one or two kills, or both."""
 
     phase: str
     seconds: float  # after the phase's begin
     victims: tuple[str, ...]
     pause: float  # seconds between two
+    fault: str  # empty for none
+    lasts: float  # seconds, after the last kill
 
 
 def rounds(seed: int) -> Iterator[Round]:
@@ -70,7 +82,11 @@ def rounds(seed: int) -> Iterator[Round]:
         victims = draw.choices(phase.victims, [WEIGHTS[victim] for victim in phase.victims])
         if draw.random() < TWICE:
             victims.append(draw.choice([victim for victim in phase.victims if victim != victims[0]]))
-        yield Round(name, draw.uniform(0, phase.seconds), tuple(victims), draw.uniform(0, PAUSE))
+        (fault,) = draw.choices(list(FAULTS), list(FAULTS.values())) if draw.random() < FAULTY else ("",)
+        if fault and draw.random() < ALONE:
+            victims = []
+        moment, pause = draw.uniform(0, phase.seconds), draw.uniform(0, PAUSE)
+        yield Round(name, moment, tuple(victims), pause, fault, draw.uniform(0, LASTS))
 
 
 def processes(root: Path) -> dict[int, str]:
@@ -80,6 +96,16 @@ def processes(root: Path) -> dict[int, str]:
         with suppress(psutil.Error):  # it has just ended
             commands[process.pid] = " ".join([*process.cmdline(), ""])
     return commands
+
+
+def everyone(root: Path) -> list[psutil.Process]:
+    """Processes that work in a checkout, or that its `mmesid up` has started, in whatever folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has just ended, or is another user's
+            if process.environ().get("MMESID_SERVICES") == str(root) or process.cwd() == str(root):
+                found.append(process)
+    return found
 
 
 def alive(root: Path, victim: str) -> list[int]:

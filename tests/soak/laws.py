@@ -1,4 +1,4 @@
-"""What must hold after everything that was killed: each law returns what violates it, and nothing where it holds."""
+"""What must hold after all that was killed and broken: each law returns what violates it, nothing where it holds."""
 
 import hashlib
 import json
@@ -15,18 +15,22 @@ import psutil
 from mmesid import config, registry, serving, tracking
 from mmesid.artifacts.store import Store
 from mmesid.pipeline import graph as pipeline
-from mmesid.registry import Record
+from mmesid.registry import Record, files
+from mmesid.registry.gate import Clause
 from mmesid.registry.promotion import DONE, DROPPED, MOVE
 from mmesid.registry.versions import DIGEST, versions
 from mmesid.tracking import journal
 from mmesid.tracking.run import flatten
 from mmesid.tracking.sending import allowed
 from tests import tiny
+from tests.soak import draws
 
 BESIDE = re.compile(r"^\..+\.\d+$")  # what `write_atomically` writes before it renames
 UNSEEN = (".git", ".venv", ".dvc/tmp")
 
-Placed = Sequence[tuple[str, str]]  # moment and version of each champion that a person has named
+NOT_ASKED = Clause("the gate", False, 0, 0, "no clause was asked")
+
+Placed = Sequence[tuple[str, str]]  # moment and version of each champion that a person has named; empty: taken away
 Point = tuple[str, str, int, int]  # name, value, step, time
 
 
@@ -65,12 +69,20 @@ def no_run_is_running(mlflow: Any) -> list[str]:
     ]
 
 
-def a_model_is_registered_once(mlflow: Any) -> list[str]:
-    """Versions have different digests, and each can answer."""
+def a_model_is_registered_once(mlflow: Any, lost: int = 0) -> list[str]:
+    """Versions have different digests, and each can answer.
+
+    Args:
+        mlflow: a client of the registry.
+        lost: milliseconds since the epoch at which artifacts were gone last: a version from before may lack its files,
+            and may have been registered anew.
+    """
     found = versions(mlflow, registry.model_name(tiny.NAME))
-    times = Counter(version.tags.get(DIGEST) for version in found)
+    times = Counter(version.tags.get(DIGEST) for version in found if version.creation_timestamp > lost)
     broken = []
     for version in found:
+        if version.creation_timestamp <= lost and files.lost(mlflow, version):
+            continue
         try:
             registry.load_version(version).recommend([["i00001"]], 3)
         except Exception as error:  # whatever it is, this version does not answer
@@ -83,8 +95,9 @@ def aliases_follow_the_decisions(root: Path, mlflow: Any, placed: Placed) -> lis
     name = registry.model_name(tiny.NAME)
     found = {alias: str(version) for alias, version in mlflow.get_registered_model(name).aliases.items()}
     digest = serving.bundle_digest(serving.collect(Store(tiny.NAME, root), config.load(tiny.NAME, root)))
-    trained = [str(version.version) for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
-    expected = {**decided(registry.decisions(tiny.NAME, root), placed), "challenger": (trained or [""])[0]}
+    trained = [version for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
+    whole = [str(version.version) for version in trained if not files.lost(mlflow, version)]
+    expected = {**decided(registry.decisions(tiny.NAME, root), placed), "challenger": (whole or [""])[-1]}
     open_ = [v.version for v in versions(mlflow, name) if v.tags.get(MOVE, DONE) not in (DONE, DROPPED)]
     return [
         *(
@@ -92,6 +105,7 @@ def aliases_follow_the_decisions(root: Path, mlflow: Any, placed: Placed) -> lis
             for alias, version in expected.items()
             if found.get(alias) != version
         ),
+        *(f"{alias} is {found[alias]}, which nothing has decided" for alias in found.keys() - expected.keys()),
         *(f"the move of version {version} is still due" for version in open_),
     ]
 
@@ -102,9 +116,22 @@ def decided(records: Iterable[Record], placed: Placed) -> dict[str, str]:
     moves = [(record.decided, record.version, record.champion) for record in records if record.passed]
     for _, version, replaced in sorted([*moves, *((when, version, None) for when, version in placed)]):
         aliases["champion"] = version
+        if not version:
+            del aliases["champion"]
         if replaced:
             aliases["previous"] = replaced
     return aliases
+
+
+def no_champion_is_false(records: Iterable[Record]) -> list[str]:
+    """What a promotion made champion has held every clause of the gate."""
+    return [
+        f"version {record.version} was promoted although {clause.name} does not hold"
+        for record in records
+        if record.passed and record.kind == "promotion"
+        for clause in record.clauses or [NOT_ASKED]
+        if not clause.passed
+    ]
 
 
 def every_journal_arrived_once(root: Path, mlflow: Any) -> list[str]:
@@ -172,15 +199,14 @@ def nobody_is_left(root: Path, own: int, seconds: float = 20.0) -> list[str]:
 def workers(root: Path, own: int) -> list[str]:
     """Commands of the processes that work in a checkout, or that its `mmesid up` has started."""
     commands = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it has just ended, or is another user's
-            is_ours = process.environ().get("MMESID_SERVICES") == str(root) or process.cwd() == str(root)
-            if is_ours and process.pid != own:
+    for process in draws.everyone(root):
+        with suppress(psutil.Error):  # it has just ended
+            if process.pid != own:
                 commands.append(" ".join(process.cmdline()))
     return [command for command in commands if command]
 
 
-def all_of_them(root: Path, reference: Path, placed: Placed, own: int) -> Mapping[str, list[str]]:
+def all_of_them(root: Path, reference: Path, placed: Placed, lost: int, own: int) -> Mapping[str, list[str]]:
     """Every law of the stopped system; MLflow's database is read as it lies."""
     mlflow = tracking.client(root)
     return {
@@ -188,8 +214,9 @@ def all_of_them(root: Path, reference: Path, placed: Placed, own: int) -> Mappin
         "every metric is": metrics_are_equal(root, reference),
         "nothing is out of date": nothing_is_due(root),
         "no run in MLflow is running": no_run_is_running(mlflow),
-        "a model is registered once, and answers": a_model_is_registered_once(mlflow),
+        "a model is registered once, and answers": a_model_is_registered_once(mlflow, lost),
         "aliases follow the last decision": aliases_follow_the_decisions(root, mlflow, placed),
+        "no champion is false": no_champion_is_false(registry.decisions(tiny.NAME, root)),
         "every journal arrived once": every_journal_arrived_once(root, mlflow),
         "nothing is half-written": nothing_is_half_written(root),
         "no process is left": nobody_is_left(root, own),

@@ -1,6 +1,7 @@
 """Whether a version's files are all there: a registry outlives them where somebody cleans up, moves or restores."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmesid.errors import RegistryError
@@ -9,13 +10,30 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 TAG = "mmesid.files"  # tag of a version: how many files and bytes its model had when it was registered
-NEEDED = ("MLmodel", "artifacts/bundle/serving.json")  # of a version without the tag
+BUNDLE = "artifacts/bundle"  # of a model's files, where what was sent lies
+NEEDED = ("MLmodel", f"{BUNDLE}/serving.json")  # of a version without the tag
 MADE_LATER = "__pycache__"  # beside the model's code, by whoever loads it
 
 
-def measure(mlflow: "MlflowClient", model_id: str) -> str:
-    """How many files and bytes a logged model has now, as the tag says it."""
-    sizes = _sizes(mlflow.get_logged_model(model_id).artifact_location)
+def measure(mlflow: "MlflowClient", model_id: str, sent: Path) -> str:
+    """How many files and bytes a logged model has now, as the tag says it.
+
+    Args:
+        mlflow: a client of the registry.
+        model_id: of the logged model.
+        sent: the bundle that it was logged with.
+
+    Raises:
+        RegistryError: not all of that is there: it was removed, or cut short, before it became a version.
+    """
+    place = mlflow.get_logged_model(model_id).artifact_location
+    sizes, files = _sizes(place), [path for path in sent.rglob("*") if path.is_file()]
+    names = {f"{BUNDLE}/{path.relative_to(sent).as_posix()}": path.stat().st_size for path in files}
+    if missing := [name for name, size in names.items() if sizes.get(name, -1) < size]:
+        raise RegistryError(
+            f"{len(missing)} of {len(names)} files did not arrive whole in {place} ({missing[0]} is the first): no "
+            "version was made of them; see who removes files there, then register again"
+        )
     return f"{len(sizes)} files, {sum(sizes.values())} bytes"
 
 

@@ -169,12 +169,13 @@ def _create(
     card = write_card(name, config, metrics, origin)
     with _gathered(config.dataset, contents, card, root) as bundle:
         run_id, model_id = _log_model(mlflow, config, metrics, bundle, origin, root)
+        size = files.measure(mlflow, model_id, bundle)
     if not mlflow.search_registered_models(f"name = '{name}'"):
         mlflow.create_registered_model(name, description=f"Sequential recommender of the dataset {config.dataset}")
     tags = {
         **origin,
         DIGEST: digest,
-        files.TAG: files.measure(mlflow, model_id),
+        files.TAG: size,
         "mmesid.dataset": config.dataset,
         "mmesid.decision": "none",
     }

@@ -63,7 +63,9 @@ def check(options: Options, root: Path) -> postgres.Databases | None:
     if options.artifacts:
         buckets.probe(options.artifacts)
     if options.postgres:
-        return postgres.prepare(options.postgres)
+        databases = postgres.prepare(options.postgres)
+        tracking.settle(databases.mlflow, root)
+        return databases
     reachable.check_file(root)
     stack.local_store(root)
     tracking.reach(root)

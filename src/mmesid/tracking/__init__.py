@@ -9,7 +9,16 @@ pipeline or `mmesid log` sends it.
 from mmesid.tracking.reading import Recorded, Version, artifact, recorded, versions
 from mmesid.tracking.reaping import close_dead, is_unreachable
 from mmesid.tracking.run import StageRun, checkout, execution, provenance, silent_run, stage_run, warn
-from mmesid.tracking.sending import client, close_execution, experiment_id, reach, runs_for, send_pending, tracking_uri
+from mmesid.tracking.sending import (
+    client,
+    close_execution,
+    experiment_id,
+    reach,
+    runs_for,
+    send_pending,
+    settle,
+    tracking_uri,
+)
 
 __all__ = [
     "Recorded",
@@ -28,6 +37,7 @@ __all__ = [
     "recorded",
     "runs_for",
     "send_pending",
+    "settle",
     "silent_run",
     "stage_run",
     "tracking_uri",

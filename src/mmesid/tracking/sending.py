@@ -67,10 +67,29 @@ def reach(root: Path = Path()) -> None:
     """Raises TrackingError where the store cannot be used. Artifacts of a folder that was moved are found again."""
     uri = tracking_uri(root)
     store.reach(uri)
+    settle(uri, root)
+
+
+def settle(uri: str, root: Path = Path()) -> list[str]:
+    """Let a database find the artifacts of a folder that was moved. Returns the folders in which it was before.
+
+    Args:
+        uri: the database; a server's is its own matter.
+        root: the project's folder.
+
+    Raises:
+        TrackingError: the database does not let itself be written.
+    """
     mlruns = journal.mlruns(root)
-    if store.sqlite_path(uri) == mlruns / "mlflow.db":
-        with _lock(root):
-            moving.settle(mlruns)
+    if not store.is_database(uri):
+        return []
+    with _lock(root):
+        if store.sqlite_path(uri) == mlruns / "mlflow.db":
+            return moving.settle(mlruns)
+        try:
+            return moving.settle_elsewhere(uri, mlruns)
+        except Exception as problem:  # of SQLAlchemy or a driver
+            raise TrackingError(store.explain(uri, problem)) from problem
 
 
 def experiment_id(mlflow: "MlflowClient", dataset: str, root: Path = Path()) -> str:

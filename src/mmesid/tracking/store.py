@@ -42,6 +42,11 @@ def explain(uri: str, problem: object) -> str:
     return _say(uri, f"does not answer ({first_line(problem)}); start the server, or correct MLFLOW_TRACKING_URI")
 
 
+def is_database(uri: str) -> bool:
+    """Whether MLflow reads and writes a database itself, and asks no server; of those whose places can be mended."""
+    return uri.partition("://")[0].partition("+")[0].lower() in ("sqlite", "postgresql", "mysql")
+
+
 def sqlite_path(uri: str) -> Path | None:
     """The file of a sqlite address; None for another, and for one in memory."""
     if not uri.lower().startswith("sqlite"):
