@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from mmesid.pipeline.downloads import cache
@@ -25,7 +26,7 @@ LLAMA_3_TEMPLATE = (
 )
 
 
-def publish(server: Server, hanging: bool = False) -> None:
+def publish(server: Server, hanging: bool = False, filler: int = 0) -> None:
     """Reviews, products and pictures; each fault that a server or a file may have, and nothing that ends a run."""
     taken = [
         f'{{"reviewerID": "U{user}", "asin": "{item((user + step * step) % ITEMS)}", "overall": 5.0, '
@@ -35,7 +36,11 @@ def publish(server: Server, hanging: bool = False) -> None:
     ]
     found = [product("2014", number, server.url) for number in range(ITEMS)]
     found[3] |= {"title": None, "description": None, "categories": None}
-    lines = [*map(repr, found), "{'asin': 'B0", repr({"asin": "nobody's", "title": "unseen"})]
+    unseen = {
+        "asin": "nobody's",
+        "title": np.random.default_rng(0).bytes(filler).hex(),
+    }  # so that the file takes a while
+    lines = [*map(repr, found), "{'asin': 'B0", repr(unseen)]
     server.pages[REVIEWS] = Page(pack([*taken, "{'broken"]), cut=500, fails=2, busy=1)
     server.pages[PRODUCTS] = Page(pack(lines), head=False, ranges=False, etag=False)
     kinds: list[dict[str, Any]] = [{}, {"kind": "GIF"}, {"kind": "WEBP"}, {"mode": "CMYK"}, {"side": 200}]
@@ -85,7 +90,7 @@ def backbone(folder: Path) -> Path:
         num_key_value_heads=2,
         intermediate_size=2 * WIDTH,
         max_position_embeddings=512,
-        rope_theta=500_000.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer = PreTrainedTokenizerFast(

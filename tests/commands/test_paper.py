@@ -8,7 +8,6 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import GatedRepoError
 from typer.testing import CliRunner, Result
 
 from mmesid import config
@@ -64,7 +63,7 @@ def test_a_plan_is_told_and_nothing_is_fetched_or_written(checkout: Path, server
     assert result.exit_code == 0, result.output
     said = spoken(result)
     for page in ("reviews_Beauty_5.json.gz", "meta_Beauty.json.gz"):
-        assert f"{server.url}/{page}: " in result.output.replace("\n", "").replace("  ", "") or page in said
+        assert f"{page}:" in said
     assert "up to 12,101 pictures by their links, sizes unknown" in said
     assert "amazon-beauty (new: amazon-beauty)" in said
     assert "minilm, which is not installed" in said
@@ -98,7 +97,7 @@ def test_the_papers_preset_stops_without_a_gpu_and_names_every_reason(
     checkout: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = state(checkout)
-    monkeypatch.setattr(planning.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(planning, "find_spec", lambda name: None)
     said = refused("--datasets", "amazon-beauty", "--from", server.url)
     assert "init_codes.dtype is nf4, which is for a GPU, and torch sees none" in said
     assert "nf4 needs bitsandbytes" in said
@@ -163,6 +162,10 @@ def test_large_models_need_a_gpu_that_holds_them(
     assert "by arithmetic, at 40% of 0 TFLOP/s a GPU; the others unknown" in spoken(result)
 
 
+class GatedRepoError(Exception):
+    """As the hub's own is known: by its name."""
+
+
 USE = models.Use("init_codes.backbone", "shop/llama", None, "bfloat16")
 
 
@@ -187,7 +190,7 @@ def test_a_gated_model_without_a_token_is_a_reason(monkeypatch: pytest.MonkeyPat
         return SimpleNamespace(siblings=[], gated="manual", safetensors=None)
 
     def refuse(self: object, name: str) -> None:
-        raise GatedRepoError("gated", response=SimpleNamespace(headers={}, request=None))  # type: ignore[arg-type]
+        raise GatedRepoError
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", gated)
     monkeypatch.setattr(huggingface_hub.HfApi, "auth_check", refuse)

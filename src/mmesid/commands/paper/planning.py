@@ -1,9 +1,9 @@
 """The outlook on a run: downloads, disk, memory, hours, and every reason why it cannot end."""
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -170,7 +170,7 @@ def _too_weak(
         if one.settings.init_codes.dtype == "nf4" and one.settings.init_codes.backbone != "embedded":
             if not gpus.names:
                 faults.append(f"{one.name}: init_codes.dtype is nf4, which is for a GPU, and torch sees none")
-            if importlib.util.find_spec("bitsandbytes") is None:
+            if find_spec("bitsandbytes") is None:
                 faults.append(f"{one.name}: init_codes.dtype nf4 needs bitsandbytes (pip install 'mme-sid[nf4]')")
     for use, model in named.items():
         if not gpus.names and model.parameters is not None and model.parameters > LARGE:
