@@ -26,7 +26,7 @@ comma := ,
 BENCHES := packed_vs_padded packed_vs_authors evaluate equal_steps loss_memory scaling stages serving encoding  # modules of benchmarks/
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test nightly check e2e static weights deps bench soak ui lock results clean moved checkout
+.PHONY: help repro paper test nightly check e2e static weights deps bench soak ui lock results clean moved checkout
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -35,6 +35,11 @@ repro: checkout .venv/.stamp  ## run the pipeline; DATASETS=a,b runs only these 
 	@mmesid mend
 	@steps=$$(mmesid sources --datasets "$(DATASETS)") && echo "$$steps" | while read -r step; do \
 	  echo "dvc repro $$step"; dvc repro $$step </dev/null || exit; done
+
+paper: checkout .venv/.stamp  ## the paper's datasets: a plan, then the pipeline; PRESET=paper DATASETS=amazon-beauty FROM=ADDRESS GPUS=8
+	@told=$$(mmesid paper --preset "$(PRESET)" --datasets "$(DATASETS)" --from "$(FROM)" $(if $(GPUS),--gpus $(GPUS))) \
+	  || exit; set -- $$told; \
+	MMESID_PROCESSES=$$1 make --no-print-directory repro DATASETS="$$2"
 
 test: .venv/.stamp  ## every test but those of `make e2e` and `make nightly`, pipeline and flow included (minutes)
 	pytest $(WORKERS) --ignore=tests/e2e -m "not nightly"

@@ -75,7 +75,7 @@ DOORS = {
     "peft": ("mmesid.recommender",),
     "transformers": ("mmesid.recommender", "mmesid.encoders"),
     "matplotlib": ("mmesid.reporting",),
-    "typer": ("mmesid.commands.cli", "mmesid.commands.cli_add", "flows"),
+    "typer": ("mmesid.commands.cli", "mmesid.commands.cli_add", "mmesid.commands.cli_paper", "flows"),
     "psycopg2": ("mmesid.servers",),
     "boto3": ("mmesid.servers",),
 }

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks import amazon_pair
 from mmesid import config
 from mmesid.artifacts import releases
 from mmesid.artifacts.ingest import load_catalogue
@@ -392,15 +393,10 @@ def test_the_authors_cut_of_beauty_comes_out(server: Server, project: Callable[.
     """Their users, items and sequences, from files of Amazon's form with what the cut removes in them as well."""
     table, products = pd.read_parquet(REAL / "interactions.parquet"), pd.read_parquet(REAL / "items.parquet")
     server.pages["/p"] = Page(picture(0, side=8), "image/jpeg")
-    rows = list(zip(table["user_id"], table["item_id"], table["timestamp"] + 1_300_000_000, strict=True))
-    extra = [(f"extra{user}", f"X{one}", 1_300_000_000 + step) for user in range(5) for step, one in enumerate("abcde")]
-    lines = [json.dumps({"reviewerID": u, "asin": i, "unixReviewTime": int(t)}) for u, i, t in [*rows, *extra]]
-    meta = [
-        repr({"asin": one, "title": title, "brand": None if pd.isna(brand) else brand, "imUrl": f"{server.url}/p?{one}",
-              "categories": [categories.split(" > ")]})
-        for one, title, brand, categories in zip(
-            products["item_id"], products["title"], products["brand"], products["categories"], strict=True)
-    ]  # fmt: skip
+    extra = [(f"extra{user}", f"X{one}", step) for user in range(5) for step, one in enumerate("abcde")]
+    more = pd.DataFrame(extra, columns=["user_id", "item_id", "timestamp"])
+    lines = [*amazon_pair.reviews(table), *amazon_pair.reviews(more)]
+    meta = [*amazon_pair.products(products, f"{server.url}/p")]
     meta += [repr({"asin": f"X{one}", "title": "Without a picture"}) for one in "abc"]
     meta += [repr({"asin": f"X{one}", "imUrl": f"{server.url}/p?{one}"}) for one in "de"]
     server.pages[f"/{names('2014')[0]}"] = Page(pack([*lines, "{'broken"]))
@@ -416,3 +412,35 @@ def test_the_authors_cut_of_beauty_comes_out(server: Server, project: Callable[.
     assert {
         u: [ids[i - 1] for i in s] for u, s in zip(sequences.user_ids, sequences.items, strict=True)
     } == expected.to_dict()
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not (REAL / "items.parquet").exists(), reason="MMESID_CATALOGUES names no folder with beauty")
+def test_a_pair_of_files_without_pictures_has_the_same_users_items_and_sequences(
+    project: Callable[..., Any], tmp_path: Path
+) -> None:
+    """What `make paper PRESET=cpu FROM=FOLDER` runs on."""
+    amazon_pair.write(REAL, tmp_path / "pair", "Beauty")
+    core = {"min_user_interactions": 5, "min_item_interactions": 5}
+    settings, store = project(base_url=str(tmp_path / "pair"), prepare=core)
+    logged = run(settings, store)
+    assert (logged["users"], logged["items"], logged["interactions"]) == (22_332, 12_086, 198_215)
+    assert logged["items_with_image"] == 0
+    table, sequences = pd.read_parquet(REAL / "interactions.parquet"), load_sequences(store)
+    ids = load_items(store)["item_id"].to_numpy()
+    expected = table.sort_values(["user_id", "position"], kind="stable").groupby("user_id")["item_id"].agg(list)
+    found = {u: [ids[i - 1] for i in s] for u, s in zip(sequences.user_ids, sequences.items, strict=True)}
+    assert found == expected.to_dict()
+
+
+def test_a_pair_holds_what_a_catalogue_in_two_tables_has(tmp_path: Path, project: Callable[..., Any]) -> None:
+    rows = [(f"u{user}", f"i{(user + step) % 9}", step) for user in range(12) for step in range(6)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    frame.to_parquet(tmp_path / "interactions.parquet")
+    items = pd.DataFrame({"item_id": [f"i{one}" for one in range(9)], "title": "Ada's soap", "brand": None})
+    items.to_parquet(tmp_path / "items.parquet")
+    amazon_pair.write(tmp_path, tmp_path / "pair", "Beauty")
+    settings, store = project(base_url=str(tmp_path / "pair"))
+    logged = run(settings, store)
+    assert (logged["users"], logged["items"], logged["interactions"]) == (12, 9, 72)
+    assert set(load_items(store)["title"]) == {"Ada's soap"}

@@ -46,6 +46,7 @@ def add(
     reset_conf: bool = False,
     enable: bool = True,
     ingest: Mapping[str, Any] | None = None,
+    preset: str | None = None,
 ) -> Added:
     """Make the catalogue in `files` the dataset `name`.
 
@@ -58,14 +59,15 @@ def add(
         reset_conf: write conf/NAME.yaml anew where there is one.
         enable: name it under `datasets` in params.yaml, so that `dvc repro` runs it.
         ingest: keys of the section `ingest` that say how to read the files, beside the defaults.
+        preset: of conf/presets/, whose values the conf gets.
 
     Raises:
-        ConfigError: the name is not usable or taken, the folder is one that the project writes to, or a conf that
-            stays says otherwise how the files are read.
+        ConfigError: the name is not usable or taken, the folder is one that the project writes to, there is no such
+            preset, or a conf that stays says otherwise how the files are read or what a preset says.
         DataError: the folder is missing or holds no catalogue.
     """
     from mmesid import config
-    from mmesid.commands import inspection
+    from mmesid.commands import inspection, presets
     from mmesid.data import verdict
     from mmesid.data.files import read_embeddings
     from mmesid.data.formats import How
@@ -75,10 +77,12 @@ def add(
     _check_files(files, source, root)
     _check_taken(name, source, files, root, external, force)
     given, kept = dict(ingest or {}), conf.exists() and not reset_conf
+    wanted = presets.read(preset, root) if preset else presets.NONE
     if kept:
         _check_kept(conf, given)
+        presets.check_kept(wanted, name, root)
     how = How.of(config.load(name, root).ingest) if kept else How(**given)
-    found, catalogue = inspection.inspect(files, how, given)
+    found, catalogue = inspection.inspect(files, how, given, wanted)
     before = sources.tracked_hash(name, root)
     sources.place(files, name, root, external)
     changed = sources.track(name, root) != before

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from mmesid.artifacts import packaged, releases
 from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.releases import Record
+from mmesid.commands import presets
 from mmesid.commands.add import check_name
 from mmesid.commands.content import MODEL
 from mmesid.commands.listing import enable_dataset
+from mmesid.commands.presets import NONE, Preset
 from mmesid.config.loading import check, read_sections
 from mmesid.errors import ConfigError, without_secret
 from mmesid.pipeline import sources
@@ -36,7 +36,9 @@ class Address(NamedTuple):
         return {**keys, **self.named}
 
 
-def add(name: str, given: Address, root: Path, force: bool, reset_conf: bool, enable: bool) -> tuple[Record, bool]:
+def add(
+    name: str, given: Address, root: Path, force: bool, reset_conf: bool, enable: bool, preset: str | None = None
+) -> tuple[Record, bool]:
     """Make a category the dataset `name`: ask the address what it holds, record that, and write `conf/NAME.yaml`.
 
     Args:
@@ -46,12 +48,14 @@ def add(name: str, given: Address, root: Path, force: bool, reset_conf: bool, en
         force: replace the source of an existing dataset.
         reset_conf: write the conf anew where there is one.
         enable: name it under `datasets` in params.yaml.
+        preset: of conf/presets/, whose values the conf gets.
 
     Returns:
         What the address holds, and whether the conf was there already and stays.
 
     Raises:
-        ConfigError: the name or an option is not usable, or a conf that stays names another address.
+        ConfigError: the name or an option is not usable, or a conf that stays names another address or is not the
+            preset.
         DataError: the address lacks a file or gives no answer.
     """
     check_name(name, root)
@@ -60,11 +64,12 @@ def add(name: str, given: Address, root: Path, force: bool, reset_conf: bool, en
         raise ConfigError(
             f"sources/{name} holds another source; choose another name, or --force replaces what DVC's cache holds"
         )
-    ingest = given.ingest()
+    ingest, wanted_preset = given.ingest(), presets.read(preset, root) if preset else NONE
     if kept := conf.exists() and not reset_conf:
         told = read_sections(conf).get("ingest") or {}
         if differing := [key for key, value in ingest.items() if told.get(key) != value]:
             raise ConfigError(f"{conf} stays as it is, and ingest.{differing[0]} differs; --reset-conf writes it anew")
+        presets.check_kept(wanted_preset, name, root)
     defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
     wanted = check({**defaults, "ingest": {**defaults["ingest"], **ingest}}, name, "mmesid add")
     record = ask(wanted.ingest, root)
@@ -72,22 +77,23 @@ def add(name: str, given: Address, root: Path, force: bool, reset_conf: bool, en
     releases.write_record(source, record)
     sources.track(name, root)
     if not kept:
-        text = render(name, ingest)
+        text = render(name, ingest, wanted_preset)
         write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
     if enable:
         enable_dataset(name, root)
     return record, kept
 
 
-def render(name: str, ingest: dict[str, Any]) -> str:
-    """The text of the conf."""
+def render(name: str, ingest: dict[str, Any], preset: Preset = NONE) -> str:
+    """The text of the conf. What a preset says that this machine lacks is left to what needs no weights, and noted."""
+    preset, lacks = presets.on_this_machine(preset)
     sections: dict[str, dict[str, Any]] = {"ingest": ingest, "validate": dict(LIMITS)}
-    if packaged.find(MODEL) is not None:
+    if lacks:
+        sections["encode_content"] = {"text": "lsa"}
+    elif packaged.find(MODEL) is not None:
         sections["encode_content"] = {"text": "sentence_transformers"}
-    lines = [f"# {name}: what differs from params.yaml for this dataset alone."]
-    for key, values in sections.items():
-        lines.append(yaml.safe_dump({key: values}, sort_keys=False, allow_unicode=True).rstrip())
-    return "\n".join(lines) + "\n"
+    lines = [f"# {name}: what differs from params.yaml for this dataset alone.", *(f"# {line}" for line in lacks)]
+    return "\n".join([*lines, *presets.render(sections, preset)]) + "\n"
 
 
 def describe(name: str, record: Record, kept: bool, enabled: bool) -> list[str]:

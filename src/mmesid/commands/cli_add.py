@@ -28,6 +28,7 @@ def add(
     category: Annotated[str, typer.Option(help="amazon: as in the files' names, like Beauty.")] = "",
     release: Annotated[str, typer.Option(help="amazon: 2014, 2018, 2023 or 2023-5core.")] = "2014",
     base_url: Annotated[str, typer.Option("--from", help="amazon: http(s) address or folder of the files.")] = "",
+    preset: Annotated[str, typer.Option(help="Of conf/presets: paper, authors, small, cpu. Its values win.")] = "",
 ) -> None:
     """Make a folder a dataset: inspect it, copy it to sources/NAME, have DVC track it, write conf/NAME.yaml.
 
@@ -38,24 +39,33 @@ def add(
     if source == "amazon":
         if files or external or columns or encoding or timestamp_format:
             raise ConfigError("--source amazon takes --from, --category and --release; its files say the rest")
-        _add_address(name, (base_url, category, release), given, (force, reset_conf, enable))
+        _add_address(name, (base_url, category, release), given, (force, reset_conf, enable), preset)
         return
     if source != "files":
         raise ConfigError(f"--source: expected files or amazon, got {source!r}")
     if files is None:
         raise ConfigError("name the catalogue's folder with --files, or an address with --source amazon --from ADDRESS")
     from mmesid.commands import add
+    from mmesid.data import authors_files
 
     root = find_root()
     told = {**given, "columns": named} if (named := add.parse_columns(columns)) else given
-    added = add.add(name, files, root, external, force, reset_conf, enable, told)
+    sequences = None if told else authors_files.find(files)
+    if sequences and external:
+        raise ConfigError(
+            f"--external leaves files as they are, but {sequences.name} is to be translated; leave it out"
+        )
+    with authors_files.imported(files, sequences) as (folder, notes):
+        added = add.add(name, folder, root, external, force, reset_conf, enable, told, preset or None)
+    for note in notes:
+        say(plain(note))
     table(["found", ""], [[plain(subject), plain(detail)] for subject, detail in added.inspection.rows()])
     for line in add.describe(added, name, root, enable):
         say(plain(line))
 
 
 def _add_address(
-    name: str, address: tuple[str, str, str], named: dict[str, str], switches: tuple[bool, bool, bool]
+    name: str, address: tuple[str, str, str], named: dict[str, str], switches: tuple[bool, bool, bool], preset: str
 ) -> None:
     from mmesid.commands import add_address
 
@@ -63,6 +73,7 @@ def _add_address(
     if missing:
         raise ConfigError(f"--source amazon needs {' and '.join(missing)}")
     force, reset_conf, enable = switches
-    record, kept = add_address.add(name, add_address.Address(*address, named), find_root(), force, reset_conf, enable)
+    given = add_address.Address(*address, named)
+    record, kept = add_address.add(name, given, find_root(), force, reset_conf, enable, preset or None)
     for line in add_address.describe(name, record, kept, enable):
         say(plain(line))

@@ -84,6 +84,11 @@ def find_embeddings(
     return found, refused
 
 
+def enough(items: int) -> float:
+    """How many of a catalogue's items must have a modality for it to be encoded."""
+    return max(MIN_ITEMS, MIN_SHARE * items)
+
+
 def encoders(
     content: Content, embeddings: Sequence[FoundEmbedding], items: int, pretrained: bool = False
 ) -> dict[str, str]:
@@ -99,13 +104,13 @@ def encoders(
         items: that preparation leaves.
         pretrained: whether MODEL is installed.
     """
-    enough = max(MIN_ITEMS, MIN_SHARE * items)
-    given = {found.modality: found.kept for found in embeddings if found.kept >= enough}
-    pairs = content.pairs >= max(MIN_PAIRS, enough)
-    text = "open_clip" if pairs else "lsa" if content.texts >= enough else "none"
+    least = enough(items)
+    given = {found.modality: found.kept for found in embeddings if found.kept >= least}
+    pairs = content.pairs >= max(MIN_PAIRS, least)
+    text = "open_clip" if pairs else "lsa" if content.texts >= least else "none"
     if pretrained and content.latin and text != "none":
         text = "sentence_transformers"
-    image = "open_clip" if pairs else "pixels" if content.pictures >= enough else "none"
+    image = "open_clip" if pairs else "pixels" if content.pictures >= least else "none"
     return {
         "text": "precomputed" if "text" in given else text,
         "image": "precomputed" if 2 * given.get("image", 0) >= max(1, content.pictures) else image,

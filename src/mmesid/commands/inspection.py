@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from mmesid.artifacts import packaged
 from mmesid.artifacts.items import text_columns
 from mmesid.artifacts.values import Catalogue
+from mmesid.commands import presets
 from mmesid.commands.content import (
     MODEL,
     Content,
@@ -27,6 +27,7 @@ from mmesid.commands.content import (
 )
 from mmesid.commands.content import notes as content_notes
 from mmesid.commands.gaps import interaction_gaps, item_gaps
+from mmesid.commands.presets import NONE, Preset
 from mmesid.config import SECTIONS
 from mmesid.config.sizes import Choice, Size, choices
 from mmesid.data.files import (
@@ -73,10 +74,23 @@ class Inspection(NamedTuple):
     unusable: list[tuple[str, str]]  # files that are no usable embedding, and why
     ingest: Mapping[str, Any] = MappingProxyType({})  # how the files are to be read, beside the defaults
     pretrained: bool = False  # whether the packaged text model is installed on this machine
+    preset: Preset = NONE  # whose values come first; without what the catalogue cannot do
+    preset_lacks: tuple[str, ...] = ()  # what of it that is, and why
 
     def encoders(self) -> dict[str, str]:
         """How texts and pictures become embeddings."""
-        return encoders(self.content, self.embeddings, self.core.items, self.pretrained)
+        own = encoders(self.content, self.embeddings, self.core.items, self.pretrained)
+        return {modality: self.preset.get("encode_content", modality) or way for modality, way in own.items()}
+
+    def read_by(self) -> list[tuple[str, str]]:
+        """Which encoder reads what, and what a stronger one would need, as (subject, detail)."""
+        chosen = self.encoders()
+        own = text_encoder(self.content, chosen["text"], self.pretrained), image_encoder(chosen["image"])
+        return [
+            (f"{subject} read by", f"{chosen[modality]}, as the preset {self.preset.name} says" if given else said)
+            for subject, modality, said in zip(("texts", "pictures"), chosen, own, strict=True)
+            for given in [self.preset.names("encode_content", modality)]
+        ]
 
     def rows(self) -> list[tuple[str, str]]:
         """The findings as (subject, detail), for a person."""
@@ -95,25 +109,29 @@ class Inspection(NamedTuple):
                 f"{core.users:,} users with at least {core.min_user} interactions, {core.items:,} items with at least "
                 f"{core.min_item}, {core.interactions:,} interactions",
             ),
-            ("texts read by", text_encoder(self.content, self.encoders()["text"], self.pretrained)),
-            ("pictures read by", image_encoder(self.encoders()["image"])),
+            *self.read_by(),
             *(
                 ("chosen by size", f"{choice.section}.{choice.key}: {choice.value}, for {choice.reason}")
                 for choice in _by_size(self)
+                if not self.preset.names(choice.section, choice.key)
             ),
+            *(("preset", line) for line in (*_overruled(self), *self.preset_lacks)),
             *(("not used", f"{path}: {why}") for path, why in self.unusable),
             *(("not used", _offer(item)) for item in _unused(self)),
             *(("warning", warning) for warning in self.warnings),
         ]
 
 
-def inspect(folder: Path, how: How = PLAIN, ingest: Mapping[str, Any] | None = None) -> tuple[Inspection, Catalogue]:
+def inspect(
+    folder: Path, how: How = PLAIN, ingest: Mapping[str, Any] | None = None, preset: Preset = NONE
+) -> tuple[Inspection, Catalogue]:
     """Look at a folder in the `files` format.
 
     Args:
         folder: the catalogue's folder.
         how: what the files do not say themselves.
         ingest: the keys of the section `ingest` that say so, for the conf.
+        preset: whose values the conf shall have.
 
     Returns:
         What was found, and the catalogue as the stage `ingest` reads it, without embeddings.
@@ -132,6 +150,7 @@ def inspect(folder: Path, how: How = PLAIN, ingest: Mapping[str, Any] | None = N
     embeddings, unusable = find_embeddings(folder, items["item_id"], kept)
     content = count_content(items, kept)
     pretrained = packaged.find(MODEL) is not None
+    preset, lacks = presets.fit(preset, content, embeddings, core.items)
     filled = {column: float(items[column].notna().mean()) for column in text_columns(items)}
     found = Inspection(
         users=interactions["user_id"].nunique(),
@@ -155,12 +174,14 @@ def inspect(folder: Path, how: How = PLAIN, ingest: Mapping[str, Any] | None = N
         unusable=unusable,
         ingest=dict(ingest or {}),
         pretrained=pretrained,
+        preset=preset,
+        preset_lacks=tuple(lacks),
     )
     return found, Catalogue(interactions, items, {}, (*notes, *more))
 
 
 def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
-    """The overrides of `params.yaml` that fit the folder; where the defaults fit, nothing."""
+    """The overrides of `params.yaml` that fit the folder, beside a preset's; where the defaults fit, nothing."""
     core, chosen = inspection.core, inspection.encoders()
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     sections["ingest"] = {"source": "files", **inspection.ingest}
@@ -179,9 +200,7 @@ def render_conf(name: str, inspection: Inspection) -> str:
     """The text of `conf/<name>.yaml`: what was found as comments, and the suggested overrides."""
     found = [_comment(f"  {subject}: {detail}") for subject, detail in inspection.rows()]
     lines = [f"# {name}: what differs from params.yaml for this dataset alone. Found in its folder:", *found]
-    for section, values in suggest(inspection).items():
-        lines.append(yaml.safe_dump({section: values}, sort_keys=False, allow_unicode=True).rstrip())
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *presets.render(suggest(inspection), inspection.preset)]) + "\n"
 
 
 def _by_size(inspection: Inspection) -> list[Choice]:
@@ -189,6 +208,17 @@ def _by_size(inspection: Inspection) -> list[Choice]:
     core, content = inspection.core, inspection.content
     least = least_covered(content, inspection.embeddings, inspection.encoders(), core.items)
     return choices(Size(core.users, core.items, core.interactions), least)
+
+
+def _overruled(inspection: Inspection) -> list[str]:
+    """What is chosen by size as a rule and has another value by the preset."""
+    preset = inspection.preset
+    return [
+        f"{choice.section}.{choice.key}: {preset.get(choice.section, choice.key)} by the preset {preset.name}; by "
+        f"size it would be {choice.value}, for {choice.reason}"
+        for choice in _by_size(inspection)
+        if preset.names(choice.section, choice.key) and preset.get(choice.section, choice.key) != choice.value
+    ]
 
 
 def _choose_core(usable: pd.DataFrame) -> tuple[Core, NDArray[Any]]:

@@ -20,7 +20,7 @@ def plain(text: str) -> str:
     return escape(text)
 
 
-def table(titles: list[str], rows: list[list[str]], title: str = "") -> None:
+def table(titles: list[str], rows: list[list[str]], title: str = "", error: bool = False) -> None:
     """Cells may carry markup: pass other people's text through `plain`."""
     from rich import box
     from rich.table import Column, Table
@@ -33,8 +33,8 @@ def table(titles: list[str], rows: list[list[str]], title: str = "") -> None:
     for row in rows:
         shown.add_row(*row)
     if title:
-        say(f"[bold]{title}[/]")  # above, not in the table, which may be narrower
-    _console().print(shown, soft_wrap=False)
+        say(f"[bold]{title}[/]", error)  # above, not in the table, which may be narrower
+    _console(error).print(shown, soft_wrap=False)
 
 
 def tables(contents: list[tuple[str, list[str], list[list[str]]]]) -> None:
@@ -43,15 +43,15 @@ def tables(contents: list[tuple[str, list[str], list[list[str]]]]) -> None:
         table([plain(head) for head in heads], [[plain(cell) for cell in row] for row in rows], plain(title))
 
 
-def checklist(findings: Iterable[tuple[str, str, str, str]]) -> None:
+def checklist(findings: Iterable[tuple[str, str, str, str]], error: bool = False) -> None:
     """A row for each finding of plain text: level (a key of MARKS), subject, detail, and below it the remedy."""
     rows = []
-    ascii_only = _console().options.ascii_only
+    ascii_only = _console(error).options.ascii_only
     marks, arrow = (ASCII_MARKS, "->") if ascii_only else (MARKS, "→")
     for level, subject, detail, remedy in findings:
         advice = f"\n{arrow} {plain(remedy)}" if remedy else ""
         rows.append([marks[level], plain(subject), plain(detail) + advice])
-    table([""] * 3, rows)
+    table([""] * 3, rows, error=error)
 
 
 def show(markdown: str) -> None:

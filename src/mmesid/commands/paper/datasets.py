@@ -1,0 +1,110 @@
+"""Which datasets are meant: those of the paper, added where they are not there yet, and any other that was added."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from mmesid import config
+from mmesid.artifacts import releases
+from mmesid.artifacts.releases import Record
+from mmesid.commands import add_address, presets
+from mmesid.commands.add_address import Address
+from mmesid.config import Config
+from mmesid.config.loading import check, read_sections
+from mmesid.config.sizes import Size
+from mmesid.errors import ConfigError, DataError
+from mmesid.pipeline.downloads import address
+
+ADDRESS = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"  # of the release of 2014
+RELEASE = "2014"
+CATEGORIES = {"amazon-beauty": "Beauty", "amazon-toys": "Toys_and_Games", "amazon-sports": "Sports_and_Outdoors"}
+SIZES = {  # of the release's 5-core files, as published
+    "Beauty": Size(22_363, 12_101, 198_502),
+    "Toys_and_Games": Size(19_412, 11_924, 167_597),
+    "Sports_and_Outdoors": Size(35_598, 18_357, 296_337),
+}
+
+
+class Wanted(NamedTuple):
+    """A dataset that shall run."""
+
+    name: str
+    settings: Config
+    size: Size | None  # None: unknown before it is fetched
+    record: Record | None  # what its address holds; None where it has none, or does not answer
+    new: Address | None = None  # how it is to be added; None where it is there
+    fault: str = ""  # why it cannot run
+    note: str = ""
+
+
+def wanted(names: Sequence[str], preset: str, base_url: str, root: Path) -> list[Wanted]:
+    """Look at each dataset, and ask its address what it holds; nothing is fetched or written.
+
+    Args:
+        names: of datasets; those of the paper without any.
+        preset: whose values new ones get; empty: paper. One that is named must be what existing ones run with.
+        base_url: address or folder of the files of new ones; empty: ADDRESS.
+        root: the project's folder.
+
+    Raises:
+        ConfigError: a dataset is neither there nor one of the paper's, or there is no such preset.
+    """
+    chosen = presets.read(preset or "paper", root)
+    there = {path.stem for path in (root / "conf").glob("*.yaml")}
+    if unknown := [name for name in names if name not in there and name not in CATEGORIES]:
+        raise ConfigError(
+            f"{unknown[0]} is not here: add it with `mmesid add {unknown[0]} --preset {chosen.name} ...`, or name some "
+            f"of {', '.join(CATEGORIES)}, which are added by themselves"
+        )
+    return [
+        _existing(name, chosen if preset else presets.NONE, base_url, root)
+        if name in there
+        else _new(name, chosen, base_url or ADDRESS, root)
+        for name in names or CATEGORIES
+    ]
+
+
+def _existing(name: str, preset: presets.Preset, base_url: str, root: Path) -> Wanted:
+    """One that has a conf, which counts as it is."""
+    settings, fault = config.load(name, root), ""
+    fitting = presets.on_this_machine(preset)[0]
+    if differing := presets.differing(fitting, settings):
+        fault = (
+            f"conf/{name}.yaml is not the preset {preset.name}: {differing[0]}; run it as it is without PRESET, or "
+            f"delete it and sources/{name}.dvc to have it added anew"
+        )
+    if base_url and settings.ingest.base_url != Address(base_url, "", RELEASE, {}).ingest()["base_url"]:
+        fault = f"conf/{name}.yaml has another ingest.base_url; leave FROM out to take it from there"
+    record, said = _ask(settings, root)
+    known = releases.read_record(root / "sources" / name)
+    if record is None and known is not None:
+        record, said = known, ""
+    return Wanted(name, settings, _size(settings), record, fault=fault or said)
+
+
+def _new(name: str, preset: presets.Preset, base_url: str, root: Path) -> Wanted:
+    """One of the paper's, as `mmesid add` will write it."""
+    given = Address(base_url, CATEGORIES[name], RELEASE, {})
+    text = add_address.render(name, given.ingest(), preset)
+    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
+    settings = check(presets.over(defaults, yaml.safe_load(text)), name, f"conf/presets/{preset.name}.yaml")
+    record, fault = _ask(settings, root)
+    lacks = presets.on_this_machine(preset)[1]
+    return Wanted(name, settings, _size(settings), record, given, fault, lacks[0] if lacks else "")
+
+
+def _ask(settings: Config, root: Path) -> tuple[Record | None, str]:
+    """What an address holds, or why it does not say so."""
+    if settings.ingest.source != "amazon":
+        return None, ""
+    try:
+        return address.ask(settings.ingest, root), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def _size(settings: Config) -> Size | None:
+    section = settings.ingest
+    return SIZES.get(section.category or "") if section.source == "amazon" and section.release == RELEASE else None

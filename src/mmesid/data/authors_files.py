@@ -1,0 +1,154 @@
+"""The files of the MME-SID authors (and of SASRec's kin) as a catalogue in the `files` format.
+
+    Beauty_new.txt           a user a line: `user item item ...`, or an interaction a line; numbers from 1, oldest first
+    *.pkl, *.pickle          SASRec's item embedding; read without executing it
+    *.pt, *.pth              text and image embeddings
+
+A row of an embedding is an item's number; a row 0 that no item has is padding. Which modality it is, its name says.
+What lies beside them in the `files` format (items.csv, images/) is taken as it is.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mmesid.artifacts.source import catalogue_files
+from mmesid.artifacts.values import MODALITIES
+from mmesid.data.embedding_files import ALIASES, FOLDER
+from mmesid.data.foreign_tensors import PICKLES, TENSORS, read_matrix
+from mmesid.errors import DataError
+
+NUMBERS = re.compile(r"\d+(?:[ \t]+\d+)+\s*")
+TABLES = ("interactions", "items")
+
+
+class Imported(NamedTuple):
+    """A folder in the `files` format, and what was done."""
+
+    folder: Path
+    notes: list[str]
+
+
+def find(folder: Path) -> Path | None:
+    """The file of sequences, None where a folder holds none, or holds interactions of its own.
+
+    Raises:
+        DataError: there are several.
+    """
+    if not folder.is_dir() or any(path.name.partition(".")[0] == TABLES[0] for path in folder.iterdir()):
+        return None
+    found = [path for path in sorted(folder.glob("*.txt")) if _is_numbers(path)]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(f"{folder} holds several files of sequences ({names}); keep the one that is meant")
+    return found[0] if found else None
+
+
+@contextmanager
+def imported(folder: Path, sequences: Path | None) -> Iterator[Imported]:
+    """The folder itself, or what its files in the authors' form are in the `files` format, until the block ends.
+
+    Args:
+        folder: with the files.
+        sequences: as `find` gave it.
+
+    Raises:
+        DataError: a line or an embedding is not what it should be.
+    """
+    if sequences is None:
+        yield Imported(folder, [])
+        return
+    with TemporaryDirectory() as aside:
+        yield Imported(Path(aside), convert(folder, sequences, Path(aside)))
+
+
+def convert(folder: Path, sequences: Path, target: Path) -> list[str]:
+    """Write the catalogue into `target`; returns what was done, for a person.
+
+    Args:
+        folder: with the files.
+        sequences: one of them, as `find` gave it.
+        target: an empty folder.
+
+    Raises:
+        DataError: as `imported`.
+    """
+    interactions = read_sequences(sequences)
+    items = sorted(set(interactions["item_id"]), key=int)
+    interactions.to_parquet(target / "interactions.parquet", index=False)
+    users = interactions["user_id"].nunique()
+    notes = [f"{sequences.name}: {users:,} users, {len(items):,} items, {len(interactions):,} interactions, in order"]
+    matrices = [path for path in catalogue_files(folder) if path.suffix.lower() in (*PICKLES, *TENSORS)]
+    for path in catalogue_files(folder):
+        if path != sequences and path not in matrices:
+            copy = target / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    if not any(path.name.partition(".")[0] == TABLES[1] for path in target.iterdir()):
+        pd.DataFrame({"item_id": items}).to_parquet(target / "items.parquet", index=False)
+    (target / FOLDER).mkdir(exist_ok=True)
+    return [*notes, *(_embedding(path, items, target) for path in matrices)]
+
+
+def read_sequences(path: Path) -> pd.DataFrame:
+    """user_id, item_id and timestamp, which is the place in the user's sequence: the file has no times.
+
+    Raises:
+        DataError: a line is not `user item item ...`.
+    """
+    taken: dict[str, list[str]] = {}
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            if not NUMBERS.fullmatch(line):
+                raise DataError(
+                    f"{path}, line {number}: expected `user item item ...`, whole numbers between spaces; it is "
+                    f"{line.strip()[:60]!r}"
+                )
+            user, *items = line.split()
+            if "0" in items:
+                raise DataError(f"{path}, line {number}: item 0 is padding in files of this form; items count from 1")
+            taken.setdefault(user, []).extend(items)
+    rows = [(user, item, place) for user, items in taken.items() for place, item in enumerate(items, 1)]
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+
+
+def _embedding(path: Path, items: list[str], target: Path) -> str:
+    """Write one embedding file; returns what it became."""
+    modality, matrix = _modality(path), read_matrix(path)
+    highest = int(items[-1])
+    if len(matrix) not in (highest, highest + 1):
+        raise DataError(
+            f"{path} has {len(matrix):,} rows; the items are numbered to {highest:,}, so expected are {highest:,}, or "
+            f"{highest + 1:,} with a row 0 of padding"
+        )
+    first = len(matrix) == highest  # whether row 0 is item 1
+    name = f"{modality}_{re.sub(r'[^a-z0-9]+', '_', path.stem.lower()).strip('_')}.npz"
+    rows = matrix[[int(item) - int(first) for item in items]]
+    np.savez(target / FOLDER / name, item_id=np.array(items), embedding=rows)
+    return f"{path.name}: {FOLDER}/{name}, {matrix.shape[1]} wide, row 0 is {'item 1' if first else 'padding'}"
+
+
+def _modality(path: Path) -> str:
+    """What an embedding is of, by the words of its file's name."""
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    found = {ALIASES.get(word, word) for word in words} & set(MODALITIES)
+    if len(found) != 1:
+        raise DataError(
+            f"{path}: its name says {' and '.join(sorted(found)) or 'no modality'}; rename it so that it holds one of "
+            f"{', '.join(MODALITIES)} (or sasrec), like text_llm2clip{path.suffix}"
+        )
+    return found.pop()
+
+
+def _is_numbers(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return bool(NUMBERS.fullmatch(file.readline(1_000_000)))
