@@ -11,6 +11,7 @@ import typer
 
 from mmesid import __version__, host
 from mmesid.commands.cli_add import add
+from mmesid.commands.cli_paper import ablate, claims, report
 from mmesid.commands.project import become_flow, find_root, registered, root_or_here
 from mmesid.commands.screen import checklist, plain, say, show, tables
 from mmesid.errors import faults
@@ -58,6 +59,9 @@ def common(version: Annotated[bool, typer.Option("--version", help="Show the ver
 
 
 app.command()(add)
+app.command()(ablate)
+app.command()(claims)
+app.command()(report)
 
 
 @app.command()
