@@ -1,6 +1,5 @@
 """`mmesid ablate`: what it would run, what it keeps, that it goes on, and what it says of the results."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from mmesid import tracking
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.values import Sequences
@@ -158,37 +158,53 @@ def test_each_users_order_kept_averages_to_that_of_all() -> None:
         assert np.nanmean(each.astype(float)) == pytest.approx(whole, abs=1e-3)
 
 
+@pytest.fixture
+def checkout(trained: tiny.Trained, tmp_path: Path) -> Path:
+    """A copy of the trained world, DVC's cache included, with one ablation of three lines."""
+    root = Path(shutil.copytree(trained.root, tmp_path / "copy", symlinks=True))
+    only_best = yaml.safe_dump({REFERENCE: {"tells": "the dataset's own", "set": {}}})
+    (root / "conf" / "ablations.yaml").write_text(only_best + THREE_LINES, encoding="utf-8")
+    return root
+
+
 @pytest.mark.pipeline
-def test_three_lines_of_yaml_are_run_kept_and_shown_and_a_killed_one_goes_on(world: Path) -> None:
-    said: list[str] = []
-    folder = experiment.folder_of("ablate-tiny-few_codes-seed-0", world)
-    broken = world / "src" / "mmesid" / "stages" / "fuse.py"
+def test_three_lines_of_yaml_are_run_kept_and_shown_and_a_failed_run_goes_on(checkout: Path) -> None:
+    lock = (checkout / "dvc.lock").read_bytes()
+    folder = experiment.folder_of("ablate-tiny-few_codes-seed-0", checkout)
+    broken = checkout / "src" / "mmesid" / "stages" / "fuse.py"
     text = broken.read_text(encoding="utf-8")
     broken.write_text(
         text.replace("    log.artifact(", "    raise OSError('gone')\n    log.artifact("), encoding="utf-8"
     )
-    failed = tiny.run(world, "mmesid", "ablate", tiny.NAME, "--seeds", "1", "--only", "few_codes")
-    assert failed.returncode == 1
+    failed = tiny.run(checkout, "mmesid", "ablate", tiny.NAME, "--seeds", "1", "--only", "few_codes")
+    assert failed.returncode == 1, failed.stdout
     assert "the same command tries them again" in failed.stdout
-    assert kept.load_all(world, tiny.NAME) == []
+    assert kept.load_all(checkout, tiny.NAME) == []
     assert (folder / "data" / tiny.NAME / "finetune").exists(), "what was done is still there"
     broken.write_text(text, encoding="utf-8")
 
-    best, few = ablate.run(tiny.NAME, ["few_codes"], 1, world, said.append)
-    assert not [line for line in said if "Running stage 'finetune" in line], "no training is repeated"
+    said: list[str] = []
+    best, few = ablate.run(tiny.NAME, ["few_codes"], 1, checkout, said.append)
+    ran = [line for line in said if "Running stage" in line]
+    assert not [line for line in ran if "best" in line], "DVC's cache has all of it"
+    assert not [line for line in ran if "'finetune" in line], "no training is repeated"
     assert not folder.exists()
-    assert not (world / "data").exists(), "the checkout itself is untouched"
+    assert (checkout / "dvc.lock").read_bytes() == lock, "the checkout itself is untouched"
     assert few.difference is not None
     assert few.tokens == best.tokens
-    assert few.minutes is not None
-    assert few.minutes > 0
-    table = (kept.place(world, tiny.NAME) / ablate.TABLE).read_text(encoding="utf-8")
+    assert few.kept_dimensions is not None
+    table = (kept.place(checkout, tiny.NAME) / ablate.TABLE).read_text(encoding="utf-8")
     assert "| few_codes | what four codes a level keep | 0 |" in table
-    result = json.loads((kept.place(world, tiny.NAME) / "few_codes" / "seed-0.json").read_text(encoding="utf-8"))
-    assert result["parameters"]["tokenize"]["codes"] == 4
-    metrics = result["metrics"]["forgetting"]["text"]
-    found = kept.load(world, tiny.NAME, "few_codes", 0)
+    found = kept.load(checkout, tiny.NAME, "few_codes", 0)
     assert found is not None
-    assert np.nanmean(found.taus["text.tau_init"].astype(float)) == pytest.approx(metrics["tau_init"], abs=1e-3)
-    assert all(each.state == planning.DONE for each in ablate.plan(tiny.NAME, [], 1, world))
-    shutil.rmtree(world / "mlruns", ignore_errors=True)
+    assert found.parameters["tokenize"]["codes"] == 4
+    assert found.stages["finetune"]["seconds"] > 0
+    for name, taus in found.taus.items():
+        modality, _, kind = name.partition(".")
+        expected = found.metrics["forgetting"][modality][kind]
+        assert np.nanmean(taus.astype(float)) == pytest.approx(expected, abs=1e-3), name
+    assert all(each.state == planning.DONE for each in ablate.plan(tiny.NAME, [], 1, checkout))
+    tags = {
+        run.data.tags.get("mmesid.ablation") for run in tracking.runs_for("ablations-tiny", checkout, stage="ablation")
+    }
+    assert tags == {"best", "few_codes"}
