@@ -135,7 +135,7 @@ def test_the_scoreboard_is_written_and_read_back(project: Path) -> None:
     assert heads == ["claim", "the paper's figure", "sample", "made by"]
     assert len(rows) == len(claims.CLAIMS)
     text = document.read_text(encoding="utf-8")
-    assert "old" not in text
+    assert "\nold\n" not in text
     assert text.endswith(f"{scoreboard.END}\nend\n")
     assert "| holds: collaborative 60" in text
     assert "`mmesid ablate DATASET --only best,e4srec,paper --seeds 3`" in text
