@@ -110,9 +110,11 @@ def copy_project(folder: Path) -> Path:
         "params.yaml",
         "prefect.yaml",
         "pyproject.toml",
+        "reports/claims.json",
         "requirements.lock",
         "weights.lock",
     ):
+        (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "config.local"))
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)

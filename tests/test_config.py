@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from mmesid import config as configuration
-from mmesid.config import SECTIONS
+from mmesid.config import SECTIONS, known_datasets
 from mmesid.errors import ConfigError
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
-DATASETS = sorted(path.stem for path in (ROOT / "conf").glob("*.yaml"))
+DATASETS = known_datasets(ROOT)
 OLD_FILE = """
 ingest: {source: files}
 validate: {}

@@ -111,6 +111,9 @@ TRIALS: dict[str, Callable[[str, Path], None]] = {
     "mmesid remote": try_for_real,
     "mmesid up": try_help,  # for real in tests/servers/test_services.py
     "mmesid serve": try_help,  # for real in tests/servers/test_serve.py
+    "mmesid ablate": try_help,  # for real in tests/commands/test_ablate.py
+    "mmesid claims": try_help,  # for real in tests/commands/test_paper.py
+    "mmesid report": try_help,
     "mmesid compare": try_help,  # for real in tests/commands/test_compare.py
     "dvc push": try_help,  # for real in tests/commands/test_remote.py
     "MMESID_PROCESSES=8": try_several,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.source import digest, is_external
 from mmesid.commands.listing import enable_dataset
-from mmesid.config.loading import read_sections
+from mmesid.config.loading import ABLATIONS, read_sections
 from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline import sources
 
@@ -138,8 +138,10 @@ def check_name(name: str, root: Path) -> None:
     """Raises ConfigError where a name cannot name a dataset, or the folder is no project's."""
     if not (root / "params.yaml").exists():
         raise ConfigError(f"{root.absolute()} holds no params.yaml; run `mmesid add` in the project's folder")
-    if not NAME.fullmatch(name):
-        raise ConfigError(f"'{name}' cannot name a dataset: use up to 40 lower-case letters, digits, `-` and `_`")
+    if not NAME.fullmatch(name) or name == ABLATIONS:
+        raise ConfigError(
+            f"'{name}' cannot name a dataset: use up to 40 lower-case letters, digits, `-` and `_`, and not {ABLATIONS}"
+        )
 
 
 def _check_files(files: Path, source: Path, root: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mmesid import __version__, host
+from mmesid.commands.cli_ablate import ablate, claims, report
 from mmesid.commands.cli_add import add
 from mmesid.commands.cli_paper import paper
 from mmesid.commands.project import become_flow, find_root, registered, root_or_here
@@ -60,6 +61,9 @@ def common(version: Annotated[bool, typer.Option("--version", help="Show the ver
 
 app.command()(add)
 app.command()(paper)
+app.command()(ablate)
+app.command()(claims)
+app.command()(report)
 
 
 @app.command()

@@ -22,7 +22,7 @@ def table(root: Path = Path()) -> str:
     if not metrics:
         raise ConfigError(f"{root.absolute()} has no reports/<dataset>/metrics.json; `make repro` writes them")
     ordered = {name: metrics[name] for name in sorted(metrics, key=lambda name: (name != BUNDLED, name))}
-    return markdown.results(ordered, {name: _command(name) for name in ordered})
+    return markdown.results(ordered, {name: command_for(name) for name in ordered})
 
 
 def write(document: Path, root: Path = Path()) -> None:
@@ -31,15 +31,24 @@ def write(document: Path, root: Path = Path()) -> None:
     Raises:
         ConfigError: the document is missing or has no markers.
     """
+    fill(document, BEGIN, END, table(root))
+
+
+def fill(document: Path, begin: str, end: str, content: str) -> None:
+    """Put a text between two lines of a document.
+
+    Raises:
+        ConfigError: the document is missing or does not hold them.
+    """
     text = document.read_text(encoding="utf-8") if document.exists() else ""
-    between = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.DOTALL)
+    between = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
     if not between.search(text):
-        raise ConfigError(f"{document} must hold the lines {BEGIN} and {END}; the results go between them")
-    filled = between.sub(lambda _: f"{BEGIN}\n{table(root)}{END}", text)
+        raise ConfigError(f"{document} must hold the lines {begin} and {end}; the results go between them")
+    filled = between.sub(lambda _: f"{begin}\n{content}{end}", text)
     write_atomically(document, lambda beside: beside.write_text(filled, encoding="utf-8"))
 
 
-def _command(dataset: str) -> str:
+def command_for(dataset: str) -> str:
     """What makes the dataset's figures."""
     if dataset == BUNDLED:
         return "make repro"

@@ -4,7 +4,16 @@ Every default stands once, in `params.yaml`; a section or key that a dataset's f
 `configure` writes the outcome to `data/<dataset>/configure/params.yaml`, from which DVC and every other stage read.
 """
 
-from mmesid.config.loading import check_conf, check_datasets, datasets, flatten, load, split_names
+from mmesid.config.loading import (
+    ABLATIONS,
+    check_conf,
+    check_datasets,
+    datasets,
+    flatten,
+    known_datasets,
+    load,
+    split_names,
+)
 from mmesid.config.resolved import load_resolved, resolved_path, resolved_text
 from mmesid.config.sections import SECTIONS, Config, Evaluate, Fuse, Gate, Ingest, Prepare, Protocol, Report, Validate
 from mmesid.config.training import (
@@ -24,6 +33,7 @@ from mmesid.config.training import (
 )
 
 __all__ = [
+    "ABLATIONS",
     "SECTIONS",
     "Baselines",
     "Config",
@@ -51,6 +61,7 @@ __all__ = [
     "check_datasets",
     "datasets",
     "flatten",
+    "known_datasets",
     "load",
     "load_resolved",
     "resolved_path",

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mmesid.config.sections import Config
 from mmesid.errors import ConfigError
 
+ABLATIONS = "ablations"  # conf/ablations.yaml names no dataset
 MOVED = {  # where a key that older files name stands now
     "evaluate.exclude_history": "protocol.exclude_history",
     "encode_collaborative.history_length": "protocol.history_length",
@@ -40,13 +41,20 @@ def check_conf(dataset: str, root: Path = Path()) -> Path:
     Raises:
         ConfigError: it does not exist; the message lists the datasets that have one.
     """
-    names = sorted(path.stem for path in (root / "conf").glob("*.yaml"))
+    names = known_datasets(root)
+    if dataset == ABLATIONS:
+        raise ConfigError(f"conf/{ABLATIONS}.yaml names ablations, and is no dataset's (known: {', '.join(names)})")
     if dataset not in names:
         raise ConfigError(
             f"dataset '{dataset}' has no conf/{dataset}.yaml (known: {', '.join(names) or 'none'}); "
             f"`mmesid add {dataset} --files PATH` writes it"
         )
     return root / "conf" / f"{dataset}.yaml"
+
+
+def known_datasets(root: Path = Path()) -> list[str]:
+    """Names of the datasets that have a file in `conf/`."""
+    return sorted(path.stem for path in (root / "conf").glob("*.yaml") if path.stem != ABLATIONS)
 
 
 def datasets(root: Path = Path()) -> list[str]:

@@ -22,9 +22,14 @@ class StageError(Exception):
 
 
 def run_dvc_stage(
-    stage: str, root: Path, environment: Mapping[str, str], force: bool, log: Callable[[str], object]
+    stage: str,
+    root: Path,
+    environment: Mapping[str, str],
+    force: bool,
+    log: Callable[[str], object],
+    alone: bool = True,
 ) -> None:
-    """Bring one stage up to date; DVC skips it if it is.
+    """Bring one stage up to date, alone or after all above it; DVC skips what is.
 
     Args:
         stage: name in `dvc.yaml`, `finetune@sample`.
@@ -32,13 +37,15 @@ def run_dvc_stage(
         environment: variables added to this process's own.
         force: run it even if nothing has changed.
         log: takes each line of output.
+        alone: leave the stages above it as they are.
 
     Raises:
         StageError: with the last lines that the stage wrote.
     """
     if _ending.is_set():
         raise StageError(f"{stage} was not begun: everything is being stopped")
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage, *(["--force"] if force else [])]
+    options = [*(["--single-item"] if alone else []), *(["--force"] if force else [])]
+    command = [sys.executable, "-m", "dvc", "repro", stage, *options]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # a stage's `python` is this one
     tail: deque[str] = deque(maxlen=TAIL)
     with subprocess.Popen(

@@ -8,9 +8,11 @@ from jinja2 import Environment
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from mmesid.artifacts.claims import Finding
 from mmesid.artifacts.values import Curves
 from mmesid.models import LIST_METRICS, MAIN_MODEL, RANK_METRICS, metric_label
-from mmesid.reporting import figures, jinja, tables, vitals
+from mmesid.reporting import claims, figures, jinja, tables, vitals
+from mmesid.reporting.document import html_view
 from mmesid.reporting.examples import Example
 
 PANELS = 3  # datasets beside each other in the overview
@@ -34,8 +36,8 @@ class DatasetReport(NamedTuple):
     examples: Sequence[Example]
 
 
-def render(reports: Sequence[DatasetReport], version: str) -> str:
-    """The page over all datasets; equal reports give equal bytes."""
+def render(reports: Sequence[DatasetReport], version: str, findings: Sequence[Finding] = ()) -> str:
+    """The page over all datasets, with the paper's claims where some were judged; equal reports give equal bytes."""
     results = {report.name: tables.result_rows(report.name, report.metrics) for report in reports}
     template = environment().get_template("report.html.j2")
     return template.render(
@@ -45,6 +47,7 @@ def render(reports: Sequence[DatasetReport], version: str) -> str:
         main_model=MAIN_MODEL,
         overviews=_overviews(results),
         datasets=[_view(report) for report in reports],
+        claims=html_view(claims.section(findings)) if findings else None,
     )
 
 

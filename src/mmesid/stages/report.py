@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mmesid
+from mmesid.artifacts.claims import load as load_claims
 from mmesid.artifacts.curves import load_curves
 from mmesid.artifacts.evaluate import has_metrics, load_examples, load_metrics, load_spectra
 from mmesid.artifacts.files import write_atomically
@@ -18,7 +19,7 @@ from mmesid.stages.entry import main_all
 def run(configs: Sequence[Config]) -> None:
     """See `dvc.yaml`; writes `reports/report.html`. A dataset that is not evaluated yet is left out of the page."""
     evaluated = [config for config in configs if has_metrics(Store(config.dataset))]
-    page = html.render([_collect(config) for config in evaluated], mmesid.__version__)
+    page = html.render([_collect(config) for config in evaluated], mmesid.__version__, load_claims())
     write_atomically(Path("reports/report.html"), lambda beside: beside.write_text(page, encoding="utf-8"))
 
 

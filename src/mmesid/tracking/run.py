@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 45.0  # that a stage waits, at most, for its last lines to arrive
 SHAPED, DEFAULT = ("init_codes", "finetune", "evaluate"), "embedded"  # runs that say which backbone, if not this one
 STOP_SECONDS = 8.0  # likewise, where it was interrupted
+# What runs of an ablation carry: they are apart from the dataset's own, in an experiment that the second one names.
+ABLATION, EXPERIMENT = "MMESID_ABLATION", "MMESID_EXPERIMENT"
 SHOWN_ONLY = ("progress", "targets")  # feed the progress bar, and are no results
 
 
@@ -154,8 +156,11 @@ def _open(stage: str, config: "Config", root: Path) -> Journal | None:
     params = {name: str(value) for name, value in flatten({"seed": config.seed, **section})}
     backbone = backbone_label(config.init_codes.backbone, config.init_codes.layers)
     tags = {"mmesid.dataset": config.dataset, "mmesid.stage": stage, "mmesid.backbone": backbone}
+    if ablation := os.environ.get(ABLATION):
+        tags |= {"mmesid.ablation": ablation, "mmesid.seed": str(config.seed)}
     header = {
         "dataset": config.dataset,
+        "experiment": os.environ.get(EXPERIMENT) or config.dataset,
         "stage": stage,
         "name": f"{stage} ({backbone})" if stage in SHAPED and backbone != DEFAULT else stage,
         "tags": {**tags, **provenance(root)},

@@ -35,7 +35,7 @@ def compare(
         TrackingError: MLflow does not answer, has no judged run, or knows none of a name.
     """
     datasets = datasets or config.datasets(root)
-    config.check_datasets(datasets, (path.stem for path in (root / "conf").glob("*.yaml")))
+    config.check_datasets(datasets, config.known_datasets(root))
     known = {dataset: known_runs(dataset, root) for dataset in datasets}
     if not any(runs_of.judged for runs_of in known.values()):
         raise TrackingError(

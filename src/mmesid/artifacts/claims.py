@@ -1,0 +1,43 @@
+"""`reports/claims.json`: which of the paper's claims hold, by dataset."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mmesid.artifacts.files import load_json, save_json
+
+PATH = Path("reports", "claims.json")
+HOLDS, FAILS, OPEN, SILENT, NOT_RUN = "holds", "does not hold", "not decided", "says nothing here", "not run"
+
+
+class Finding(NamedTuple):
+    """One claim on one dataset.
+
+    value, low, high: what decides, in the unit of `measured`, with its 95 % interval over users; None where the claim
+        was not run or nothing is drawn (a spectrum has no interval).
+    """
+
+    claim: str  # its name
+    says: str
+    published: str  # the paper's figure, or that it is not known
+    source: str  # of that figure
+    dataset: str
+    measured: str  # in words, with numbers
+    value: float | None
+    low: float | None
+    high: float | None
+    verdict: str  # one of the five above
+    seeds: list[int]
+    command: str  # that makes the finding
+
+
+def save(findings: Sequence[Finding], root: Path = Path()) -> Path:
+    """Write them all."""
+    save_json(root / PATH, [finding._asdict() for finding in findings])
+    return root / PATH
+
+
+def load(root: Path = Path()) -> list[Finding]:
+    """As they were written; none where there is no file."""
+    path = root / PATH
+    return [Finding(**values) for values in load_json(path)] if path.exists() else []

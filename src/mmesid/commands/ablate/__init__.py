@@ -1,0 +1,189 @@
+"""`mmesid ablate`: every ablation of a dataset over some seeds, each an experiment of DVC's own pipeline.
+
+What has its result is passed over, so that the same command goes on after a kill. Several processes share the work:
+each takes a run that no other one holds. One that fails is reported, and the others are run.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmesid import config, host, tracking
+from mmesid.artifacts import ablations as kept
+from mmesid.artifacts.ablations import AblationResult
+from mmesid.artifacts.files import write_atomically
+from mmesid.commands.ablate import comparison, planning
+from mmesid.commands.ablate.planning import DONE, DUE, TWIN, Planned
+from mmesid.commands.plan import duration
+from mmesid.errors import PipelineError
+from mmesid.pipeline import ablations, experiment
+from mmesid.pipeline.ablations import LAST, Run
+from mmesid.pipeline.stage import StageError
+from mmesid.reporting.ablations import AblationRow, section
+from mmesid.reporting.document import to_markdown
+from mmesid.tracking.run import ABLATION, EXPERIMENT
+
+Say = Callable[[str], object]
+TABLE = "table.md"
+
+
+def plan(dataset: str, only: Sequence[str], seeds: int, root: Path) -> list[Planned]:
+    """What `run` would do.
+
+    Args:
+        dataset: name of a file in conf/.
+        only: names of ablations; all without any. The reference is always among them.
+        seeds: how many, from 0.
+        root: the project's folder.
+
+    Raises:
+        ConfigError: there is no such dataset or ablation, or one does not fit.
+    """
+    config.check_conf(dataset, root)
+    chosen = ablations.choose(ablations.read(root), only)
+    return planning.plan(planning.runs(chosen, dataset, seeds, root), planning.costs(dataset, root), root)
+
+
+def run(dataset: str, only: Sequence[str], seeds: int, root: Path, say: Say) -> list[AblationRow]:
+    """Make what is missing, and write the table after each run.
+
+    Args:
+        dataset, only, seeds, root: as for `plan`.
+        say: takes lines for a person.
+
+    Returns:
+        The table over all ablations.
+
+    Raises:
+        PipelineError: a run has failed; all others were run.
+    """
+    planned = plan(dataset, only, seeds, root)
+    say(summary(planned))
+    failed = []
+    for number, each in enumerate(planned, start=1):
+        if each.state == DONE:
+            continue
+        place = f"[{number}/{len(planned)}] {each.run.label}"
+        try:
+            _make(each.run, root, lambda line, place=place: say(f"{place}: {line}"))  # type: ignore[misc]
+        except StageError as error:
+            failed.append(each.run.label)
+            say(f"{place}: {error}")
+        write_table(dataset, root)
+    tracking.send_pending(root)
+    if failed:
+        raise PipelineError(f"{'; '.join(failed)}: failed as said above; the same command tries them again")
+    return write_table(dataset, root)
+
+
+def _make(run: Run, root: Path, say: Say) -> None:
+    """One run, unless another process is at it or has done it meanwhile. The code of now counts."""
+    name = f"ablate-{run.dataset}-{run.ablation.name}-seed-{run.seed}"
+    folder = experiment.folder_of(name, root)
+    try:
+        with host.hold(folder.with_name(f"{name}.lock")):
+            run = ablations.run_of(run.ablation, run.dataset, run.seed, ablations.codes(root), root)
+            state, like = planning.state_of(run, root)
+            if state == DUE:
+                _train(run, name, folder, root, say)
+            elif state == TWIN:
+                twin = planning.twin_of(run, root)
+                assert twin is not None
+                kept.save(twin._replace(name=run.ablation.name), root)
+                say(f"has the parameters and so the result of {like}")
+    except host.HeldError:
+        say("another process is at it")
+
+
+def _train(run: Run, name: str, folder: Path, root: Path, say: Say) -> None:
+    from mmesid.commands.ablate.gather import gather  # loads torch
+
+    experiment.make(folder, run.dataset, run.conf, root)
+    with _tagged(run, name) as environment:
+        spent = experiment.run(folder, f"{LAST}@{run.dataset}", environment, say)
+        known = planning.costs(run.dataset, root).by_key
+        seconds = {stage: spent.get(stage, known.get(key)) for stage, key in run.keys.items()}
+        result = gather(run, folder, seconds)
+        path = kept.save(result, root)
+        _record(run, result, path, folder)
+    experiment.drop(folder)
+    say(f"wrote {path.relative_to(root)}")
+
+
+@contextmanager
+def _tagged(run: Run, name: str) -> Iterator[dict[str, str]]:
+    """While it runs, what is logged belongs to the ablation's own run in MLflow."""
+    told = {
+        "MMESID_EXECUTION": name,
+        ABLATION: run.ablation.name,
+        EXPERIMENT: f"ablations-{run.dataset}",
+    }
+    before = {key: os.environ.get(key) for key in told}
+    os.environ.update(told)
+    try:
+        yield told
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _record(run: Run, result: AblationResult, path: Path, folder: Path) -> None:
+    """A run in MLflow that has the result, also where every stage came from the cache and logged nothing."""
+    with tracking.stage_run("ablation", config.load(run.dataset, folder), folder) as log:
+        log.params({"ablation": run.ablation.name, "key": run.key, **run.ablation.overrides})
+        cost = {"tokens": result.tokens, **({"minutes": result.minutes} if result.minutes is not None else {})}
+        log.summary({**{name: result.metrics[name] for name in ("test", "forgetting", "collapse")}, "cost": cost})
+        for file in (path, path.with_suffix(".npz")):
+            log.artifact(file)
+
+
+def table(dataset: str, root: Path) -> list[AblationRow]:
+    """Every ablation of conf/ablations.yaml, with what is kept of it."""
+    known = list(ablations.read(root).values())
+    code_of = ablations.codes(root)
+    found = {(result.name, result.seed) for result in kept.load_all(root, dataset)}
+    wanted = [
+        ablations.run_of(a, dataset, seed, code_of, root) for a in known for n, seed in sorted(found) if n == a.name
+    ]
+    keys = {(run.ablation.name, run.seed): run.key for run in wanted}
+    return comparison.rows(known, dataset, keys, root)
+
+
+def write_table(dataset: str, root: Path) -> list[AblationRow]:
+    """The table, also as `reports/ablations/<dataset>/table.md`."""
+    rows = table(dataset, root)
+    text = to_markdown([section(dataset, rows)])
+    path = kept.place(root, dataset) / TABLE
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    return rows
+
+
+def printed(planned: Sequence[Planned]) -> tuple[str, list[str], list[list[str]]]:
+    """The plan as a table for the terminal."""
+    heads = ["ablation", "seed", "", "trains from", "about how long"]
+    rows = [
+        [
+            each.run.ablation.name,
+            str(each.run.seed),
+            f"{each.state} {each.like}".strip(),
+            next(iter(each.stages), ""),
+            duration(each.seconds) if each.state == DUE else "",
+        ]
+        for each in planned
+    ]
+    return "", heads, rows
+
+
+def summary(planned: Sequence[Planned]) -> str:
+    """One sentence: how much there is to do, and about how long it takes."""
+    due = [each for each in planned if each.state == DUE]
+    if not due:
+        return f"{len(planned)} runs, all done"
+    known = [each.seconds for each in due if each.seconds is not None]
+    time = f"about {duration(sum(known))}" if known else "nobody knows how long"
+    lacking = f", without {len(due) - len(known)} of which nobody knows" if known and len(known) < len(due) else ""
+    return f"{len(due)} of {len(planned)} runs to do, {time}{lacking}"

@@ -1,0 +1,153 @@
+"""Results of ablations against the reference: means over seeds, bootstrap over users."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmesid.artifacts.ablations import AblationResult, load_all
+from mmesid.evaluation.metrics import per_user
+from mmesid.evaluation.statistics import confidence_interval, paired_bootstrap
+from mmesid.models import MAIN_METRIC, MAIN_MODEL, NETWORK_MODEL, RANK_METRICS
+from mmesid.pipeline.ablations import REFERENCE, Ablation
+from mmesid.reporting.ablations import AblationRow, Estimate
+
+RESAMPLES, SEED = 2000, 0  # of the bootstrap
+DEPTH = tuple(name for name in RANK_METRICS if name != "mrr")  # ranks are kept as far as these look
+AFTER, BEFORE = "tau_finetuned", "tau_init"
+
+
+def rows(
+    ablations: Sequence[Ablation], dataset: str, keys: Mapping[tuple[str, int], str], root: Path
+) -> list[AblationRow]:
+    """One for each ablation, in their order; those without any result say by which command they are made.
+
+    Args:
+        ablations: of conf/ablations.yaml.
+        dataset: whose results.
+        keys: of runs as they would be made now, by name and seed; a result with another one is outdated.
+        root: the project's folder.
+    """
+    found = load_all(root, dataset)
+    reference = [result for result in found if result.name == REFERENCE]
+    return [
+        _row(ablation, dataset, [r for r in found if r.name == ablation.name], reference, keys)
+        for ablation in ablations
+    ]
+
+
+def _row(
+    ablation: Ablation,
+    dataset: str,
+    results: Sequence[AblationResult],
+    reference: Sequence[AblationResult],
+    keys: Mapping[tuple[str, int], str],
+) -> AblationRow:
+    command = command_of(dataset, ablation.name)
+    if not results:
+        return AblationRow(ablation.name, ablation.tells, command, ablation.row)
+    minutes = [result.minutes for result in results if result.minutes is not None]
+    is_reference = ablation.name == REFERENCE
+    return AblationRow(
+        name=ablation.name,
+        tells=ablation.tells,
+        command=command,
+        row=ablation.row,
+        seeds=[result.seed for result in results],
+        outdated=[r.seed for r in results if keys.get((r.name, r.seed), r.key) != r.key],
+        metrics={name: mean(results, ablation.row, name) for name in DEPTH},
+        by_seed={r.seed: float(values(r, ablation.row, MAIN_METRIC).mean()) for r in results},
+        difference=None if is_reference else difference((results, ablation.row), (reference, MAIN_MODEL)),
+        network=mean(results, NETWORK_MODEL, MAIN_METRIC),
+        network_difference=None if is_reference else difference((results, NETWORK_MODEL), (reference, NETWORK_MODEL)),
+        order_kept=order_kept(results),
+        kept_dimensions=float(np.mean([result.metrics["collapse"]["kept_dimensions"] for result in results])),
+        minutes=float(np.mean(minutes)) if minutes else None,
+        tokens=round(float(np.mean([result.tokens for result in results]))),
+    )
+
+
+def command_of(dataset: str, name: str, seeds: int = 3) -> str:
+    """What makes an ablation's row."""
+    return f"mmesid ablate {dataset} --only {name} --seeds {seeds}"
+
+
+def values(result: AblationResult, row: str, metric: str) -> NDArray[np.float64]:
+    """A metric of each test user, (B,)."""
+    return per_user(result.ranks[row].astype(np.int64), [metric])[metric]
+
+
+def averaged(results: Sequence[AblationResult], row: str, metric: str) -> NDArray[np.float64]:
+    """A metric of each test user over the seeds, (B,)."""
+    return np.asarray(np.mean([values(result, row, metric) for result in _of_equal_users(results)], axis=0))
+
+
+def mean(results: Sequence[AblationResult], row: str, metric: str) -> Estimate:
+    """Over users and seeds."""
+    return _estimate(averaged(results, row, metric))
+
+
+def difference(
+    one: tuple[Sequence[AblationResult], str],
+    other: tuple[Sequence[AblationResult], str],
+    metric: str = MAIN_METRIC,
+) -> Estimate | None:
+    """One row's metric minus another's, over the seeds that both have, paired over users.
+
+    Args:
+        one, other: results and the row.
+        metric: that is compared.
+
+    Returns:
+        None where no seed has both with the same users.
+    """
+    mine, theirs = common_results(one[0], other[0])
+    if not mine:
+        return None
+    values_of_one, values_of_other = averaged(mine, one[1], metric), averaged(theirs, other[1], metric)
+    found = paired_bootstrap(values_of_one, values_of_other, RESAMPLES, SEED)
+    return Estimate(found.difference, found.low, found.high)
+
+
+def common_results(
+    one: Sequence[AblationResult], other: Sequence[AblationResult]
+) -> tuple[list[AblationResult], list[AblationResult]]:
+    """Those of the seeds that both have, on the same users."""
+    users = {result.seed: result.users for result in one}
+    theirs = [result for result in other if users.get(result.seed) == result.users]
+    seeds = {result.seed for result in theirs}
+    return [result for result in one if result.seed in seeds], theirs
+
+
+def order_kept(results: Sequence[AblationResult], kind: str | None = None) -> dict[str, Estimate]:
+    """Tau x 100 by modality over users and seeds; without a kind, after fine-tuning where items are made of codes."""
+    modalities = sorted({name.partition(".")[0] for result in results for name in result.taus})
+    found = {}
+    for modality in modalities:
+        kinds = [kind] if kind else [AFTER, BEFORE]
+        name = next((f"{modality}.{k}" for k in kinds if all(f"{modality}.{k}" in r.taus for r in results)), None)
+        if name:
+            label = modality if kind or name.endswith(AFTER) else f"({modality})"
+            taus = tau_by_user([result.taus[name] for result in _of_equal_users(results)])
+            found[label] = _estimate(100 * taus[~np.isnan(taus)])
+    return found
+
+
+def _of_equal_users(results: Sequence[AblationResult]) -> list[AblationResult]:
+    """Those whose users and targets are the first one's: others cannot be averaged with it user by user."""
+    return [result for result in results if result.users == results[0].users]
+
+
+def tau_by_user(taus: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Of each user over the seeds that judged the user, (B,); nan for whom none did."""
+    every = np.array(taus, dtype=np.float64)  # (seeds, B)
+    judged = ~np.isnan(every)
+    times = judged.sum(axis=0)
+    sums = np.where(judged, every, 0.0).sum(axis=0)
+    return np.where(times > 0, sums / np.maximum(times, 1), np.nan)
+
+
+def _estimate(each: NDArray[np.float64]) -> Estimate:
+    low, high = confidence_interval(each, RESAMPLES, SEED)
+    return Estimate(float(each.mean()), low, high)

@@ -1,0 +1,130 @@
+"""From a finished experiment to what is kept of it: ranks, order kept by user, cost."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mmesid.artifacts.ablations import LARGEST, AblationResult
+from mmesid.artifacts.curves import load_curves
+from mmesid.artifacts.encode import load_embeddings
+from mmesid.artifacts.evaluate import load_metrics, load_ranks, load_spectra
+from mmesid.artifacts.finetune import load_checkpoint
+from mmesid.artifacts.prepare import load_sequences
+from mmesid.artifacts.store import Store
+from mmesid.artifacts.tokenize import load_semantic_ids
+from mmesid.artifacts.values import Sequences
+from mmesid.artifacts.windows import training_windows
+from mmesid.evaluation.forgetting import code_embeddings, order_kept
+from mmesid.models import with_role
+from mmesid.pipeline.ablations import Run
+from mmesid.recommender import building
+from mmesid.recommender.model import Blueprint
+from mmesid.recommender.packing import first_fit, window_tokens
+
+KEPT = ("adapter", "backbone", "collapse", "data", "forgetting", "tokenizer")  # of metrics.json, beside the test rows
+SHARE_DECIMALS = 5  # of a spectrum
+
+
+def gather(run: Run, folder: Path, seconds: Mapping[str, float | None]) -> AblationResult:
+    """Read what the stages wrote.
+
+    Args:
+        run: that has ended.
+        folder: of its experiment.
+        seconds: of each stage, as far as they are known.
+    """
+    store = Store(run.dataset, folder)
+    sequences, metrics = load_sequences(store), load_metrics(store)
+    ranks = load_ranks(store)
+    test = ranks[ranks["split"] == "test"].sort_values("user")
+    rows = {str(model): rows["rank"].to_numpy() for model, rows in test.groupby("model")}
+    shown = {name: value for name, value in metrics["test"].items() if name != "slices"}
+    spectra = {name: [round(share, SHARE_DECIMALS) for share in part] for name, part in load_spectra(store).items()}
+    return AblationResult(
+        dataset=run.dataset,
+        name=run.ablation.name,
+        seed=run.seed,
+        key=run.key,
+        parameters=run.parameters,
+        users=_users(sequences),
+        metrics={name: metrics[name] for name in KEPT if name in metrics} | {"test": shown},
+        spectra=spectra,
+        stages={stage: {"key": key, "seconds": seconds.get(stage)} for stage, key in run.keys.items()},
+        tokens=_tokens(run, store, sequences),
+        ranks={m: np.minimum(row, LARGEST).astype(np.uint8) for m, row in rows.items() if m not in with_role("bound")},
+        taus=_taus(run, store, sequences),
+    )
+
+
+def _users(sequences: Sequences) -> str:
+    told = hashlib.sha256("\n".join(sequences.user_ids).encode())
+    told.update(sequences.target("test").tobytes())
+    return told.hexdigest()[:16]
+
+
+def _tokens(run: Run, store: Store, sequences: Sequences) -> int:
+    """Of the packed rows of every epoch, prompts included."""
+    settings, length = run.parameters["finetune"], run.parameters["protocol"]["history_length"]
+    windows = training_windows(sequences.train(), length)
+    prompt = Blueprint.from_json(load_checkpoint(store.folder("init_codes")).config).prompt
+    rows = first_fit(windows, prompt, settings["row_tokens"])
+    epoch = len(rows) * len(prompt.before) + sum(window_tokens(window, prompt) for window in windows)
+    if (most := settings["max_targets_per_epoch"]) is not None:
+        targets = sum(len(window.labels) for window in windows)
+        epoch = round(epoch * min(1.0, most / targets))
+    epochs = max((int(entry["epoch"]) for entry in load_curves(store, "finetune") if "epoch" in entry), default=0)
+    return epoch * epochs
+
+
+def _taus(run: Run, store: Store, sequences: Sequences) -> dict[str, NDArray[np.float16]]:
+    """Of the users over whom `evaluate` averages, by modality and set of code tables."""
+    ids, embeddings = load_semantic_ids(store), load_embeddings(store)
+    random = {m: building.random_tables(torch.from_numpy(t), run.seed).numpy() for m, t in ids.codebooks.items()}
+    finetuned = _code_tables(load_checkpoint(store.folder("finetune")).weights)
+    sets = {"tau_init": ids.codebooks, "tau_random_init": random, "tau_finetuned": finetuned}
+    most = run.parameters["evaluate"]["forgetting_users"]
+    found = {}
+    for name, tables in sets.items():
+        for modality, table in tables.items():
+            original = embeddings[modality]
+            coded = code_embeddings(ids.codes[modality], table)
+            taus = each_order_kept(original.matrix, coded, original.present, sequences, most, run.seed)
+            if not np.isnan(taus).all():
+                found[f"{modality}.{name}"] = taus
+    return found
+
+
+def _code_tables(weights: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
+    """The code embeddings of a checkpoint by modality, each (Q, K, d), where items are made of codes."""
+    tables = {name.split(".")[-2]: weight for name, weight in weights.items() if name.endswith(".code_table")}
+    return {modality: table.float().numpy() for modality, table in tables.items() if table.numel()}
+
+
+def each_order_kept(
+    original: NDArray[Any], coded: NDArray[Any], present: NDArray[np.bool_], sequences: Sequences, most: int, seed: int
+) -> NDArray[np.float16]:
+    """`order_kept` of each user by itself, (B,), nan for whom it does not judge; the mean is that over all.
+
+    Args:
+        original: (N + 1, D).
+        coded: (N + 1, d).
+        present: (N + 1,), which items have this modality.
+        sequences: users and items.
+        most: users, at most.
+        seed: of the order in which users are looked at.
+    """
+    histories, targets = sequences.history("test"), sequences.target("test")
+    taus, judged = np.full(len(targets), np.nan, dtype=np.float16), 0
+    for user in np.random.default_rng(seed).permutation(len(targets)):
+        items, places = np.unique(np.append(histories[user], targets[user]), return_inverse=True)
+        history, target = places[:-1].astype(np.int64), places[-1:].astype(np.int64)
+        taus[user] = order_kept(original[items], coded[items], present[items], [history], target, 1, seed)
+        judged += not np.isnan(taus[user])
+        if judged == most:
+            break
+    return taus

@@ -1,0 +1,179 @@
+"""Ablations: named changes of a dataset's own parameters, from conf/ablations.yaml, and what identifies a run of one.
+
+A run is an ablation with a seed. Its key is the digest of all that decides its result: parameters, code, source. What
+carries the key of a run that is asked for need not be trained again.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from mmesid import config
+from mmesid.config import Config
+from mmesid.config.loading import read_sections
+from mmesid.errors import ConfigError
+from mmesid.models import MAIN_MODEL, MODELS
+from mmesid.pipeline import code, overrides
+from mmesid.pipeline.overrides import Value
+
+REFERENCE = "best"  # the dataset's own parameters
+LAST = "evaluate"  # the stage that ends a run
+KEYS = {"tells", "set", "row", "like"}
+SMALL = 10_000_000  # bytes of a source that is told by its content, a larger one by names and sizes
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_UPSTREAM = re.compile(r"data/\$\{item\.dataset\}/(\w+)")
+
+
+class Ablation(NamedTuple):
+    """What is changed, and what for."""
+
+    name: str
+    tells: str  # one sentence
+    overrides: dict[str, Value]  # SECTION.KEY -> value
+    row: str  # of the tables that it is judged by
+
+
+class Run(NamedTuple):
+    """An ablation with a seed on one dataset."""
+
+    ablation: Ablation
+    dataset: str
+    seed: int
+    conf: str  # the text of conf/<dataset>.yaml that makes it
+    parameters: dict[str, Any]  # all that result
+    keys: dict[str, str]  # digest of all that decides the result of each stage, in their order
+
+    @property
+    def key(self) -> str:
+        """Of the whole run."""
+        return self.keys[LAST]
+
+    @property
+    def label(self) -> str:
+        """`mse, seed 1`."""
+        return f"{self.ablation.name}, seed {self.seed}"
+
+
+def read(root: Path = Path()) -> dict[str, Ablation]:
+    """Every ablation of conf/ablations.yaml by name, in the order of the file.
+
+    Raises:
+        ConfigError: the file is missing or an entry is not as its head says.
+    """
+    path = root / "conf" / f"{config.ABLATIONS}.yaml"
+    found: dict[str, Ablation] = {}
+    for name, values in read_sections(path).items():
+        found[str(name)] = _entry(str(name), values, found, path)
+    if REFERENCE not in found or found[REFERENCE].overrides:
+        raise ConfigError(f"{path} must hold `{REFERENCE}` with `set: {{}}`: all others are compared with it")
+    return found
+
+
+def _entry(name: str, values: Any, before: Mapping[str, Ablation], path: Path) -> Ablation:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{path}: {name!r} must be a name of lower-case letters, digits and `_`")
+    if not isinstance(values, dict) or not {"tells", "set"} <= set(values) <= KEYS:
+        keys = ", ".join(sorted(values)) if isinstance(values, dict) else repr(values)
+        raise ConfigError(f"{path}: {name} must have the keys tells and set, and may have row and like; it has {keys}")
+    if not isinstance(values["set"], dict) or not isinstance(values["tells"], str):
+        raise ConfigError(f"{path}: {name} must have a sentence as `tells` and keys with values as `set`")
+    like = values.get("like", REFERENCE)
+    if "like" in values and like not in before:
+        raise ConfigError(f"{path}: {name} is like {like!r}, which must stand above it")
+    shared = before[like] if "like" in values else Ablation("", "", {}, MAIN_MODEL)
+    row = values.get("row", shared.row)
+    if row not in MODELS:
+        raise ConfigError(f"{path}: {name} has the row {row!r}, which is none of {', '.join(MODELS)}")
+    return Ablation(name, values["tells"], {**shared.overrides, **values["set"]}, row)
+
+
+def choose(known: Mapping[str, Ablation], only: Sequence[str]) -> list[Ablation]:
+    """Those that are named, the one that all are compared with first; all without names.
+
+    Raises:
+        ConfigError: a name is not known.
+    """
+    if unknown := [name for name in only if name not in known]:
+        raise ConfigError(f"no ablation {', '.join(unknown)} in conf/ablations.yaml; known: {', '.join(known)}")
+    names = [REFERENCE, *(name for name in known if name != REFERENCE and (not only or name in only))]
+    return [known[name] for name in names]
+
+
+def codes(root: Path = Path()) -> dict[str, str]:
+    """Digest of the code of each stage up to the last one that depends on the parameters' values, in their order."""
+    stages = read_sections(root / "dvc.yaml")["stages"]
+    package = root / "src" / "mmesid"
+    return {stage: code.digest(stage, package) for stage in stages if stage not in ("configure", "report")}
+
+
+def run_of(ablation: Ablation, dataset: str, seed: int, code_of: Mapping[str, str], root: Path = Path()) -> Run:
+    """A run with its parameters, after the strict check of every section.
+
+    Args:
+        ablation: what is changed.
+        dataset: whose parameters.
+        seed: of all draws.
+        code_of: as `codes` gives it.
+        root: the project's folder.
+
+    Raises:
+        ConfigError: the ablation does not fit the dataset.
+    """
+    try:
+        text = overrides.edited(ablation.overrides, dataset, root)
+    except ConfigError as error:
+        raise ConfigError(f"conf/ablations.yaml, {ablation.name}: {error}") from None
+    conf = yaml.safe_dump({**(yaml.safe_load(text) or {}), "seed": seed}, sort_keys=False, allow_unicode=True)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder)
+        (trial / "conf").mkdir()
+        shutil.copyfile(root / "params.yaml", trial / "params.yaml")
+        (trial / "conf" / f"{dataset}.yaml").write_text(conf, encoding="utf-8")
+        settings = config.load(dataset, trial)
+    return Run(ablation, dataset, seed, conf, parameters(settings), keys(settings, code_of, root))
+
+
+def parameters(settings: Config) -> dict[str, Any]:
+    """Of every section but those that no stage up to the last one reads."""
+    return settings.model_dump(by_alias=True, exclude={"dataset", "gate", "report"})
+
+
+def keys(settings: Config, code_of: Mapping[str, str], root: Path = Path()) -> dict[str, str]:
+    """What decides the result of each stage up to the last one: parameters, code and what the stages before wrote."""
+    pipeline = read_sections(root / "dvc.yaml")["stages"]
+    values = parameters(settings)
+    made = {"configure": "", "source": _source(settings.dataset, root)}
+    for stage, its_code in code_of.items():
+        definition = pipeline[stage]
+        read_by = [name for part in definition["params"] for names in part.values() for name in names]
+        above = {name for dep in definition["deps"] for name in _UPSTREAM.findall(dep)} or {"source"}
+        told = {
+            "parameters": {name: values[name] for name in read_by},
+            "code": its_code,
+            "above": sorted(made[name] for name in above),
+        }
+        made[stage] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return {stage: key for stage, key in made.items() if stage not in ("configure", "source")}
+
+
+def _source(dataset: str, root: Path) -> str:
+    """DVC's record of a source, else its content, else names and sizes of its files."""
+    folder = root / "sources" / dataset
+    record = folder.with_name(f"{dataset}.dvc")
+    if record.exists():
+        return hashlib.sha256(record.read_bytes()).hexdigest()
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    small = sum(path.stat().st_size for path in files) <= SMALL
+    told = hashlib.sha256()
+    for path in files:
+        told.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+        if small:
+            told.update(path.read_bytes())
+    return told.hexdigest()

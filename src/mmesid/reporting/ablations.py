@@ -1,0 +1,120 @@
+"""Ablations beside the model that they are compared with, as one table."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from mmesid.models import MAIN_METRIC, model_label
+from mmesid.reporting.document import Section
+from mmesid.reporting.tables import verdict
+
+NOTHING = "–"
+HEADS = (
+    "ablation",
+    "what it tells",
+    "seeds",
+    "judged by",
+    "nDCG@5",
+    "nDCG@10",
+    "against best",
+    "network alone",
+    "against best's",
+    "order kept, %",
+    "dimensions kept",
+    "minutes",
+    "tokens",
+    "made by",
+)
+
+
+class Estimate(NamedTuple):
+    """A mean over users and seeds, or a difference of two, with its 95 % interval over users."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """See `tables.verdict`; of a difference."""
+        return verdict(self.low, self.high)
+
+
+class AblationRow(NamedTuple):
+    """One ablation over its seeds; what is not known is None or empty."""
+
+    name: str
+    tells: str
+    command: str  # that makes the row
+    row: str  # of the tables that it is judged by
+    seeds: Sequence[int] = ()
+    outdated: Sequence[int] = ()  # seeds whose result is of other parameters or code than those of now
+    metrics: Mapping[str, Estimate] = {}  # of `row`, by name
+    by_seed: Mapping[int, float] = {}  # nDCG@10 of `row`
+    difference: Estimate | None = None  # of `row` to the reference's
+    network: Estimate | None = None  # nDCG@10 before late fusion
+    network_difference: Estimate | None = None  # to that of the reference
+    order_kept: Mapping[str, Estimate] = {}  # tau x 100 after fine-tuning, or before where it is not trained on
+    kept_dimensions: float | None = None
+    minutes: float | None = None  # of a run, wherever its stages ran
+    tokens: int | None = None  # that fine-tuning read
+
+
+def section(dataset: str, rows: Sequence[AblationRow]) -> Section:
+    """The table of a dataset."""
+    text = (
+        f"Each ablation is the whole pipeline on `{dataset}` with the keys that `conf/ablations.yaml` names. Each "
+        "user's values are averaged over the seeds; intervals (95 %) and differences are over users, paired. `against "
+        "best`: nDCG@10 minus that of the dataset's own parameters. `order kept`: Kendall's tau of the code embeddings "
+        "after fine-tuning, times 100, by modality (in brackets where items are not made of those codes: before it). "
+        "Minutes are of one run from the source on, tokens those that fine-tuning read."
+    )
+    return Section(f"Ablations on {dataset}", text, HEADS, [cells(row) for row in rows])
+
+
+def cells(row: AblationRow) -> list[str]:
+    """As printed, in the order of HEADS."""
+    if not row.seeds:
+        return [row.name, row.tells, "not run", *[NOTHING] * (len(HEADS) - 4), f"`{row.command}`"]
+    old = f" (of other parameters or code: {', '.join(map(str, row.outdated))})" if row.outdated else ""
+    return [
+        row.name,
+        row.tells,
+        f"{', '.join(map(str, row.seeds))}{old}",
+        model_label(row.row),
+        estimate(row.metrics.get("ndcg_at_5")),
+        estimate(row.metrics.get(MAIN_METRIC)) + _by_seed(row),
+        difference(row.difference),
+        estimate(row.network),
+        difference(row.network_difference),
+        "; ".join(f"{modality} {found.value:.1f}" for modality, found in row.order_kept.items()) or NOTHING,
+        NOTHING if row.kept_dimensions is None else f"{row.kept_dimensions:.1%}",
+        NOTHING if row.minutes is None else f"{row.minutes:.0f}" if row.minutes >= 10 else f"{row.minutes:.1f}",
+        NOTHING if row.tokens is None else f"{row.tokens:,}",
+        f"`{row.command}`",
+    ]
+
+
+def estimate(found: Estimate | None) -> str:
+    """`0.1234 [0.1200, 0.1268]`."""
+    return NOTHING if found is None else f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
+
+
+def difference(found: Estimate | None) -> str:
+    """`above: +0.0123 [+0.0100, +0.0146]`."""
+    if found is None:
+        return NOTHING
+    return f"{found.verdict}: {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def _by_seed(row: AblationRow) -> str:
+    values = ", ".join(f"{value:.4f}" for value in row.by_seed.values())
+    return f" (by seed {values})" if len(row.by_seed) > 1 else ""
+
+
+def brief(row: AblationRow) -> list[str]:
+    """As a terminal has room for it: name, seeds, nDCG@10, against best, network alone, against best's, minutes."""
+    found = dict(zip(HEADS, cells(row), strict=True))
+    return [found[head].replace(" [", "\n[").partition(" (by")[0] for head in BRIEF]
+
+
+BRIEF = ("ablation", "seeds", "nDCG@10", "against best", "network alone", "against best's", "minutes")

@@ -1,0 +1,100 @@
+"""Tables that are printed in several languages: Markdown, LaTeX and HTML say the same."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mmesid.reporting.jinja import environment
+
+LATEX = {  # what LaTeX reads as its own
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "−": r"$-$",
+    "–": "--",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "…": r"\ldots{}",
+    "τ": r"$\tau$",
+    "`": "",
+}
+SMALLEST = 6  # columns from which a LaTeX table is set smaller
+
+
+class Section(NamedTuple):
+    """A table with its head and what has to be said about it; cells are plain text, code stands between backticks."""
+
+    title: str
+    text: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def to_markdown(sections: Sequence[Section], title: str = "") -> str:
+    """Headings, paragraphs and pipe tables."""
+    parts = [f"# {title}"] if title else []
+    for section in sections:
+        parts += [f"## {section.title}", *([section.text] if section.text else []), markdown_table(section)]
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(section: Section) -> str:
+    """Its table alone."""
+    lines = [_pipes(section.heads), "|" + "---|" * len(section.heads), *(_pipes(row) for row in section.rows)]
+    return "\n".join(lines)
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"
+
+
+def to_latex(sections: Sequence[Section], title: str) -> str:
+    """A document of its own; needs nothing but the packages booktabs, longtable and geometry."""
+    body = "\n\n".join(_latex_section(section) for section in sections)
+    return (
+        "\\documentclass{article}\n\\usepackage[utf8]{inputenc}\n\\usepackage[T1]{fontenc}\n"
+        "\\usepackage{booktabs,longtable}\n\\usepackage[landscape,margin=15mm]{geometry}\n"
+        f"\\title{{{_latex(title)}}}\n\\date{{}}\n\\begin{{document}}\n\\maketitle\n\n{body}\n\n\\end{{document}}\n"
+    )
+
+
+def _latex_section(section: Section) -> str:
+    width = 0.97 / max(1, len(section.heads))
+    columns = f"p{{{width:.3f}\\linewidth}}" * len(section.heads)
+    lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (section.heads, *section.rows)]
+    size = "\\footnotesize" if len(section.heads) < SMALLEST else "\\scriptsize"
+    table = [
+        f"{{{size}\\setlength{{\\tabcolsep}}{{2pt}}",
+        f"\\begin{{longtable}}{{{columns}}}",
+        "\\toprule",
+        lines[0],
+        "\\midrule\n\\endhead",
+        *lines[1:],
+        "\\bottomrule",
+        "\\end{longtable}}",
+    ]
+    return "\n".join([f"\\section*{{{_latex(section.title)}}}", _latex(section.text), "", *table])
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in text)
+
+
+def to_html(sections: Sequence[Section], title: str, version: str) -> str:
+    """One page that needs nothing beside itself."""
+    template = environment({}).get_template("document.html.j2")
+    return template.render(sections=[html_view(section) for section in sections], title=title, version=version)
+
+
+def html_view(section: Section) -> dict[str, object]:
+    """As templates use it: each cell in parts, every second one code."""
+    rows = [[cell.split("`") for cell in row] for row in section.rows]
+    return {"title": section.title, "text": section.text.split("`"), "heads": section.heads, "rows": rows}

@@ -1,0 +1,210 @@
+"""`mmesid ablate`: what it would run, what it keeps, that it goes on, and what it says of the results."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mmesid import tracking
+from mmesid.artifacts import ablations as kept
+from mmesid.artifacts.ablations import AblationResult
+from mmesid.artifacts.values import Sequences
+from mmesid.commands import ablate
+from mmesid.commands.ablate import comparison, planning
+from mmesid.commands.ablate.gather import each_order_kept
+from mmesid.errors import ArtifactError, ConfigError
+from mmesid.evaluation.forgetting import order_kept
+from mmesid.evaluation.metrics import per_user
+from mmesid.pipeline import ablations, experiment
+from mmesid.pipeline.ablations import REFERENCE, Ablation
+from tests import tiny
+
+THREE_LINES = """
+few_codes:
+  tells: what four codes a level keep
+  set: {tokenize.codes: 4}
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path, project_copy: Callable[[Path], Path]) -> Path:
+    """A tiny checkout with no ablation but the reference and one of three lines."""
+    root = tiny.make(project_copy(tmp_path / "world"))
+    only_best = yaml.safe_dump({REFERENCE: {"tells": "the dataset's own", "set": {}}})
+    (root / "conf" / "ablations.yaml").write_text(only_best + THREE_LINES, encoding="utf-8")
+    return root
+
+
+def drawn(name: str, seed: int, better: int = 0, users: str = "u", key: str = "k") -> AblationResult:
+    """A result of 50 users whose ranks are `better` places higher than the reference's."""
+    ranks = np.random.default_rng(seed).integers(6, 12, 50)
+    taus = np.random.default_rng(seed).uniform(0, 1, 50).astype(np.float16)
+    taus[:10] = np.nan
+    return AblationResult(
+        dataset=tiny.NAME,
+        name=name,
+        seed=seed,
+        key=key,
+        parameters={},
+        users=users,
+        metrics={"collapse": {"kept_dimensions": 0.5}},
+        spectra={"item input": [1.0, 0.5]},
+        stages={"finetune": {"key": "f", "seconds": 60.0}, "fuse": {"key": "g", "seconds": 6.0}},
+        tokens=1000,
+        ranks={row: (ranks - better).astype(np.uint8) for row in ("mme_sid", "mme_sid_network", "sasrec")},
+        taus={"text.tau_finetuned": taus},
+    )
+
+
+def test_every_shipped_ablation_fits_the_sample() -> None:
+    root = Path(__file__).parents[2]
+    code_of = dict.fromkeys(ablations.codes(root), "")
+    known = ablations.read(root)
+    runs = {name: ablations.run_of(each, "sample", 1, code_of, root) for name, each in known.items()}
+    assert len(known) >= 20
+    assert all(run.parameters["seed"] == 1 for run in runs.values())
+    changed = {name for name, run in runs.items() if run.key != runs[REFERENCE].key}
+    assert {"paper", "random_codes", "mse", "mmd", "full", "table"} <= changed
+    assert runs["lora"].key == runs["best"].key, "what changes nothing has the same result"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {finetune.rnak: 3}}", "finetune.rnak"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b}", "odd must have the keys tells and set"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: none}", "row 'none'"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, like: later}", "must stand above"),
+        ("odd: {tells: b, set: {}}", "must hold `best`"),
+    ],
+)
+def test_a_wrong_entry_is_named(world: Path, text: str, said: str) -> None:
+    (world / "conf" / "ablations.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        ablate.plan(tiny.NAME, [], 1, world)
+
+
+def test_an_unknown_ablation_and_an_unknown_dataset_are_refused(world: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no ablation nothing.*few_codes"):
+        ablate.plan(tiny.NAME, ["nothing"], 1, world)
+    with pytest.raises(ConfigError, match="no dataset's"):
+        ablate.plan("ablations", [], 1, world)
+
+
+def test_the_plan_says_what_an_ablation_trains_anew(world: Path) -> None:
+    entries = {"best": {}, "codes": {"tokenize.codes": 4}, "same": {"tokenize.codes": 8}}
+    text = yaml.safe_dump({name: {"tells": "a", "set": keys} for name, keys in entries.items()}, sort_keys=False)
+    (world / "conf" / "ablations.yaml").write_text(text, encoding="utf-8")
+    best, codes, same, *others = ablate.plan(tiny.NAME, [], 2, world)
+    assert [each.state for each in (best, codes, same)] == [planning.DUE, planning.DUE, planning.TWIN]
+    assert (best.stages[0], best.stages[-1]) == ("ingest", "evaluate")
+    assert codes.stages == ["tokenize", "init_codes", "finetune", "fuse", "evaluate"]
+    assert same.like == "best, seed 0"
+    assert others[0].stages[0] == "prepare", "its seed is another, its source is not"
+
+
+def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+    result = drawn("mse", 1)
+    path = kept.save(result, tmp_path)
+    found = kept.load(tmp_path, tiny.NAME, "mse", 1)
+    assert found is not None
+    assert found._replace(ranks={}, taus={}) == result._replace(ranks={}, taus={})
+    assert found.ranks["sasrec"].tolist() == result.ranks["sasrec"].tolist()
+    assert np.array_equal(found.taus["text.tau_finetuned"], result.taus["text.tau_finetuned"], equal_nan=True)
+    assert found.minutes == pytest.approx(1.1)
+    assert (kept.load(tmp_path, tiny.NAME, "mse", 2), kept.datasets(tmp_path)) == (None, [tiny.NAME])
+    path.with_suffix(".npz").write_bytes(b"half")
+    with pytest.raises(ArtifactError, match=r"seed-1\.npz is missing or damaged"):
+        kept.load(tmp_path, tiny.NAME, "mse", 1)
+
+
+def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        kept.save(drawn("best", seed), tmp_path)
+        kept.save(drawn("good", seed, better=3), tmp_path)
+    kept.save(drawn("other", 0, users="v"), tmp_path)
+    known = [Ablation(name, "", {}, "mme_sid") for name in ("best", "good", "other", "missing")]
+    best, good, other, missing = comparison.rows(known, tiny.NAME, {("good", 1): "new"}, tmp_path)
+    expected = np.mean(
+        [per_user(drawn("", seed, 3).ranks["mme_sid"].astype(int), ["hr_at_5"])["hr_at_5"] for seed in (0, 1)]
+    )
+    assert good.metrics["hr_at_5"].value == pytest.approx(expected)
+    assert (good.seeds, good.outdated, best.outdated) == ([0, 1], [1], [])
+    assert best.difference is None
+    assert good.difference is not None
+    assert good.difference.verdict == "above"
+    assert good.difference.value == pytest.approx(
+        np.mean(list(good.by_seed.values())) - np.mean(list(best.by_seed.values()))
+    )
+    assert other.difference is None, "its users are others"
+    assert missing.seeds == ()
+    assert missing.command == "mmesid ablate tiny --only missing --seeds 3"
+    tau = np.nanmean([drawn("", seed).taus["text.tau_finetuned"].astype(float) for seed in (0, 1)])
+    assert best.order_kept["text"].value == pytest.approx(100 * tau, abs=0.01)
+
+
+def test_each_users_order_kept_averages_to_that_of_all() -> None:
+    draw = np.random.default_rng(0)
+    items = [draw.integers(1, 31, draw.integers(3, 12)) for _ in range(60)]
+    sequences = Sequences([str(user) for user in range(60)], items, 30)
+    original, coded = draw.standard_normal((31, 6)), draw.standard_normal((31, 4))
+    present = draw.random(31) < 0.9
+    for most in (20, 1000):
+        whole = order_kept(original, coded, present, sequences.history("test"), sequences.target("test"), most, 3)
+        each = each_order_kept(original, coded, present, sequences, most, 3)
+        assert np.nanmean(each.astype(float)) == pytest.approx(whole, abs=1e-3)
+
+
+@pytest.fixture
+def checkout(trained: tiny.Trained, tmp_path: Path) -> Path:
+    """A copy of the trained world, DVC's cache included, with one ablation of three lines."""
+    root = Path(shutil.copytree(trained.root, tmp_path / "copy", symlinks=True))
+    only_best = yaml.safe_dump({REFERENCE: {"tells": "the dataset's own", "set": {}}})
+    (root / "conf" / "ablations.yaml").write_text(only_best + THREE_LINES, encoding="utf-8")
+    return root
+
+
+@pytest.mark.pipeline
+def test_three_lines_of_yaml_are_run_kept_and_shown_and_a_failed_run_goes_on(checkout: Path) -> None:
+    lock = (checkout / "dvc.lock").read_bytes()
+    folder = experiment.folder_of("ablate-tiny-few_codes-seed-0", checkout)
+    broken = checkout / "src" / "mmesid" / "stages" / "fuse.py"
+    text = broken.read_text(encoding="utf-8")
+    broken.write_text(
+        text.replace("    log.artifact(", "    raise OSError('gone')\n    log.artifact("), encoding="utf-8"
+    )
+    failed = tiny.run(checkout, "mmesid", "ablate", tiny.NAME, "--seeds", "1", "--only", "few_codes")
+    assert failed.returncode == 1, failed.stdout
+    assert "the same command tries them again" in failed.stdout
+    assert kept.load_all(checkout, tiny.NAME) == []
+    assert (folder / "data" / tiny.NAME / "finetune").exists(), "what was done is still there"
+    broken.write_text(text, encoding="utf-8")
+
+    said: list[str] = []
+    best, few = ablate.run(tiny.NAME, ["few_codes"], 1, checkout, said.append)
+    ran = [line for line in said if "Running stage" in line]
+    assert not [line for line in ran if "best" in line], "DVC's cache has all of it"
+    assert not [line for line in ran if "'finetune" in line], "no training is repeated"
+    assert not folder.exists()
+    assert (checkout / "dvc.lock").read_bytes() == lock, "the checkout itself is untouched"
+    assert few.difference is not None
+    assert few.tokens == best.tokens
+    assert few.kept_dimensions is not None
+    table = (kept.place(checkout, tiny.NAME) / ablate.TABLE).read_text(encoding="utf-8")
+    assert "| few_codes | what four codes a level keep | 0 |" in table
+    found = kept.load(checkout, tiny.NAME, "few_codes", 0)
+    assert found is not None
+    assert found.parameters["tokenize"]["codes"] == 4
+    assert found.stages["finetune"]["seconds"] > 0
+    for name, taus in found.taus.items():
+        modality, _, kind = name.partition(".")
+        expected = found.metrics["forgetting"][modality][kind]
+        assert np.nanmean(taus.astype(float)) == pytest.approx(expected, abs=1e-3), name
+    assert all(each.state == planning.DONE for each in ablate.plan(tiny.NAME, [], 1, checkout))
+    tags = {
+        run.data.tags.get("mmesid.ablation") for run in tracking.runs_for("ablations-tiny", checkout, stage="ablation")
+    }
+    assert tags == {"best", "few_codes"}

@@ -1,0 +1,196 @@
+"""`mmesid claims` and `mmesid report`: judged on results whose answer is known, and silent about what was not run."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mmesid.artifacts import ablations as kept
+from mmesid.artifacts import claims as file
+from mmesid.artifacts.ablations import AblationResult
+from mmesid.artifacts.claims import FAILS, HOLDS, NOT_RUN, OPEN, SILENT, Finding
+from mmesid.commands.claims import judging, report, scoreboard
+from mmesid.errors import ConfigError
+from mmesid.pipeline import ablations
+
+ROOT = Path(__file__).parents[2]
+USERS, DATASET = 400, "sample"
+
+
+def result(name: str, seed: int = 0, rank: int = 3, kept_order: float = 0.4, full: float = 1.0) -> AblationResult:
+    """Every user's target at one rank, order kept around a value, a share of dimensions above the threshold."""
+    draw = np.random.default_rng(seed)
+    taus = (kept_order + draw.normal(0, 0.05, USERS)).astype(np.float16)
+    spectrum = [1.0] * round(100 * full) + [0.001] * round(100 * (1 - full))
+    quality = {"collision_rate": 0.01, "code_use": 0.95, "code_use_by_level": [1.0, 0.9]}
+    ranks = {row: np.full(USERS, rank, dtype=np.uint8) for row in ("mme_sid", "mme_sid_network")}
+    return AblationResult(
+        dataset=DATASET,
+        name=name,
+        seed=seed,
+        key="k",
+        parameters={"encode_collaborative": {"dimension": 64, "encoder": "sasrec"}},
+        users="u",
+        metrics={
+            "collapse": {"kept_dimensions": full},
+            "tokenizer": {"text": quality},
+            "data": {"items": 90},
+        },
+        spectra={"item input": spectrum, "collaborative alone": [1.0] * 64 + [0.0] * 36},
+        stages={"finetune": {"key": "f", "seconds": 120.0}},
+        tokens=2_000_000,
+        ranks=ranks | {"sasrec": np.full(USERS, 5, dtype=np.uint8)},
+        taus={f"collaborative.{kind}": taus for kind in ("tau_init", "tau_random_init", "tau_finetuned")},
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with results of most ablations that the claims need."""
+    (tmp_path / "conf").mkdir()
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    results = [
+        result("best", rank=3),
+        result("paper", rank=4, kept_order=0.5, full=0.99),
+        result("paper_random_codes", kept_order=0.05),
+        result("collaborative_only", rank=6),
+        result("mse", kept_order=0.30),
+        result("mmd", kept_order=0.60),
+    ]
+    for each in results:
+        kept.save(each, tmp_path)
+    return tmp_path
+
+
+def judged(root: Path) -> dict[str, Finding]:
+    return {finding.claim: finding for finding in judging.findings([DATASET], root)}
+
+
+def test_claims_are_judged_by_what_was_measured(project: Path) -> None:
+    found = judged(project)
+    assert {name: finding.verdict for name, finding in found.items()} == {
+        "order_mse": FAILS,  # 30 %, and the paper has 37.14 %
+        "order_mmd": HOLDS,
+        "mmd_above_mse": HOLDS,
+        "random_forgets": HOLDS,
+        "trained_keeps": HOLDS,  # 50 % against 5 %
+        "collaborative_collapses": HOLDS,
+        "input_does_not_collapse": HOLDS,
+        "above_e4srec": NOT_RUN,
+        "above_collaborative": HOLDS,
+        "above_sasrec": HOLDS,
+    }
+    mmd = found["mmd_above_mse"]
+    assert mmd.value == pytest.approx(30, abs=0.1)
+    assert mmd.low is not None
+    assert mmd.high is not None
+    assert mmd.low <= mmd.value <= mmd.high
+    assert "at most 90.0% with 90 items" in found["input_does_not_collapse"].measured
+    times = re.search(r"([\d.]+) times", found["trained_keeps"].measured)
+    assert times is not None
+    assert float(times[1]) == pytest.approx(10, abs=1)
+    ndcg = 1 / np.log2(4) - 1 / np.log2(6)
+    assert found["above_sasrec"].value == pytest.approx(ndcg)
+
+
+def test_what_was_not_run_says_so_with_its_command(project: Path) -> None:
+    finding = judged(project)["above_e4srec"]
+    assert (finding.value, finding.low, finding.measured, finding.seeds) == (None, None, "–", [])
+    assert finding.command == "mmesid ablate sample --only best,e4srec,paper --seeds 3"
+    shutil.rmtree(kept.place(project, DATASET) / "paper")
+    assert judged(project)["above_sasrec"].verdict == HOLDS, (
+        "the paper's settings stand beside ours, where they were run"
+    )
+
+
+def test_a_ratio_below_five_does_not_hold_and_a_wide_one_is_open(project: Path) -> None:
+    kept.save(result("paper_random_codes", kept_order=0.2), project)
+    assert judged(project)["trained_keeps"].verdict == FAILS
+    kept.save(result("paper_random_codes", kept_order=0.1), project)
+    assert judged(project)["trained_keeps"].verdict == OPEN
+
+
+def test_where_nothing_could_collapse_the_claim_says_nothing(project: Path) -> None:
+    best = result("best")
+    kept.save(best._replace(parameters={"encode_collaborative": {"dimension": 100, "encoder": "sasrec"}}), project)
+    assert judged(project)["collaborative_collapses"].verdict == SILENT
+
+
+def test_every_claim_has_its_published_figure_and_ablations_that_exist() -> None:
+    told, known = judging.published()["claims"], ablations.read(ROOT)
+    assert set(told) == set(judging.CLAIMS)
+    assert {need for claim in judging.CLAIMS.values() for need in (*claim.needs, *claim.also)} <= set(known)
+    assert all(each["figure"] == "not known" or each["source"] for each in told.values())
+    assert all(each["source"] for each in judging.published()["models"])
+
+
+def test_the_scoreboard_is_written_and_read_back(project: Path) -> None:
+    document = project / "README.md"
+    document.write_text(f"# A\n{scoreboard.BEGIN}\nold\n{scoreboard.END}\nend\n", encoding="utf-8")
+    heads, rows = scoreboard.write(project, document)
+    assert heads == ["claim", "the paper's figure", "sample", "made by"]
+    assert len(rows) == len(judging.CLAIMS)
+    text = document.read_text(encoding="utf-8")
+    assert "\nold\n" not in text
+    assert text.endswith(f"{scoreboard.END}\nend\n")
+    assert "| holds: collaborative 60" in text
+    assert "`mmesid ablate DATASET --only best,e4srec,paper --seeds 3`" in text
+    assert file.load(project) == scoreboard.judge(project)
+    assert json.loads((project / file.PATH).read_text(encoding="utf-8"))[0]["claim"] == "order_mse"
+
+
+def test_a_project_without_results_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="neither"):
+        scoreboard.judge(tmp_path)
+
+
+def test_the_readme_shows_the_committed_scoreboard() -> None:
+    between = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition(scoreboard.BEGIN)[2].partition(scoreboard.END)[0]
+    )
+    assert between.strip() == scoreboard.table(file.load(ROOT)).strip(), "run `mmesid claims --write README.md`"
+    assert file.load(ROOT) == scoreboard.judge(ROOT), "run `mmesid claims --write README.md`"
+
+
+def test_the_report_keeps_ours_and_others_apart_and_names_commands(project: Path) -> None:
+    sections = {section.title: section for section in report.collect(project)}
+    ours, others = sections["Results on test users"], sections["Published by others"]
+    assert all("mmesid ablate sample --only best" in row[-1] for row in ours.rows)
+    labels = {row[1] for row in ours.rows}
+    assert "MME-SID" in labels
+    assert labels.isdisjoint({row[0] for row in others.rows})
+    assert "beauty nDCG@10" in others.heads
+    for title in ("Order kept", "Spectra", "Semantic IDs", "Cost"):
+        assert sections[title].rows, title
+        assert all("mmesid ablate" in row[-1] for row in sections[title].rows)
+        assert all(len(row) == len(sections[title].heads) for row in sections[title].rows)
+
+
+def test_cost_is_per_gain_over_sasrec(project: Path) -> None:
+    cost = next(section for section in report.collect(project) if section.title == "Cost")
+    best = dict(zip(cost.heads, next(row for row in cost.rows if row[1] == "best"), strict=True))
+    gain = 1 / np.log2(4) - 1 / np.log2(6)
+    assert best["minutes per .01"] == f"{2 / (gain / 0.01):.1f}"
+    assert best["million tokens per .01"] == f"{2 / (gain / 0.01):.2f}"
+    worse = dict(zip(cost.heads, next(row for row in cost.rows if row[1] == "collaborative_only"), strict=True))
+    assert worse["minutes per .01"] == "–", "no gain has no price"
+
+
+def test_the_three_languages_say_the_same(project: Path) -> None:
+    page, markdown, latex = (path.read_text(encoding="utf-8") for path in report.write(project, "1.0"))
+    for value in re.findall(r"0\.\d{4}", markdown):
+        assert value in page
+        assert value in latex
+    assert latex.count("\\begin{longtable}") == latex.count("\\end{longtable}") == markdown.count("\n## ")
+    assert "<code>mmesid ablate" in page
+
+
+def test_published_figures_are_numbers_or_marked_as_about() -> None:
+    told = yaml.safe_load(judging.PUBLISHED.read_text(encoding="utf-8"))
+    figures = [value for each in told["models"] for place in each["figures"].values() for value in place.values()]
+    assert figures
+    assert all(isinstance(value, float) or value.startswith("≈") for value in figures)
