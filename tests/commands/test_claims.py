@@ -137,7 +137,7 @@ def test_the_scoreboard_is_written_and_read_back(project: Path) -> None:
     text = document.read_text(encoding="utf-8")
     assert "\nold\n" not in text
     assert text.endswith(f"{scoreboard.END}\nend\n")
-    assert "| holds: collaborative 60" in text
+    assert "| holds: collaborative 59.8 % [" in text
     assert "`mmesid ablate DATASET --only best,e4srec,paper --seeds 3`" in text
     assert file.load(project) == scoreboard.judge(project)
     assert json.loads((project / file.PATH).read_text(encoding="utf-8"))[0]["claim"] == "order_mse"

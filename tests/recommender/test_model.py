@@ -19,7 +19,7 @@ from . import reference
 from . import tiny_recommender as tiny
 
 
-@pytest.fixture(params=["tied", "tied with ids", "tied without codes", "tied, codes alone", "table"])
+@pytest.fixture(params=["tied", "tied with ids", "tied without codes", "tied, codes alone", "tied, linear", "table"])
 def init_settings(request):
     return tiny.init_settings(request.param)
 

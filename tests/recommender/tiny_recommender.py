@@ -21,6 +21,7 @@ WAYS = {
     "tied with ids": {"item_id": True, "item_modalities": ["collaborative", "text", "image"]},
     "tied without codes": {"item_codes": []},
     "tied, codes alone": {"item_modalities": []},
+    "tied, linear": {"input_hidden": 0},
     "table": {"items": "table", "response": "header"},
     "table, read at the item": {"items": "table"},
 }

@@ -132,7 +132,7 @@ class InitCodes(Section):
     response: Literal["none", "header"]
     code_init: Literal["trained", "random"]
     items: Literal["tied", "table"]
-    input_hidden: Positive
+    input_hidden: Annotated[int, Field(ge=0)]
     item_modalities: list[Modality]
     item_codes: list[Modality]
     item_id: bool
@@ -145,7 +145,7 @@ class InitCodes(Section):
 
 
 class Finetune(Section):
-    adapter: Literal["lora", "full"]
+    adapter: Literal["lora", "full", "frozen"]
     rank: Positive
     alpha: Positive
     adapter_dropout: Dropout

@@ -1,4 +1,4 @@
-"""Which weights of the backbone are trained: LoRA, or all of them."""
+"""Which weights of the backbone are trained: LoRA, all of them, or none."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -50,6 +50,11 @@ def train_everything(model: Recommender, settings: Finetune) -> None:
     model.backbone.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
 
 
+def freeze(model: Recommender, settings: Finetune) -> None:
+    """Train nothing of the backbone: only what stands around it learns."""
+    model.backbone.requires_grad_(False)
+
+
 def add_dropout(backbone: Any, rate: float) -> None:
     """Drop entries of what attention and MLP add to the residual stream, while training.
 
@@ -60,11 +65,17 @@ def add_dropout(backbone: Any, rate: float) -> None:
             module.register_forward_hook(lambda layer, given, added: dropout(added, rate, layer.training))
 
 
-ADAPTERS: dict[str, Callable[[Recommender, Finetune], None]] = {"lora": add_lora, "full": train_everything}
+ADAPTERS: dict[str, Callable[[Recommender, Finetune], None]] = {
+    "lora": add_lora,
+    "full": train_everything,
+    "frozen": freeze,
+}
 
 
 def adapter_tensors(backbone: Any) -> dict[str, Tensor]:
-    """What fine-tuning changes inside the backbone: the adapter's tensors, or all weights where there is no adapter."""
+    """What fine-tuning changes inside the backbone: the adapter's tensors, all weights, or nothing of a frozen one."""
+    if not any(weight.requires_grad for weight in backbone.parameters()):
+        return {}
     if hasattr(backbone, "peft_config"):
         from peft import get_peft_model_state_dict
 
@@ -78,13 +89,14 @@ def load_adapter(backbone: Any, tensors: Mapping[str, Tensor], lora: Mapping[str
     Args:
         backbone: the backbone before fine-tuning.
         tensors: as `adapter_tensors` gave them.
-        lora: the adapter's configuration, None where all weights were trained.
+        lora: the adapter's configuration, None where there was no adapter.
 
     Returns:
         The fine-tuned backbone.
     """
     if lora is None:
-        backbone.load_state_dict(tensors, strict=True)
+        if tensors:  # a frozen one has none
+            backbone.load_state_dict(tensors, strict=True)
         return backbone
     from peft import LoraConfig, set_peft_model_state_dict
 
@@ -106,8 +118,8 @@ def merge(backbone: Any) -> Any:
 
 
 def lora_settings(settings: Finetune) -> dict[str, Any] | None:
-    """What `load_adapter` needs to rebuild the adapter; None for full training."""
-    if settings.adapter == "full":
+    """What `load_adapter` needs to rebuild the adapter; None where there is none."""
+    if settings.adapter != "lora":
         return None
     return {"r": settings.rank, "lora_alpha": settings.alpha, "target_modules": list(settings.target_modules)}
 

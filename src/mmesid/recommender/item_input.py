@@ -7,6 +7,13 @@ import torch
 from torch import Tensor, nn
 
 
+def layers(width: int, hidden: int, out: int, activation: nn.Module) -> nn.Module:
+    """An MLP of one hidden layer, width -> hidden -> out; without a hidden width one linear layer."""
+    if not hidden:
+        return nn.Linear(width, out)
+    return nn.Sequential(nn.Linear(width, hidden), activation, nn.Linear(hidden, out))
+
+
 class ModalityShape(NamedTuple):
     """Sizes of one modality's tensors."""
 
@@ -75,15 +82,13 @@ class ItemInput(nn.Module):
         shapes: sizes by modality, in the order of artifacts.MODALITIES.
         n_items: N.
         hidden: C.
-        mlp_hidden: width of the MLP's hidden layer.
+        mlp_hidden: width of the MLP's hidden layer, 0 for none.
     """
 
     def __init__(self, shapes: Mapping[str, ModalityShape], n_items: int, hidden: int, mlp_hidden: int) -> None:
         super().__init__()
         self.modalities = nn.ModuleDict({m: ModalityInput(shape, n_items, hidden) for m, shape in shapes.items()})
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * hidden * len(shapes), mlp_hidden), nn.GELU(), nn.Linear(mlp_hidden, hidden)
-        )
+        self.mlp = layers(2 * hidden * len(shapes), mlp_hidden, hidden, nn.GELU())
 
     def part(self, modality: str) -> ModalityInput:
         """The part of one modality."""

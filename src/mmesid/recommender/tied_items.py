@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmesid.recommender.item_input import Modality, ModalityShape
+from mmesid.recommender.item_input import Modality, ModalityShape, layers
 from mmesid.recommender.items import Items
 from mmesid.recommender.loss import Factors
 
@@ -23,16 +23,12 @@ class TiedModality(Modality):
         shape: sizes.
         n_items: N.
         hidden: C.
-        adaptor_hidden: width of the adaptor's hidden layer.
+        adaptor_hidden: width of the adaptor's hidden layer, 0 for none.
     """
 
     def __init__(self, shape: ModalityShape, n_items: int, hidden: int, adaptor_hidden: int) -> None:
         super().__init__(shape, n_items)
-        self.adaptor = (
-            nn.Sequential(nn.Linear(shape.width, adaptor_hidden), nn.LeakyReLU(), nn.Linear(adaptor_hidden, hidden))
-            if shape.width
-            else None
-        )
+        self.adaptor = layers(shape.width, adaptor_hidden, hidden, nn.LeakyReLU()) if shape.width else None
         self.code_projection = nn.Linear(shape.code_width, hidden, bias=False) if shape.levels else None
         self.code_table.requires_grad_(shape.levels > 0)
 
@@ -58,7 +54,7 @@ class TiedItems(Items):
         shapes: sizes by modality, in the order of artifacts.MODALITIES; may be empty where items have ids.
         n_items: N.
         hidden: C.
-        adaptor_hidden: width of the adaptors' hidden layer.
+        adaptor_hidden: width of the adaptors' hidden layer, 0 for none.
         temperature: tau.
         item_id: whether items have a residual id vector.
         seen: which items have training interactions, (N + 1,).

@@ -67,9 +67,12 @@ def _cell(values: Mapping[str, Any], metric: str) -> str:
     return f"{values[metric]:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
 
 
+TRAINED = {"full": "all weights of the backbone are trained", "frozen": "no weight of the backbone is trained"}
+
+
 def _settings(config: Config, metrics: Mapping[str, Any]) -> str:
     start, tune, tokens = config.init_codes, config.finetune, config.tokenize
-    trained = "all weights of the backbone are trained" if tune.adapter == "full" else f"LoRA rank {tune.rank}"
+    trained = TRAINED.get(tune.adapter, f"LoRA rank {tune.rank}")
     tied = {*start.item_modalities, *start.item_codes}
     chosen = tied if start.items == "tied" else start.score_modalities
     scored = [modality for modality in metrics["tokenizer"] if modality in chosen]

@@ -17,7 +17,7 @@ from mmesid.models import (
 
 Metrics = Mapping[str, Any]
 
-ADAPTERS = {"lora": "LoRA", "full": "all weights trained"}
+ADAPTERS = {"lora": "LoRA", "full": "all weights trained", "frozen": "backbone frozen"}
 STAGES = {  # with training curves; those that select a checkpoint first
     "encode_collaborative": "Collaborative encoder",
     "baselines/content_transformer": "Content transformer",
