@@ -96,14 +96,16 @@ def _path(root: Path, dataset: str, name: str, seed: int) -> Path:
 
 
 def _load(path: Path) -> AblationResult:
-    values, parts = dict(load_json(path)), {"ranks": {}, "taus": {}}  # type: dict[str, Any], dict[str, dict[str, Any]]
+    values: dict[str, Any] = dict(load_json(path))
+    ranks: dict[str, NDArray[Any]] = {}
+    taus: dict[str, NDArray[Any]] = {}
     beside = path.with_suffix(".npz")
     try:
         with np.load(beside, allow_pickle=False) as arrays:
             for name in arrays.files:
                 kind, _, short = name.partition("/")
-                parts[kind][short] = arrays[name]
-        return AblationResult(**values, **parts)
+                {"ranks": ranks, "taus": taus}[kind][short] = arrays[name]
+        return AblationResult(**values, ranks=ranks, taus=taus)
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ArtifactError(
             f"{beside} is missing or damaged ({error}): delete it, and `mmesid ablate` makes it"

@@ -182,7 +182,7 @@ class Sender:
 
     def _open(self, mlflow: "MlflowClient", header: Entry) -> None:
         """Find or create the execution's run and, inside it, the stage's."""
-        self._experiment = experiment_id(mlflow, header.get("experiment", header["dataset"]), self._root)
+        self._experiment = experiment_id(mlflow, str(header.get("experiment", header["dataset"])), self._root)
         execution = {"mmesid.execution": header["execution"]}
         with _lock(self._root):
             key = {**execution, "mmesid.stage": "pipeline"}
