@@ -45,9 +45,12 @@ def write(catalogue: Path, target: Path, category: str) -> list[Path]:
     contents = reviews(interactions), products(items)
     paths = [target / releases.names("2014", category, table)[0] for table in releases.TABLES]
     for path, lines in zip(paths, contents, strict=True):
-        packed = pack(lines)
-        write_atomically(path, lambda beside, packed=packed: beside.write_bytes(packed))  # type: ignore[misc]
+        _save(path, pack(lines))
     return paths
+
+
+def _save(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda beside: beside.write_bytes(content))
 
 
 def pack(lines: Iterable[str]) -> bytes:

@@ -10,7 +10,6 @@ import yaml
 from mmesid.pipeline.downloads import cache
 from tests import tiny
 from tests.amazon_files import item, pack, picture, product
-from tests.encoders import tiny_vision_models
 from tests.faulty_pages import Page, Server
 
 NAME, CATEGORY = "fixture", "Fixture"
@@ -62,6 +61,8 @@ def publish(server: Server, hanging: bool = False, filler: int = 0) -> None:
 
 def preset(models: Path) -> dict[str, Any]:
     """The paper's settings where size is no matter; all that makes them large is made small."""
+    from tests.encoders import tiny_vision_models
+
     clip, llama = tiny_vision_models.llm2clip(models)
     content = {"clip": str(clip), "language_model": str(llama), "max_tokens": 64, "batch_tokens": 512, "batch_size": 8}
     small = {name: tiny.CONF[name] for name in ("encode_collaborative", "baselines", "evaluate")}
@@ -80,6 +81,8 @@ def backbone(folder: Path) -> Path:
     """A Llama of Llama 3's form: grouped queries, rotary positions, its special tokens and its chat template."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from tests.encoders import tiny_vision_models
 
     torch.manual_seed(3)
     config = LlamaConfig(

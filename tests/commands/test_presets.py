@@ -1,5 +1,6 @@
 """Presets: every one is possible with every source, wins over what add chooses, and is written down as a whole."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,16 @@ def conf(checkout: Path, name: str = "toys") -> dict[str, object]:
 def test_the_presets_are_those_that_are_promised() -> None:
     assert PRESETS == ["authors", "cpu", "paper", "small"]
     assert set(INGEST) == set(SOURCES)
+
+
+def test_the_document_names_every_preset_and_every_variable_of_make() -> None:
+    text = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    variables = set(re.findall(r"\$\((\w+)\)", makefile[makefile.index("\npaper:") : makefile.index("\ntest:")]))
+    assert named == {*PRESETS, *variables}
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not link.startswith("https://")]
+    assert all((ROOT / "docs" / link).exists() for link in links)
 
 
 @pytest.mark.parametrize("source", INGEST)

@@ -9,6 +9,7 @@ import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
     """Name -> what is called in its place."""
-    multiarray = np._core.multiarray  # type: ignore[attr-defined]
-    numeric = np._core.numeric  # type: ignore[attr-defined]
+    multiarray, numeric = (import_module(f"numpy._core.{name}") for name in ("multiarray", "numeric"))
     found: dict[tuple[str, str], Callable[..., Any]] = {
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,

@@ -110,4 +110,7 @@ def on_gpu(settings: Config, size: Size, speed: float, gpus: int, backbone: Mode
     tokens = max(0, size.interactions - 2 * size.users) * (1 + answer) * 1.1
     each = tokens * 4 * backbone.parameters / (SHARE * speed * gpus)
     seconds = {"finetune": each * settings.finetune.epochs}
-    return Estimate(seconds, f"by arithmetic, at {SHARE:.0%} of {speed / 1e12:.0f} TFLOP/s a GPU; the others unknown")
+    return Estimate(
+        seconds,
+        f"by arithmetic, at {SHARE:.0%} of {speed / 1e12:.0f} TFLOP/s a GPU; small steps reach less, the rest is unknown",
+    )

@@ -218,8 +218,8 @@ def _times(
         if estimate is None:
             lines.append(f"{one.name}: unknown before its data are here; fine-tuning foretells its own by a trial")
         else:
-            what = "fine-tuning " if "encode_collaborative" not in estimate.seconds else ""
-            lines.append(f"{one.name}: {what}about {duration(estimate.total)}, {estimate.basis}; downloads come on top")
+            what = "about" if "encode_collaborative" in estimate.seconds else "fine-tuning at least"
+            lines.append(f"{one.name}: {what} {duration(estimate.total)}, {estimate.basis}; downloads come on top")
     return lines
 
 
@@ -239,7 +239,7 @@ def _has_pictures(one: Wanted, root: Path) -> bool:
 def _machine(gpus: Gpus, several: int) -> str:
     if not gpus.names:
         return f"no GPU, {os.cpu_count()} cores" + (f", {several} processes" if several > 1 else "")
-    return f"{len(gpus.names)} x {gpus.names[0]}, {size(gpus.memory)} each; {several} processes"
+    return f"{len(gpus.names)} x {gpus.names[0]}, {size(gpus.memory)} each; processes: {several}"
 
 
 def _standing(where: Path) -> Path:
