@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,9 +132,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Pat
     folder = project_copy(tmp_path_factory.mktemp("served") / "world")
     for path in ("params.yaml", "dvc.yaml"):
         (folder / path).unlink()
-    for path in (folder / "conf").iterdir():
-        path.unlink()
-    (folder / "conf").rmdir()
+    shutil.rmtree(folder / "conf")
     tiny_world.make(folder)
     registry.register(tiny_world.DATASET, folder)
     tracking.client(folder).set_registered_model_alias(registry.model_name(tiny_world.DATASET), "champion", "1")

@@ -112,5 +112,5 @@ def on_gpu(settings: Config, size: Size, speed: float, gpus: int, backbone: Mode
     seconds = {"finetune": each * settings.finetune.epochs}
     return Estimate(
         seconds,
-        f"by arithmetic, at {SHARE:.0%} of {speed / 1e12:.0f} TFLOP/s a GPU; small steps reach less, the rest is unknown",
+        f"by arithmetic, at {SHARE:.0%} of {speed / 1e12:.0f} TFLOP/s a GPU; small steps reach less, more is unknown",
     )
