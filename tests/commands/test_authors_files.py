@@ -62,8 +62,6 @@ def test_their_files_become_a_dataset(theirs: Path, checkout: Path) -> None:
 def test_interactions_of_ones_own_are_no_file_of_theirs(theirs: Path) -> None:
     (theirs / "interactions.csv").write_text("user_id,item_id,timestamp\n", encoding="utf-8")
     assert authors_files.find(theirs) is None
-    with authors_files.imported(theirs, None) as (folder, notes):
-        assert (folder, notes) == (theirs, [])
 
 
 def test_an_interaction_a_line_is_read_alike(tmp_path: Path) -> None:
@@ -173,6 +171,13 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 
 
+def translate(folder: Path, target: Path) -> None:
+    sequences = authors_files.find(folder)
+    assert sequences is not None
+    target.mkdir()
+    authors_files.convert(folder, sequences, target)
+
+
 def append(folder: Path, line: str) -> None:
     with (folder / "Beauty_new.txt").open("a", encoding="utf-8") as file:
         file.write(line + "\n")
@@ -182,7 +187,7 @@ def append(folder: Path, line: str) -> None:
 def test_what_does_not_fit_is_one_sentence(fault: str, theirs: Path, tmp_path: Path) -> None:
     said, change = FAULTS[fault]
     change(theirs)
-    with pytest.raises(DataError) as caught, authors_files.imported(theirs, authors_files.find(theirs)):
-        pass
+    with pytest.raises(DataError) as caught:
+        translate(theirs, tmp_path / "target")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,6 +1,7 @@
 """`mmesid add` on the command line: a folder, or review files at an address, becomes a dataset."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -55,7 +56,10 @@ def add(
         raise ConfigError(
             f"--external leaves files as they are, but {sequences.name} is to be translated; leave it out"
         )
-    with authors_files.imported(files, sequences) as (folder, notes):
+    with TemporaryDirectory() as aside:
+        folder, notes = files, []
+        if sequences:
+            folder, notes = Path(aside), authors_files.convert(files, sequences, Path(aside))
         added = add.add(name, folder, root, external, force, reset_conf, enable, told, preset or None)
     for note in notes:
         say(plain(note))

@@ -10,11 +10,7 @@ What lies beside them in the `files` format (items.csv, images/) is taken as it 
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,13 +23,6 @@ from mmesid.errors import DataError
 
 NUMBERS = re.compile(r"\d+(?:[ \t]+\d+)+\s*")
 TABLES = ("interactions", "items")
-
-
-class Imported(NamedTuple):
-    """A folder in the `files` format, and what was done."""
-
-    folder: Path
-    notes: list[str]
 
 
 def find(folder: Path) -> Path | None:
@@ -51,24 +40,6 @@ def find(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-@contextmanager
-def imported(folder: Path, sequences: Path | None) -> Iterator[Imported]:
-    """The folder itself, or what its files in the authors' form are in the `files` format, until the block ends.
-
-    Args:
-        folder: with the files.
-        sequences: as `find` gave it.
-
-    Raises:
-        DataError: a line or an embedding is not what it should be.
-    """
-    if sequences is None:
-        yield Imported(folder, [])
-        return
-    with TemporaryDirectory() as aside:
-        yield Imported(Path(aside), convert(folder, sequences, Path(aside)))
-
-
 def convert(folder: Path, sequences: Path, target: Path) -> list[str]:
     """Write the catalogue into `target`; returns what was done, for a person.
 
@@ -78,7 +49,7 @@ def convert(folder: Path, sequences: Path, target: Path) -> list[str]:
         target: an empty folder.
 
     Raises:
-        DataError: as `imported`.
+        DataError: a line or an embedding is not what it should be.
     """
     interactions = read_sequences(sequences)
     items = sorted(set(interactions["item_id"]), key=int)
