@@ -163,8 +163,17 @@ COMMANDS = {  # and what is on the screen once it is at work
 }
 
 
-@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
-@pytest.mark.parametrize("name", COMMANDS)
+LONG = [(name, 2) for name in COMMANDS if name != "repro"]  # a second one is about the same code everywhere
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("repro", 2),
+        *((name, 1) for name in COMMANDS),
+        *(pytest.param(*cell, marks=pytest.mark.nightly) for cell in LONG),
+    ],
+)
 def test_ctrl_c_returns_the_prompt_with_one_line(
     name: str, times: int, root: Path, served: Path, opened: Callable[..., Terminal], patience: float
 ) -> None:
