@@ -27,7 +27,7 @@ def test_lines_are_passed_on_and_the_environment_is_added(dvc: Path) -> None:
     (dvc / "body.py").write_text("import os, sys\nprint(sys.argv[1:], os.environ['MMESID_EXECUTION'])\nprint()\n")
     lines: list[str] = []
     run_dvc_stage("train@a", dvc, {"MMESID_EXECUTION": "x"}, True, lines.append)
-    assert lines == ["['repro', '--single-item', 'train@a', '--force'] x"]
+    assert lines == ["['repro', 'train@a', '--single-item', '--force'] x"]
 
 
 def test_a_failure_repeats_the_stages_own_words(dvc: Path) -> None:
