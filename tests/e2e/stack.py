@@ -35,7 +35,7 @@ class Stack:
         self.prefect, self.mlflow = (f"http://127.0.0.1:{port}" for port in self._ports)
         self._said = root.parent / f"{root.name}.up.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.tracking = MlflowClient(self.mlflow, self.mlflow)  # what another test has set for this process does not count
+        self.tracking = MlflowClient(self.mlflow, self.mlflow)  # whatever else this process has set
 
     def up(self) -> None:
         """Start everything, and wait until it stands."""
