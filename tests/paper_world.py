@@ -97,7 +97,7 @@ def backbone(folder: Path) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=tiny_vision_models._llama_tokenizer(), bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"
+        tokenizer_object=tiny_vision_models.llama_tokenizer(), bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"
     )
     tokenizer.chat_template = LLAMA_3_TEMPLATE
     tokenizer.save_pretrained(folder)

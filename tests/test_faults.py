@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import pytest
 
-from mmesid import registry, tracking
 from tests import faulty, ports, tiny_world
 from tests.faulty import NOBODY, Fault, at_version, cut_short, database, garbage, hanging, locked, other_server, set_to
 
@@ -112,12 +111,7 @@ def test_the_matrix_is_large() -> None:
 def root(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path], Path]) -> Path:
     """A checkout whose only dataset is trained, and whose first version is the champion."""
     folder = project_copy(tmp_path_factory.mktemp("faults"))
-    for path in ("params.yaml", "dvc.yaml"):
-        (folder / path).unlink()
-    shutil.rmtree(folder / "conf")
-    tiny_world.make(folder)
-    registry.register(tiny_world.DATASET, folder)
-    tracking.client(folder).set_registered_model_alias(registry.model_name(tiny_world.DATASET), "champion", "1")
+    tiny_world.make_champion(folder)
     return folder
 
 

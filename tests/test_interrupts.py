@@ -4,7 +4,6 @@ import fcntl
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from mmesid import registry, tracking
 from mmesid.servers import processes
 from tests import ports, tiny, tiny_world
 
@@ -130,12 +128,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path]
 def served(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path], Path]) -> Path:
     """A checkout with a champion."""
     folder = project_copy(tmp_path_factory.mktemp("served") / "world")
-    for path in ("params.yaml", "dvc.yaml"):
-        (folder / path).unlink()
-    shutil.rmtree(folder / "conf")
-    tiny_world.make(folder)
-    registry.register(tiny_world.DATASET, folder)
-    tracking.client(folder).set_registered_model_alias(registry.model_name(tiny_world.DATASET), "champion", "1")
+    tiny_world.make_champion(folder)
     return folder
 
 

@@ -1,7 +1,7 @@
 """A finished pipeline of 40 items and 120 users on disk, around a recommender of a few thousand weights."""
 
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,18 @@ class WordTokenizer:
 
     def save_pretrained(self, folder: Path) -> None:
         """Serving needs no tokenizer: the prompt's tokens are in the checkpoint."""
+
+
+def make_champion(root: Path) -> None:
+    """In a copy of the project, its parameters replaced: the dataset, trained, whose first version is the champion."""
+    from mmesid import registry, tracking
+
+    for path in ("params.yaml", "dvc.yaml"):
+        (root / path).unlink()
+    rmtree(root / "conf")
+    make(root)
+    registry.register(DATASET, root)
+    tracking.client(root).set_registered_model_alias(registry.model_name(DATASET), "champion", "1")
 
 
 def make(root: Path) -> Store:

@@ -11,7 +11,7 @@ from mmesid import config
 from mmesid.artifacts import packaged
 from mmesid.commands import add_address, presets
 from mmesid.commands.add_address import Address
-from mmesid.config.loading import check, read_sections
+from mmesid.config.loading import check, merge, read_sections
 from mmesid.data import SOURCES
 from mmesid.errors import ConfigError
 from tests.adding import run
@@ -53,7 +53,7 @@ def test_the_document_names_every_preset_and_every_variable_of_make() -> None:
 def test_a_preset_is_possible_with_every_source(preset: str, source: str) -> None:
     defaults = {key: value for key, value in read_sections(ROOT / "params.yaml").items() if key != "datasets"}
     text = "\n".join(presets.render({"ingest": INGEST[source]}, presets.read(preset, ROOT)))
-    settings = check(presets.over(defaults, yaml.safe_load(text)), "shop", preset)
+    settings = check(merge(defaults, yaml.safe_load(text)), "shop", preset)
     assert settings.ingest.source == source
     assert presets.differing(presets.read(preset, ROOT), settings) == []
 

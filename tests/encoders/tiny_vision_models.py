@@ -146,12 +146,12 @@ def _llm2clip_llama(folder: Path, width: int) -> Path:
         initializer_range=0.5,
     )
     LlamaModel(config).save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=_llama_tokenizer(), bos_token="<|begin_of_text|>").save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=llama_tokenizer(), bos_token="<|begin_of_text|>").save_pretrained(folder)
     _change(folder / "config.json", auto_map={"AutoModel": "modeling_llama_encoder.LlamaEncoderModel"})
     return folder
 
 
-def _llama_tokenizer() -> Any:
+def llama_tokenizer() -> Any:
     """Byte-level BPE with Llama 3's special tokens; every text begins with one."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 

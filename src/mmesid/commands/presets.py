@@ -16,7 +16,7 @@ from mmesid.artifacts import packaged
 from mmesid.artifacts.values import CONTENT
 from mmesid.commands.content import Content, FoundEmbedding, enough
 from mmesid.config import SECTIONS, Config, flatten, load
-from mmesid.config.loading import check, read_sections
+from mmesid.config.loading import check, merge, read_sections
 from mmesid.errors import ConfigError
 
 FOLDER = Path("conf", "presets")
@@ -65,17 +65,8 @@ def read(name: str, root: Path = Path()) -> Preset:
     if foreign := [section for section in sections if section in NOT_THEIRS]:
         raise ConfigError(f"{where}: {foreign[0]} is about one catalogue; it belongs into conf/<dataset>.yaml")
     defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
-    check(over(defaults, sections), name, where)
+    check(merge(defaults, sections), name, where)
     return Preset(name, {section: sections[section] for section in SECTIONS if sections.get(section)})
-
-
-def over(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings with the values of a second one in the place of the first's."""
-    merged = dict(base)
-    for key, value in override.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and value
-        merged[key] = over(merged[key], value) if both else value
-    return merged
 
 
 def on_this_machine(preset: Preset) -> tuple[Preset, list[str]]:
@@ -168,4 +159,4 @@ def _sections(name: str, root: Path, above: Sequence[str]) -> Sections:
         raise ConfigError(f"{FOLDER.as_posix()}/{name}.yaml: `{BASE}` leads back to it")
     found = read_sections(root / FOLDER / f"{name}.yaml")
     base = found.pop(BASE, None)
-    return over(_sections(str(base), root, (*above, name)), found) if base is not None else found
+    return merge(_sections(str(base), root, (*above, name)), found) if base is not None else found

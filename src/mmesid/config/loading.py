@@ -32,7 +32,7 @@ def load(dataset: str, root: Path = Path()) -> Config:
     params = read_sections(root / "params.yaml")
     override_path = check_conf(dataset, root)
     params.pop("datasets", None)
-    return check(_merge(params, read_sections(override_path)), dataset, f"params.yaml or conf/{dataset}.yaml")
+    return check(merge(params, read_sections(override_path)), dataset, f"params.yaml or conf/{dataset}.yaml")
 
 
 def check_conf(dataset: str, root: Path = Path()) -> Path:
@@ -107,12 +107,12 @@ def read_sections(path: Path) -> dict[str, Any]:
     return content
 
 
-def _merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """`override` wins, key by key; a section without anything below it (`report:`) overrides nothing."""
     merged = dict(base)
     for key, value in override.items():
         if isinstance(merged.get(key), dict) and isinstance(value, dict | None):
-            merged[key] = _merge(merged[key], value or {})
+            merged[key] = merge(merged[key], value or {})
         else:
             merged[key] = value
     return merged

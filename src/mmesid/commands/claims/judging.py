@@ -12,6 +12,8 @@ from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.claims import FAILS, HOLDS, NOT_RUN, OPEN, SILENT, Finding
 from mmesid.commands.ablate.comparison import (
+    AFTER,
+    BEFORE,
     RESAMPLES,
     SEED,
     averaged,
@@ -27,7 +29,6 @@ from mmesid.reporting.ablations import Estimate
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 MODALITY = "collaborative"  # whose order the paper speaks of
-BEFORE, AFTER = "tau_init", "tau_finetuned"
 METRIC = "ndcg_at_5"
 Kept = Mapping[str, Sequence[AblationResult]]  # of one dataset, by ablation
 

@@ -13,8 +13,8 @@ from mmesid.artifacts.claims import load as load_claims
 from mmesid.artifacts.evaluate import reported_metrics
 from mmesid.artifacts.files import write_atomically
 from mmesid.commands import ablate
-from mmesid.commands.ablate.comparison import command_of, difference, mean, order_kept
-from mmesid.commands.claims.judging import AFTER, BEFORE, published
+from mmesid.commands.ablate.comparison import AFTER, BEFORE, command_of, difference, mean, order_kept
+from mmesid.commands.claims.judging import published
 from mmesid.commands.results import BUNDLED, command_for
 from mmesid.models import MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, MODELS, NETWORK_MODEL, metric_label, model_label
 from mmesid.reporting import ablations, claims

@@ -12,7 +12,7 @@ from mmesid.artifacts.releases import Record
 from mmesid.commands import add_address, presets
 from mmesid.commands.add_address import Address
 from mmesid.config import Config
-from mmesid.config.loading import check, read_sections
+from mmesid.config.loading import check, merge, read_sections
 from mmesid.config.sizes import Size
 from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline.downloads import address
@@ -89,7 +89,7 @@ def _new(name: str, preset: presets.Preset, base_url: str, root: Path) -> Wanted
     given = Address(base_url, CATEGORIES[name], RELEASE, {})
     text = add_address.render(name, given.ingest(), preset)
     defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
-    settings = check(presets.over(defaults, yaml.safe_load(text)), name, f"conf/presets/{preset.name}.yaml")
+    settings = check(merge(defaults, yaml.safe_load(text)), name, f"conf/presets/{preset.name}.yaml")
     record, fault = _ask(settings, root)
     lacks = presets.on_this_machine(preset)[1]
     return Wanted(name, settings, _size(settings), record, given, fault, lacks[0] if lacks else "")
