@@ -90,15 +90,18 @@ class StageRun:
 
 
 @contextlib.contextmanager
-def stage_run(stage: str, config: "Config", root: Path = Path()) -> Iterator[StageRun]:
+def stage_run(
+    stage: str, config: "Config", root: Path = Path(), environment: Mapping[str, str] = os.environ
+) -> Iterator[StageRun]:
     """The run of a stage: FINISHED, FAILED with the error's text, or KILLED when it is interrupted.
 
     Args:
         stage: name of the stage; its section of the parameters becomes the run's params.
         config: parameters of the dataset.
         root: the project's folder.
+        environment: where the variables of the execution, of the ablation and of the experiment are looked up.
     """
-    journal = _open(stage, config, root)
+    journal = _open(stage, config, root, environment)
     sender = _start_sender(journal, root)
     run, patience = StageRun(stage, journal), FLUSH_SECONDS
     try:
@@ -121,9 +124,9 @@ def silent_run(stage: str) -> Iterator[StageRun]:
     yield StageRun(stage, None, shown=False)
 
 
-def execution() -> str:
+def execution(environment: Mapping[str, str] = os.environ) -> str:
     """Name of this pipeline execution: `MMESID_EXECUTION`, else the dvc process above this one, else this process."""
-    return os.environ.get("MMESID_EXECUTION") or _dvc_above() or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return environment.get("MMESID_EXECUTION") or _dvc_above() or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def provenance(root: Path = Path()) -> dict[str, str]:
@@ -151,16 +154,16 @@ def warn(message: str) -> None:
     sys.stderr.flush()
 
 
-def _open(stage: str, config: "Config", root: Path) -> Journal | None:
+def _open(stage: str, config: "Config", root: Path, environment: Mapping[str, str]) -> Journal | None:
     section = config.model_dump(by_alias=True).get(stage, {})
     params = {name: str(value) for name, value in flatten({"seed": config.seed, **section})}
     backbone = backbone_label(config.init_codes.backbone, config.init_codes.layers)
     tags = {"mmesid.dataset": config.dataset, "mmesid.stage": stage, "mmesid.backbone": backbone}
-    if ablation := os.environ.get(ABLATION):
+    if ablation := environment.get(ABLATION):
         tags |= {"mmesid.ablation": ablation, "mmesid.seed": str(config.seed)}
     header = {
         "dataset": config.dataset,
-        "experiment": os.environ.get(EXPERIMENT) or config.dataset,
+        "experiment": environment.get(EXPERIMENT) or config.dataset,
         "stage": stage,
         "name": f"{stage} ({backbone})" if stage in SHAPED and backbone != DEFAULT else stage,
         "tags": {**tags, **provenance(root)},
@@ -168,7 +171,7 @@ def _open(stage: str, config: "Config", root: Path) -> Journal | None:
         "parameters": {name: str(value) for name, value in flatten(config.model_dump(by_alias=True))},
     }
     try:
-        journal = Journal(root, execution(), f"{config.dataset}.{stage}", header)
+        journal = Journal(root, execution(environment), f"{config.dataset}.{stage}", header)
         journal.append({"params": params})
     except OSError as problem:
         warn(f"nothing is logged, the journal cannot be written: {problem}")

@@ -4,9 +4,7 @@ What has its result is passed over, so that the same command goes on after a kil
 each takes a run that no other one holds. One that fails is reported, and the others are run.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmesid import config, host, tracking
@@ -99,41 +97,25 @@ def _make(run: Run, root: Path, say: Say) -> None:
 def _train(run: Run, name: str, folder: Path, root: Path, say: Say) -> None:
     from mmesid.commands.ablate.gather import gather  # loads torch
 
-    experiment.make(folder, run.dataset, run.conf, root)
-    with _tagged(run, name) as environment:
-        spent = experiment.run(folder, f"{LAST}@{run.dataset}", environment, say)
-        known = planning.costs(run.dataset, root).by_key
-        seconds = {stage: spent.get(stage, known.get(key)) for stage, key in run.keys.items()}
-        result = gather(run, folder, seconds)
-        path = kept.save(result, root)
-        _record(run, result, path, folder)
-    experiment.drop(folder)
-    say(f"wrote {path.relative_to(root)}")
-
-
-@contextmanager
-def _tagged(run: Run, name: str) -> Iterator[dict[str, str]]:
-    """While it runs, what is logged belongs to the ablation's own run in MLflow."""
-    told = {
+    environment = {  # what is logged belongs to the ablation's own run in MLflow
         "MMESID_EXECUTION": name,
         ABLATION: run.ablation.name,
         EXPERIMENT: f"ablations-{run.dataset}",
     }
-    before = {key: os.environ.get(key) for key in told}
-    os.environ.update(told)
-    try:
-        yield told
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
+    experiment.make(folder, run.dataset, run.conf, root)
+    spent = experiment.run(folder, f"{LAST}@{run.dataset}", environment, say)
+    known = planning.costs(run.dataset, root).by_key
+    seconds = {stage: spent.get(stage, known.get(key)) for stage, key in run.keys.items()}
+    result = gather(run, folder, seconds)
+    path = kept.save(result, root)
+    _record(run, result, path, folder, environment)
+    experiment.drop(folder)
+    say(f"wrote {path.relative_to(root)}")
 
 
-def _record(run: Run, result: AblationResult, path: Path, folder: Path) -> None:
+def _record(run: Run, result: AblationResult, path: Path, folder: Path, environment: Mapping[str, str]) -> None:
     """A run in MLflow that has the result, also where every stage came from the cache and logged nothing."""
-    with tracking.stage_run("ablation", config.load(run.dataset, folder), folder) as log:
+    with tracking.stage_run("ablation", config.load(run.dataset, folder), folder, environment) as log:
         log.params({"ablation": run.ablation.name, "key": run.key, **run.ablation.overrides})
         cost = {"tokens": result.tokens, **({"minutes": result.minutes} if result.minutes is not None else {})}
         log.summary({**{name: result.metrics[name] for name in ("test", "forgetting", "collapse")}, "cost": cost})
