@@ -14,6 +14,9 @@ from mmesid.recommender.backbone import Backbone
 from mmesid.softmax import multiplies_bfloat16
 
 KEY = "init_codes.backbone"
+NEEDS_BITSANDBYTES = (
+    "init_codes.dtype: nf4 needs bitsandbytes: uv pip install 'bitsandbytes>=0.45' (or pip install 'mme-sid[nf4]')"
+)
 _WORDS = 8192  # whose size is measured
 _PER_LAYER = ("layer_types",)  # lists in a configuration that have an entry for each layer
 
@@ -119,7 +122,7 @@ def precision(dtype: str) -> dict[str, Any]:
     if dtype != "nf4":
         return {"dtype": getattr(torch, dtype)}
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise WeightsError("init_codes.dtype: nf4 needs bitsandbytes (pip install 'mme-sid[nf4]')")
+        raise WeightsError(NEEDS_BITSANDBYTES)
     from transformers import BitsAndBytesConfig
 
     quantization = BitsAndBytesConfig(

@@ -56,7 +56,7 @@ def outlook(datasets: Sequence[Wanted], preset: str, processes: int, root: Path)
     faults = [
         *(f"{one.name}: {one.fault}" for one in datasets if one.fault),
         *(model.fault for model in named.values() if model.fault),
-        *_too_weak(datasets, named, gpus, several, memory),
+        *_too_weak(named, gpus, several, memory),
         *_too_full(needed, root),
     ]
     new = [one.name for one in datasets if one.new]
@@ -151,7 +151,6 @@ def _downloads(datasets: Sequence[Wanted], found: Iterable[Model]) -> tuple[list
 
 
 def _too_weak(
-    datasets: Sequence[Wanted],
     named: dict[models.Use, Model],
     gpus: Gpus,
     several: int,
@@ -166,12 +165,13 @@ def _too_weak(
             for needed, said in found:
                 if needed > gpus.memory:
                     faults.append(f"{name}: {said}, but a GPU here has {size(gpus.memory)}")
-    for one in datasets:
-        if one.settings.init_codes.dtype == "nf4" and one.settings.init_codes.backbone != "embedded":
-            if not gpus.names:
-                faults.append(f"{one.name}: init_codes.dtype is nf4, which is for a GPU, and torch sees none")
-            if find_spec("bitsandbytes") is None:
-                faults.append(f"{one.name}: init_codes.dtype nf4 needs bitsandbytes (pip install 'mme-sid[nf4]')")
+    if any(use.dtype == "nf4" for use in named):
+        from mmesid.recommender.pretrained import NEEDS_BITSANDBYTES  # loads torch
+
+        if not gpus.names:
+            faults.append("init_codes.dtype is nf4, which is for a GPU, and torch sees none")
+        if find_spec("bitsandbytes") is None:
+            faults.append(NEEDS_BITSANDBYTES)
     for use, model in named.items():
         if not gpus.names and model.parameters is not None and model.parameters > LARGE:
             billions = model.parameters / 1e9
