@@ -14,6 +14,7 @@ from mmesid.commands.add_address import Address
 from mmesid.config.loading import check, merge, read_sections
 from mmesid.data import SOURCES
 from mmesid.errors import ConfigError
+from mmesid.pipeline import ablations
 from tests.adding import run
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +110,24 @@ def test_the_authors_code_differs_in_this_switch(key: str) -> None:
 def test_the_authors_code_differs_in_no_other_switch() -> None:
     paper, authors = values("paper"), values("authors")
     assert {key for key in paper | authors if paper.get(key) != authors.get(key)} == set(SWITCHES)
+
+
+OF_THE_MACHINE = {  # what the ablation `paper` leaves to the dataset: it runs on any processor
+    "tokenize.dimension",
+    "tokenize.hidden",
+    "init_codes.backbone",
+    "init_codes.dtype",
+    "init_codes.input_hidden",
+    "finetune.precision",
+}
+
+
+def test_the_ablation_paper_sets_what_the_preset_sets_but_for_what_the_machine_decides() -> None:
+    preset, ablation = values("paper"), ablations.read(ROOT)["paper"].overrides
+    assert {key: preset.get(key) for key in ablation} == ablation
+    defaults = dict(config.flatten(read_sections(ROOT / "params.yaml")))
+    left = {key for key in preset if key.startswith(("tokenize.", "init_codes.", "finetune."))} - set(ablation)
+    assert {key for key in left if preset[key] != defaults[key]} == OF_THE_MACHINE
 
 
 def test_a_preset_is_copied_into_the_conf_and_named_there(checkout: Path, catalogue: Path) -> None:
