@@ -197,6 +197,7 @@ def test_a_wrong_type_names_its_key_and_value(project: Path, overrides: dict[str
         ({"encode_collaborative": {"dimension": 65, "heads": 2}}, "encode_collaborative"),
         ({"baselines": {"content_transformer": {"dimension": 65}}}, "baselines.content_transformer"),
         ({"baselines": {"rivals": ["another"]}}, "baselines.rivals.0"),
+        ({"init_codes": {"weights": "random"}}, "init_codes"),
         ({"baselines": {"rivals": ["content_transformer"] * 2}}, "baselines"),
     ],
 )

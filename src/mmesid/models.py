@@ -64,11 +64,12 @@ def model_label(name: str) -> str:
     return MODELS[name].label if name in MODELS else name
 
 
-def backbone_label(name: str, layers: int | None) -> str:
-    """A backbone and how much of it: `smollm2, 6 layers`; a folder or a file by its own name."""
+def backbone_label(name: str, layers: int | None, weights: str | None = None) -> str:
+    """A backbone and how much of it: `smollm2, 6 layers, random weights`; a folder or a file by its own name."""
     is_path = name.startswith(("/", ".", "~")) or name.endswith(".gguf")
     short = name.rstrip("/").rpartition("/")[2] if is_path else name
-    return f"{short}, {layers} layer{'s' if layers != 1 else ''}" if layers else short
+    part = f"{layers} layer{'s' if layers != 1 else ''}" if layers else ""
+    return ", ".join(filter(None, [short, part, "random weights" if weights == "random" else ""]))
 
 
 def metric_label(name: str) -> str:

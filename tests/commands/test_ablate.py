@@ -102,8 +102,17 @@ def test_the_plan_says_what_an_ablation_trains_anew(world: Path) -> None:
     assert [each.state for each in (best, codes, same)] == [planning.DUE, planning.DUE, planning.TWIN]
     assert (best.stages[0], best.stages[-1]) == ("ingest", "evaluate")
     assert codes.stages == ["tokenize", "init_codes", "finetune", "fuse", "evaluate"]
-    assert same.like == "best, seed 0"
+    assert same.told == "best, seed 0"
     assert others[0].stages[0] == "prepare", "its seed is another, its source is not"
+
+
+def test_an_ablation_whose_weights_are_not_installed_is_left_out(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMESID_WEIGHTS", str(world / "none"))
+    with (world / "conf" / "ablations.yaml").open("a", encoding="utf-8") as file:
+        file.write("large:\n  tells: what more weights give\n  set: {init_codes.backbone: smollm2}\n")
+    *_, large = planned = ablate.plan(tiny.NAME, [], 1, world)
+    assert (large.state, large.told, large.stages) == (planning.LACKS, "`mmesid weights smollm2`", [])
+    assert ablate.summary(planned).endswith(", 1 left out")
 
 
 def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:

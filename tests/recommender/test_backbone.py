@@ -78,7 +78,7 @@ def test_the_embedded_template_answers_with_one_token():
 
 
 def test_a_local_folder_loads_with_its_template(folder, init_settings):
-    loaded = pretrained.load(init_settings.model_copy(update={"backbone": str(folder)}), "cpu")
+    loaded = pretrained.load(init_settings.model_copy(update={"backbone": str(folder)}), "cpu", 0)
     prompt = build_prompt(loaded.tokenizer, "be helpful", "predict", "header")
     text = loaded.tokenizer.decode(prompt.before)
     assert text.startswith("<|start_header_id|>system<|end_header_id|>\n\nbe helpful<|eot_id|>")
@@ -94,7 +94,8 @@ def test_a_hub_backbone_is_pinned_to_the_commit_that_was_found(folder, init_sett
     (tmp_path / "models--shop--llama" / "refs" / "main").write_text(newest)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     for asked, found in ((None, newest), (older, older)):
-        loaded = pretrained.load(init_settings.model_copy(update={"backbone": "shop/llama", "revision": asked}), "cpu")
+        settings = init_settings.model_copy(update={"backbone": "shop/llama", "revision": asked})
+        loaded = pretrained.load(settings, "cpu", 0)
         assert loaded.revision == found
 
 
@@ -103,7 +104,7 @@ def test_a_recommender_on_a_local_folder_reloads_identically(
     dtype, folder, init_settings, embeddings, semantic_ids, sequences, tmp_path
 ):
     settings = init_settings.model_copy(update={"backbone": str(folder), "dtype": dtype})
-    loaded = pretrained.load(settings, "cpu")
+    loaded = pretrained.load(settings, "cpu", 0)
     model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 8, 0)
     loading.save_initial(tmp_path, model, loaded, own=False)
     again = loading.load_initial(tmp_path, "cpu")
@@ -116,7 +117,7 @@ def test_a_recommender_on_a_local_folder_reloads_identically(
 def test_four_bits_without_their_library_say_what_to_install(folder, init_settings, monkeypatch):
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"nf4 needs bitsandbytes"):
-        pretrained.load(init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"}), "cpu")
+        pretrained.load(init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"}), "cpu", 0)
 
 
 @pytest.mark.pipeline
@@ -125,7 +126,7 @@ def test_an_adapter_learns_beside_weights_in_four_bits(
 ):
     bitsandbytes = pytest.importorskip("bitsandbytes")
     settings = init_settings.model_copy(update={"backbone": str(folder), "dtype": "nf4"})
-    loaded = pretrained.load(settings, "cpu")
+    loaded = pretrained.load(settings, "cpu", 0)
     assert isinstance(loaded.model.layers[0].mlp.up_proj, bitsandbytes.nn.Linear4bit)
     model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 8, 0)
     chosen = finetune_settings.model_copy(update={"precision": "bfloat16"})
@@ -139,7 +140,7 @@ def test_an_adapter_learns_beside_weights_in_four_bits(
 
 def test_a_backbone_that_does_not_exist_says_so(init_settings):
     with pytest.raises(WeightsError, match=r"init_codes\.backbone.*no/such-model"):
-        pretrained.load(init_settings.model_copy(update={"backbone": "no/such-model"}), "cpu")
+        pretrained.load(init_settings.model_copy(update={"backbone": "no/such-model"}), "cpu", 0)
 
 
 def test_incomplete_weights_never_pass_for_pretrained_ones(folder, init_settings, tmp_path):
@@ -152,4 +153,28 @@ def test_incomplete_weights_never_pass_for_pretrained_ones(folder, init_settings
     weights.pop("layers.0.mlp.up_proj.weight")
     save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(WeightsError, match="lacks 1 weights"):
-        pretrained.load(init_settings.model_copy(update={"backbone": str(tmp_path / "broken")}), "cpu")
+        pretrained.load(init_settings.model_copy(update={"backbone": str(tmp_path / "broken")}), "cpu", 0)
+
+
+def test_random_weights_are_the_same_model_drawn_by_the_seed_and_kept(
+    folder, init_settings, embeddings, semantic_ids, sequences, tmp_path
+):
+    settings = init_settings.model_copy(update={"backbone": str(folder), "weights": "random", "layers": 1})
+    known = pretrained.load(settings.model_copy(update={"weights": "pretrained"}), "cpu", 0)
+    first, again, other = (pretrained.load(settings, "cpu", seed) for seed in (0, 0, 1))
+    shapes = [{name: (w.shape, w.dtype) for name, w in b.model.state_dict().items()} for b in (known, first)]
+    assert shapes[0] == shapes[1]
+    words = [b.model.get_input_embeddings().weight for b in (first, again, other, known)]
+    assert torch.equal(words[0], words[1])
+    assert not torch.equal(words[0], words[2])
+    assert not torch.equal(words[0], words[3])
+    model = build(first, embeddings, semantic_ids, sequences.train_frequency(), settings, 8, 0)
+    loading.save_initial(tmp_path, model, first, own=pretrained.is_kept(settings))
+    kept = loading.load_initial(tmp_path, "cpu")
+    assert torch.equal(kept.backbone.get_input_embeddings().weight, words[0])
+    assert loading.pinned(tmp_path).weights == "random"
+
+
+def test_without_messages_the_items_stand_behind_the_token_that_begins_a_text(folder, init_settings):
+    tokenizer = pretrained.load(init_settings.model_copy(update={"backbone": str(folder)}), "cpu", 0).tokenizer
+    assert build_prompt(tokenizer, "", "", "none") == ([tokenizer.bos_token_id], [])

@@ -125,6 +125,7 @@ class InitCodes(Section):
     revision: str | None
     trust_remote_code: bool
     layers: Positive | None
+    weights: Literal["pretrained", "random"]
     dtype: Literal["auto", "float32", "bfloat16", "nf4"]
     embedded: EmbeddedBackbone
     system_prompt: str
@@ -142,6 +143,14 @@ class InitCodes(Section):
     input_table: bool
     score_modalities: list[Modality]
     fusion_temperature: Rate
+
+    @model_validator(mode="after")
+    def _weights(self) -> "InitCodes":
+        if self.weights == "random" and self.backbone == "embedded":
+            raise ValueError(
+                "weights: random is for a pretrained backbone; of embedded, set embedded.pretrain_steps: 0"
+            )
+        return self
 
 
 class Finetune(Section):

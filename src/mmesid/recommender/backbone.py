@@ -34,6 +34,7 @@ class Backbone(NamedTuple):
     dtype: str = "float32"
     trust_remote_code: bool = False
     layers: int | None = None  # of a pretrained one, the first so many; None: all
+    weights: str = "pretrained"  # or random: drawn anew
 
 
 def embedded(

@@ -29,28 +29,29 @@ class Pinned(NamedTuple):
     dtype: str
     trust_remote_code: bool
     layers: int | None  # the first so many; None: all
+    weights: str | None  # pretrained, or random: drawn anew, and kept with the recommender
 
 
-def load(settings: InitCodes, device: str) -> Backbone:
+def load(settings: InitCodes, device: str, seed: int) -> Backbone:
     """Decoder, tokenizer, chat template; the revision found is recorded.
 
     Args:
         settings: the `init_codes` section.
         device: cpu or cuda, by which `dtype: auto` decides.
+        seed: of `weights: random`.
 
     Raises:
         WeightsError: the backbone does not exist, cannot be reached, is incomplete, or needs a library that lacks.
-        ConfigError: it has fewer layers than `layers` asks for, or a GGUF file is wanted in four bits.
+        ConfigError: it has fewer layers than `layers` asks for, or a GGUF file or random weights are wanted in 4 bit.
     """
     from transformers import AutoTokenizer
 
-    if is_file(settings.backbone) and settings.dtype == "nf4":
-        raise ConfigError(
-            f"init_codes.dtype is nf4, but {settings.backbone} is unpacked as it is read; name another one"
-        )
+    if is_kept(settings) and settings.dtype == "nf4":
+        what = f"{settings.backbone} is" if is_file(settings.backbone) else "random weights are"
+        raise ConfigError(f"init_codes.dtype is nf4, but {what} kept unpacked; name another one")
 
-    dtype = _dtype(settings.dtype, device)
-    pinned = Pinned(settings.backbone, settings.revision, dtype, settings.trust_remote_code, settings.layers)
+    how = (_dtype(settings.dtype, device), settings.trust_remote_code, settings.layers, settings.weights)
+    pinned = Pinned(settings.backbone, settings.revision, *how)
     try:
         commit = None if is_file(pinned.name) else hub.commit_of(pinned.name, pinned.revision)
         pinned = pinned._replace(revision=commit or pinned.revision)
@@ -60,6 +61,8 @@ def load(settings: InitCodes, device: str) -> Backbone:
     if not tokenizer("some words", add_special_tokens=False)["input_ids"]:
         raise WeightsError(f"{KEY}: {pinned.name} holds no tokenizer: put its tokenizer files beside the weights")
     model = decoder(pinned)
+    if settings.weights == "random":
+        model = _drawn_anew(model, seed)
     scale = _size_of_words(model)
     return Backbone(model, tokenizer, scale, **pinned._asdict())
 
@@ -79,9 +82,20 @@ def _size_of_words(model: Any) -> float:
     return float(embed(some).float().square().mean().sqrt())
 
 
+def _drawn_anew(model: Any, seed: int) -> Any:
+    """The same model as its makers start to train it, frozen alike."""
+    torch.manual_seed(seed)
+    return type(model)(model.config).to(model.device, model.dtype).eval()
+
+
 def is_file(name: str) -> bool:
-    """Whether a name stands for one file of weights, which is kept unpacked with the recommender."""
+    """Whether a name stands for one file of weights."""
     return name in packaged.LANGUAGE_MODELS or name.endswith(".gguf")
+
+
+def is_kept(settings: InitCodes) -> bool:
+    """Whether the weights are written with the recommender: of a file unpacked, random ones as drawn."""
+    return is_file(settings.backbone) or settings.weights == "random"
 
 
 def decoder(pinned: Pinned) -> Any:

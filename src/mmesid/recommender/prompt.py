@@ -16,7 +16,8 @@ def build_prompt(tokenizer: Any, system: str, user: str, response: str) -> Promp
     """Render the chat template of the backbone and cut it where the items go.
 
     A template without a system role gets both messages as the user's; a backbone without a chat template gets them as
-    plain lines and a closing line break.
+    plain lines and a closing line break. Without either message the items stand alone behind the token that begins a
+    text, where there is one.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
@@ -24,10 +25,13 @@ def build_prompt(tokenizer: Any, system: str, user: str, response: str) -> Promp
         user: the user message; the items follow it.
         response: header (end of turn and assistant header stand behind the items) or none.
     """
-    if tokenizer.chat_template:
+    begin = tokenizer.bos_token or ""
+    if not system and not user:
+        text = f"{begin}{_ITEMS}\n"
+    elif tokenizer.chat_template:
         text = _rendered(tokenizer, system, f"{user}\n{_ITEMS}")
     else:
-        text = f"{tokenizer.bos_token or ''}{system}\n{user}\n{_ITEMS}\n"
+        text = f"{begin}{system}\n{user}\n{_ITEMS}\n"
     before, after = text.split(_ITEMS)
     return Prompt(_encode(tokenizer, before), _encode(tokenizer, after) if response == "header" else [])
 

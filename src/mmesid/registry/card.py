@@ -94,7 +94,7 @@ def _backbone(config: Config, metrics: Mapping[str, Any]) -> str:
     """As it was evaluated; evaluations of earlier releases do not say it."""
     start = config.init_codes
     found = metrics.get("backbone") or {"name": start.backbone, "layers": start.layers, "dtype": start.dtype}
-    return f"{backbone_label(found['name'], found['layers'])} ({found['dtype']})"
+    return f"{backbone_label(found['name'], found['layers'], found.get('weights'))} ({found['dtype']})"
 
 
 def _fusion(metrics: Mapping[str, Any]) -> str:

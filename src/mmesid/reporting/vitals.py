@@ -49,7 +49,7 @@ def backbone(metrics: Mapping[str, Any]) -> str:
     if "name" not in found:
         return ""
     adapter = metrics.get("adapter")
-    label = backbone_label(found["name"], found.get("layers"))
+    label = backbone_label(found["name"], found.get("layers"), found.get("weights"))
     return ", ".join(filter(None, [label, found.get("dtype"), ADAPTERS.get(adapter, adapter) if adapter else None]))
 
 

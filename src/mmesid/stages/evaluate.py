@@ -59,9 +59,9 @@ def run(config: Config, store: Store, log: StageRun) -> None:
 
 
 def _backbone(store: Store) -> dict[str, Any]:
-    """Its name, and how much of it in which precision."""
+    """Its name, how much of it in which precision, and whether it was pretrained."""
     pinned = loading.pinned(store.folder("init_codes"))
-    return {"name": pinned.name, "layers": pinned.layers, "dtype": pinned.dtype}
+    return {"name": pinned.name, "layers": pinned.layers, "dtype": pinned.dtype, "weights": pinned.weights}
 
 
 def _judge(scores: dict[str, Scores], sequences: Sequences, split: Any, config: Config) -> dict[str, Judged]:

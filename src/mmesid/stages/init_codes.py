@@ -35,14 +35,14 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         item_texts = texts(load_items(store), separator="\n")
         base = backbone.embedded(item_texts, prompts, settings.embedded, config.seed, device(), record)
     else:
-        base = pretrained.load(settings, device())
+        base = pretrained.load(settings, device(), config.seed)
         check_packing(
             base, build_prompt(base.tokenizer, settings.system_prompt, settings.user_prompt, settings.response)
         )
     frequency, length = load_sequences(store).train_frequency(), config.protocol.history_length
     embeddings, ids = load_embeddings(store), load_semantic_ids(store)
     model = build(base, embeddings, ids, frequency, settings, length, config.seed)
-    save_initial(store.folder(STAGE), model, base, own or pretrained.is_file(settings.backbone))
+    save_initial(store.folder(STAGE), model, base, own or pretrained.is_kept(settings))
     save_curves(store, STAGE, curves)
 
 

@@ -157,7 +157,8 @@ def warn(message: str) -> None:
 def _open(stage: str, config: "Config", root: Path, environment: Mapping[str, str]) -> Journal | None:
     section = config.model_dump(by_alias=True).get(stage, {})
     params = {name: str(value) for name, value in flatten({"seed": config.seed, **section})}
-    backbone = backbone_label(config.init_codes.backbone, config.init_codes.layers)
+    start = config.init_codes
+    backbone = backbone_label(start.backbone, start.layers, start.weights)
     tags = {"mmesid.dataset": config.dataset, "mmesid.stage": stage, "mmesid.backbone": backbone}
     if ablation := environment.get(ABLATION):
         tags |= {"mmesid.ablation": ablation, "mmesid.seed": str(config.seed)}

@@ -12,7 +12,7 @@ from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.files import write_atomically
 from mmesid.commands.ablate import comparison, planning
-from mmesid.commands.ablate.planning import DONE, DUE, TWIN, Planned
+from mmesid.commands.ablate.planning import DONE, DUE, LACKS, TWIN, Planned
 from mmesid.commands.plan import duration
 from mmesid.errors import PipelineError
 from mmesid.pipeline import ablations, experiment
@@ -60,7 +60,7 @@ def run(dataset: str, only: Sequence[str], seeds: int, root: Path, say: Say) -> 
     say(summary(planned))
     failed = []
     for number, each in enumerate(planned, start=1):
-        if each.state == DONE:
+        if each.state in (DONE, LACKS):
             continue
         place = f"[{number}/{len(planned)}] {each.run.label}"
         try:
@@ -82,14 +82,14 @@ def _make(run: Run, root: Path, say: Say) -> None:
     try:
         with host.hold(folder.with_name(f"{name}.lock")):
             run = ablations.run_of(run.ablation, run.dataset, run.seed, ablations.codes(root), root)
-            state, like = planning.state_of(run, root)
+            state, told = planning.state_of(run, root)
             if state == DUE:
                 _train(run, name, folder, root, say)
             elif state == TWIN:
                 twin = planning.twin_of(run, root)
                 assert twin is not None
                 kept.save(twin._replace(name=run.ablation.name), root)
-                say(f"has the parameters and so the result of {like}")
+                say(f"has the parameters and so the result of {told}")
     except host.HeldError:
         say("another process is at it")
 
@@ -151,7 +151,7 @@ def printed(planned: Sequence[Planned]) -> tuple[str, list[str], list[list[str]]
         [
             each.run.ablation.name,
             str(each.run.seed),
-            f"{each.state} {each.like}".strip(),
+            f"{each.state} {each.told}".strip(),
             next(iter(each.stages), ""),
             duration(each.seconds) if each.state == DUE else "",
         ]
@@ -163,9 +163,11 @@ def printed(planned: Sequence[Planned]) -> tuple[str, list[str], list[list[str]]
 def summary(planned: Sequence[Planned]) -> str:
     """One sentence: how much there is to do, and about how long it takes."""
     due = [each for each in planned if each.state == DUE]
+    left = len([each for each in planned if each.state == LACKS])
+    without = f", {left} left out" if left else ""
     if not due:
-        return f"{len(planned)} runs, all done"
+        return f"{len(planned)} runs, all done{without}"
     known = [each.seconds for each in due if each.seconds is not None]
     time = f"about {duration(sum(known))}" if known else "nobody knows how long"
     lacking = f", without {len(due) - len(known)} of which nobody knows" if known and len(known) < len(due) else ""
-    return f"{len(due)} of {len(planned)} runs to do, {time}{lacking}"
+    return f"{len(due)} of {len(planned)} runs to do, {time}{lacking}{without}"

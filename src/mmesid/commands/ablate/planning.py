@@ -6,20 +6,21 @@ from typing import NamedTuple
 
 from mmesid import config
 from mmesid.artifacts import ablations as kept
+from mmesid.artifacts import packaged
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.commands.plan import durations
 from mmesid.pipeline import ablations
 from mmesid.pipeline.ablations import REFERENCE, Ablation, Run
 
-DONE, TWIN, DUE = "done", "equal to", "to run"
+DONE, TWIN, DUE, LACKS = "done", "equal to", "to run", "left out, needs"
 
 
 class Planned(NamedTuple):
     """A run, and what is to be done for it."""
 
     run: Run
-    state: str  # DONE, TWIN (then `like` names the run whose result it has) or DUE
-    like: str
+    state: str  # DONE, TWIN (then `told` names the run whose result it has), DUE, or LACKS (the command that helps)
+    told: str
     stages: list[str]  # to train, as far as is known: DVC's cache may hold more
     seconds: float | None  # of these; None where nobody knows
 
@@ -66,25 +67,30 @@ def plan(wanted: Iterable[Run], known: Costs, root: Path) -> list[Planned]:
     planned, made = [], set(known.by_key)
     results: dict[str, str] = {}
     for run in wanted:
-        state, like = state_of(run, root)
+        state, told = state_of(run, root)
         if state == DUE and run.key in results:
-            state, like = TWIN, results[run.key]
+            state, told = TWIN, results[run.key]
         results.setdefault(run.key, run.label)
         due = [stage for stage, key in run.keys.items() if key not in made] if state == DUE else []
         made |= set(run.keys.values())
         seconds = [known.of(run.ablation.name, stage) for stage in due]
         total = sum(part for part in seconds if part is not None) if None not in seconds else None
-        planned.append(Planned(run, state, like, due, total))
+        planned.append(Planned(run, state, told, due, total))
     return planned
 
 
 def state_of(run: Run, root: Path) -> tuple[str, str]:
-    """Whether a run has its result, or another one has the same; and which one."""
+    """Whether a run has its result, another one has the same (which one), or weights are missing (what brings them)."""
     own = kept.load(root, run.dataset, run.ablation.name, run.seed)
     if own is not None and own.key == run.key:
         return DONE, ""
     twin = twin_of(run, root)
-    return (TWIN, f"{twin.name}, seed {twin.seed}") if twin else (DUE, "")
+    if twin:
+        return TWIN, f"{twin.name}, seed {twin.seed}"
+    backbone = run.parameters["init_codes"]["backbone"]
+    if backbone in packaged.LANGUAGE_MODELS and packaged.find(backbone) is None:
+        return LACKS, f"`mmesid weights {backbone}`"
+    return DUE, ""
 
 
 def twin_of(run: Run, root: Path) -> AblationResult | None:
