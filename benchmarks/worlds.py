@@ -43,7 +43,7 @@ class Size(NamedTuple):
     heads: int = 4
     length: int | None = None  # training items of every user; None: Beauty's lengths
     history_length: int = 50  # T
-    row_tokens: int = 256  # of a packed row
+    row_tokens: int = 128  # of a packed row
     targets_per_step: int = 512
     dropout: bool = True  # as params.yaml has it, else none
     loss: str = "exact"

@@ -122,8 +122,7 @@ def retrain(
     root, identity = (root or Path()).absolute(), str(flow_run.id)
     log = get_run_logger().info
     with presence.present(root, identity), only_one(root, wait=deployment.id is not None):
-        mend(root)
-        for line in refresh(tracked(root), root):
+        for line in [*mend(root), *refresh(tracked(root), root)]:
             log(line)
         chosen, stages, notes = plan(datasets, force, overrides or {}, root)
         for line in reap(root, chosen, exclude_run=identity):

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from dvc.lock import make_lock
 
-from mmesid.pipeline.mend import ASIDE, lock_fault, mend
+from mmesid.pipeline.mend import ASIDE, RWLOCK, lock_fault, mend, rwlock_fault
 
 WHOLE = """schema: '2.0'
 stages:
@@ -20,12 +21,12 @@ stages:
 @pytest.mark.parametrize("text", [WHOLE, "schema: '2.0'\n"])
 def test_a_whole_lock_is_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")
-    assert mend(tmp_path) is None
+    assert mend(tmp_path) == []
     assert (tmp_path / "dvc.lock").read_text(encoding="utf-8") == text
 
 
 def test_no_lock_is_no_fault(tmp_path: Path) -> None:
-    assert mend(tmp_path) is None
+    assert mend(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,37 @@ def test_no_lock_is_no_fault(tmp_path: Path) -> None:
 )
 def test_a_lock_cut_short_is_put_aside(tmp_path: Path, text: str) -> None:
     (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")
-    assert "dvc.lock" in (mend(tmp_path) or "")
+    assert mend(tmp_path)[0].startswith("dvc.lock is ")
     assert not (tmp_path / "dvc.lock").exists()
     assert (tmp_path / ASIDE).read_text(encoding="utf-8") == text
     assert lock_fault(tmp_path) is None
+
+
+def rwlock(root: Path, text: str) -> Path:
+    path = root / RWLOCK
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("text", ["", '{"read": {"/a": [{"pid": 1, "cm'])
+def test_a_record_of_readers_that_a_full_disk_cut_short_is_removed(tmp_path: Path, text: str) -> None:
+    path = rwlock(tmp_path, text)
+    assert rwlock_fault(tmp_path) == "is cut short"
+    (told,) = mend(tmp_path)
+    assert told.startswith(".dvc/tmp/rwlock was cut short")
+    assert not path.exists()
+    assert mend(tmp_path) == []
+
+
+def test_a_whole_record_of_readers_is_left_alone(tmp_path: Path) -> None:
+    path = rwlock(tmp_path, '{"read": {}, "write": {}}')
+    assert mend(tmp_path) == []
+    assert path.exists()
+
+
+def test_a_record_that_a_dvc_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    path = rwlock(tmp_path, "")
+    with make_lock(str(path.with_name("rwlock.lock")), tmp_dir=str(path.parent)):
+        assert mend(tmp_path) == []
+    assert path.exists()

@@ -218,10 +218,10 @@ def remote(place: Place, endpoint_url: EndpointUrl = "") -> None:
 
 @app.command()
 def mend() -> None:
-    """Put aside a dvc.lock that a kill left half-written; `make repro` does it first."""
+    """Put aside what a kill or a full disk left half-written of DVC's own files; `make repro` does it first."""
     from mmesid.pipeline import mend
 
-    if done := mend.mend(find_root()):
+    for done in mend.mend(find_root()):
         say(done)
 
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from mmesid import config
 from mmesid.artifacts import packaged, source
 from mmesid.errors import MmesidError, faults, first_line, without_secret
-from mmesid.pipeline.mend import lock_fault
+from mmesid.pipeline.mend import RWLOCK, lock_fault, rwlock_fault
 from mmesid.tracking import tracking_uri
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves
@@ -149,9 +149,10 @@ def check_dvc(root: Path) -> list[Finding]:
     settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"])
     if not (root / ".dvc" / "config").exists():
         return [Finding("wrong", "dvc", "no .dvc/config", "restore it from git: `git checkout .dvc`")]
-    fault = lock_fault(root)
-    if fault:
+    if fault := lock_fault(root):
         return [Finding("wrong", "dvc", f"dvc.lock {fault}", "`mmesid mend`, then `dvc repro` restores what was done")]
+    if fault := rwlock_fault(root):
+        return [Finding("wrong", "dvc", f"{RWLOCK} {fault}", "`mmesid mend` removes it, and nothing is lost")]
     name = settings.get("core", "remote", fallback="")
     if not name:
         remedy = "`mmesid remote PATH` or `mmesid remote s3://bucket/prefix`, then `dvc push`, shares them"

@@ -1,30 +1,62 @@
-"""What a kill can leave half-written that is not ours to write: `dvc.lock`.
+"""What a kill or a full disk can leave half-written that is not ours to write: `dvc.lock`, and who reads what now.
 
-DVC writes it in place, so a SIGKILL in that moment leaves it empty or cut short, and every later `dvc` command refuses
-to work. Nothing is lost by putting it aside: DVC's run cache holds every finished stage and restores it in seconds.
+DVC writes both in place, so a SIGKILL in that moment, or a disk that is full then, leaves them empty or cut short, and
+every later `dvc` command refuses to work. Nothing is lost by putting them aside: DVC's run cache holds every finished
+stage and restores it in seconds, and what reads and writes the project says so anew with its next stage.
 """
 
+import json
 from pathlib import Path
 
 import yaml
 
 ASIDE = "dvc.lock.broken"
+RWLOCK = Path(".dvc", "tmp", "rwlock")  # of DVC: which process reads and writes which output
 
 
-def mend(root: Path = Path()) -> str | None:
-    """Put a damaged `dvc.lock` aside.
+def mend(root: Path = Path()) -> list[str]:
+    """Put a damaged `dvc.lock` aside, and remove a damaged `.dvc/tmp/rwlock`.
 
     Args:
         root: the project's folder.
 
     Returns:
-        What was done, None where nothing had to be.
+        What was done.
     """
-    fault = lock_fault(root)
-    if fault is None:
+    done = []
+    if fault := lock_fault(root):
+        (root / "dvc.lock").replace(root / ASIDE)
+        done.append(f"dvc.lock {fault}, as a kill leaves it; it lies now in {ASIDE}, and DVC restores finished stages")
+    if rwlock_fault(root) and _drop_rwlock(root):
+        done.append(f"{RWLOCK} was cut short, as a full disk or a kill leaves it; it is removed, and nothing is lost")
+    return done
+
+
+def rwlock_fault(root: Path = Path()) -> str | None:
+    """What is wrong with DVC's record of who reads and writes, None if it is whole or absent."""
+    path = root / RWLOCK
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return None
-    (root / "dvc.lock").replace(root / ASIDE)
-    return f"dvc.lock {fault}, as a kill leaves it; it lies now in {ASIDE}, and DVC restores finished stages"
+    except ValueError:
+        return "is cut short"
+    return None
+
+
+def _drop_rwlock(root: Path) -> bool:
+    """Whether it was damaged, and not only read while a dvc that works here was writing it."""
+    from dvc.lock import LockError, make_lock
+
+    guard = (root / RWLOCK).with_name("rwlock.lock")
+    try:
+        with make_lock(str(guard), tmp_dir=str(guard.parent)):
+            if rwlock_fault(root) is None:
+                return False
+            (root / RWLOCK).unlink()
+            return True
+    except LockError:
+        return False
 
 
 def lock_fault(root: Path = Path()) -> str | None:

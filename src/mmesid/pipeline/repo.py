@@ -7,6 +7,11 @@ from typing import Any
 
 from mmesid.errors import PipelineError, first_line
 
+REMEDIES = {  # by what DVC says
+    "not a git repo": "; run `git init` there: DVC finds a project through git",
+    "RWLock-file": "; `mmesid mend` removes that file",
+}
+
 
 @contextmanager
 def opened(root: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Any]:
@@ -32,5 +37,5 @@ def opened(root: Path, settings: Mapping[str, Any] | None = None) -> Iterator[An
         raise PipelineError(f"{root.absolute()}: another dvc works here ({text}); ask again when it is done") from error
     except DvcException as error:
         text = f"{error}" + (f": {error.__cause__}" if error.__cause__ else "")
-        remedy = "; run `git init` there: DVC finds a project through git" if "not a git repo" in text else ""
+        remedy = next((told for sign, told in REMEDIES.items() if sign in text), "")
         raise PipelineError(f"DVC cannot read the pipeline in {root.absolute()}: {text}{remedy}") from error
