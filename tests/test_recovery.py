@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def interrupt(root: Path, stage: str, what: tuple[str, ...], after: float, by_ha
         time.sleep(after)
         alive = bool(list(tiny.processes(root, stage)))
         if by_hand:
-            os.killpg(dvc.pid, signal.SIGINT)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.killpg(dvc.pid, signal.SIGINT)
         else:
             dvc.kill()
         dvc.wait(60)
