@@ -115,8 +115,8 @@ def test_a_ratio_below_five_does_not_hold_and_a_wide_one_is_open(project: Path) 
 
 
 def test_where_nothing_could_collapse_the_claim_says_nothing(project: Path) -> None:
-    best = result("best")
-    kept.save(best._replace(parameters={"encode_collaborative": {"dimension": 100, "encoder": "sasrec"}}), project)
+    paper = result("paper")
+    kept.save(paper._replace(parameters={"encode_collaborative": {"dimension": 100, "encoder": "sasrec"}}), project)
     assert judged(project)["collaborative_collapses"].verdict == SILENT
 
 

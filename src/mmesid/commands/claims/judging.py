@@ -185,11 +185,11 @@ def _floats(values: Any) -> NDArray[np.float64]:
 
 def _collaborative_collapses(known: Kept, told: Mapping[str, Any]) -> Judgment:
     shares = [
-        _filled(result, "collaborative alone") for result in known["best"] if "collaborative alone" in result.spectra
+        _filled(result, "collaborative alone") for result in known["paper"] if "collaborative alone" in result.spectra
     ]
     if not shares:
         return Judgment("no collaborative embedding", SILENT)
-    result = known["best"][0]
+    result = known["paper"][0]
     if result.parameters["encode_collaborative"]["encoder"] != "sasrec":
         return Judgment("the width of a precomputed embedding is not kept", SILENT)
     width, hidden = _width(result), len(result.spectra["collaborative alone"])
@@ -243,7 +243,7 @@ CLAIMS = {
     "mmd_above_mse": Claim(("mmd", "mse"), _mmd_above_mse),
     "random_forgets": Claim(("paper_random_codes",), _random_forgets),
     "trained_keeps": Claim(("paper", "paper_random_codes"), _trained_keeps),
-    "collaborative_collapses": Claim(("best",), _collaborative_collapses),
+    "collaborative_collapses": Claim(("paper",), _collaborative_collapses),
     "input_does_not_collapse": Claim(("paper",), _input_does_not_collapse),
     "above_e4srec": Claim(("best", "e4srec"), _above("e4srec", NETWORK_MODEL), ("paper",)),
     "above_collaborative": Claim(
