@@ -103,7 +103,7 @@ def test_the_sampled_fit_is_near_the_full_one(users: Users, held: Held, monkeypa
     full, part = gathered(users, held), sampled(monkeypatch, users, held)
     losses = []
     for found in (full, part):
-        weights = fit(found, None, KINDS, len(BOUNDS), 1.0).weights
+        weights = fit(found, None, KINDS, len(BOUNDS), 1.0, 30.0).weights
         table = torch.tensor(list(weights.evidence.values()), dtype=torch.float64)
         losses.append(cross_entropy(full, KINDS, table)[0] / len(users.targets))
     assert losses[1] == pytest.approx(losses[0], abs=0.01)

@@ -74,6 +74,7 @@ class Fuse(Section):
     bins: list[Annotated[int, Field(ge=0)]]
     users: Positive
     ridge: Rate
+    smoothing: Weight
     memory: Positive
     neighbors: Positive
     dimension: Positive

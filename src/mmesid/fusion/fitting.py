@@ -26,15 +26,19 @@ class Fitted(NamedTuple):
     loss: float
 
 
-def fit(choices: Choices, model: str | None, kinds: Sequence[str], bins: int, ridge: float) -> Fitted:
-    """Minimize sum_u -log p(target_u) + ridge / 2 |w - w0|^2, where w0 is the network alone: a = 1, all else 0.
+def fit(choices: Choices, model: str | None, kinds: Sequence[str], bins: int, ridge: float, smoothing: float) -> Fitted:
+    """Minimize sum_u -log p(target_u) + ridge / 2 |w - w0|^2 + smoothing / 2 sum_kb (w_kb - mean_b w_kb)^2.
+
+    w0 is the network alone: a = 1, all else 0. Where few users have rare targets, the bins of rare items would fit
+    their luck; smoothing lets them differ from the others only as far as users bear it out.
 
     Args:
         choices: of the users.
         model: whose network's evidence is among the choices', with one weight for all bins; None for no network.
         kinds: of evidence.
         bins: of training interactions; each has its own weight of each kind.
-        ridge: of the pull, in users.
+        ridge: of the pull towards w0, in users.
+        smoothing: of the pull of a kind's weights towards their mean over the bins, in users.
     """
     names, neural = ([model] if model else []) + list(kinds), int(model is not None)
     start = torch.zeros(neural + len(kinds) * bins, dtype=torch.float64)
@@ -44,9 +48,11 @@ def fit(choices: Choices, model: str | None, kinds: Sequence[str], bins: int, ri
 
     def loss_of(weights: Tensor) -> tuple[float, Tensor]:
         loss, gradient = cross_entropy(choices, names, _table(weights, bins, neural))
-        pull = weights - start
+        pull, by_kind = weights - start, weights[neural:].view(len(kinds), bins)
+        apart = torch.cat([weights.new_zeros(neural), (by_kind - by_kind.mean(dim=1, keepdim=True)).flatten()])
         flat = torch.cat([gradient[:neural].sum(dim=1), gradient[neural:].flatten()])
-        return (loss + ridge / 2 * float(pull @ pull)) / users, (flat + ridge * pull) / users
+        penalty = ridge / 2 * float(pull @ pull) + smoothing / 2 * float(apart @ apart)
+        return (loss + penalty) / users, (flat + ridge * pull + smoothing * apart) / users
 
     def closure() -> float:
         loss, found.grad = loss_of(found.detach())

@@ -70,7 +70,8 @@ def fuse(
     choices = gather(users, neural, held, kinds, settings.bins, protocol.exclude_history, settings.memory, seed)
     weights, losses = {}, {}
     for model, scores in networks.items():
-        found = fit(choices, None if scores is None else model, kinds, len(settings.bins), settings.ridge)
+        name, bins = None if scores is None else model, len(settings.bins)
+        found = fit(choices, name, kinds, bins, settings.ridge, settings.smoothing)
         weights[model], losses[model] = found.weights, {"before": found.loss_before, "after": found.loss}
     return Fitting(Fusion(tables, rule, list(settings.bins), weights), len(chosen), losses)
 
