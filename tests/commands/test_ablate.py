@@ -20,6 +20,7 @@ from mmesid.evaluation.forgetting import order_kept
 from mmesid.evaluation.metrics import per_user
 from mmesid.pipeline import ablations, experiment
 from mmesid.pipeline.ablations import REFERENCE, Ablation
+from mmesid.reporting.ablations import Estimate, difference
 from tests import tiny
 
 THREE_LINES = """
@@ -153,6 +154,12 @@ def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path) -> None:
     assert missing.command == "mmesid ablate tiny --only missing --seeds 3"
     tau = np.nanmean([drawn("", seed).taus["text.tau_finetuned"].astype(float) for seed in (0, 1)])
     assert best.order_kept["text"].value == pytest.approx(100 * tau, abs=0.01)
+
+
+def test_a_difference_of_no_user_is_no_verdict() -> None:
+    assert difference(Estimate(0.0, 0.0, 0.0)) == "the same"
+    assert difference(Estimate(0.01, 0.0, 0.02)) == "undecided: +0.0100 [+0.0000, +0.0200]"
+    assert difference(None) == "–"
 
 
 def test_each_users_order_kept_averages_to_that_of_all() -> None:

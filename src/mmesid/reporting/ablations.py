@@ -100,9 +100,11 @@ def estimate(found: Estimate | None) -> str:
 
 
 def difference(found: Estimate | None) -> str:
-    """`above: +0.0123 [+0.0100, +0.0146]`."""
+    """`above: +0.0123 [+0.0100, +0.0146]`; `the same` where no user's list differs."""
     if found is None:
         return NOTHING
+    if found.low == found.high == 0:
+        return "the same"
     return f"{found.verdict}: {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
 
