@@ -169,7 +169,7 @@ def test_no_row_does_better_on_its_users_targets_than_on_those_of_others(
     found = mean_ndcg(*judged, targets)
     chance = [mean_ndcg(*judged, draw.permutation(targets)) for _ in range(SHUFFLES)]
     assert abs(found - np.mean(chance)) < BOUND * np.std(chance)
-    assert max(found, np.mean(chance)) < 1.5 * ndcg(np.arange(1, N_ITEMS + 1), 10).mean()
+    assert np.mean(chance) < 1.2 * ndcg(np.arange(1, N_ITEMS + 1), 10).mean()
 
 
 @pytest.mark.parametrize("name", [MAIN_MODEL, "sasrec_fused", "evidence"])
