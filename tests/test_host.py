@@ -84,7 +84,8 @@ def test_no_proxy_stands_between_servers_and_clients_of_this_machine() -> None:
 
 @pytest.mark.parametrize("begins", [True, False], ids=["amid an import", "in order"])
 def test_ctrl_c_is_one_line(begins: bool) -> None:
-    script = "import os, signal; from mmesid import host; host.end_at_once('stopped'); "
+    script = "import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # nohup ignores it
+    script += "from mmesid import host; host.end_at_once('stopped'); "
     script += "" if begins else "host.raise_interrupts(); "
     done = subprocess.run(
         [sys.executable, "-c", script + "os.kill(os.getpid(), signal.SIGINT)"],

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +99,19 @@ def test_a_full_disk_is_full_for_everyone_in_the_checkout_until_it_is_not(tmp_pa
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 def test_a_server_that_hangs_goes_on_afterwards(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", "input()", "mlflow", "server", ""]
     marked = {**os.environ, "MMESID_SERVICES": str(tmp_path)}
-    with subprocess.Popen(words, env=marked, stdin=subprocess.PIPE) as process:
-        with faults.FAULTS["MLflow hangs"](tmp_path):
-            wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+    with waiting("mlflow", "server", "", env=marked) as process, faults.FAULTS["MLflow hangs"](tmp_path):
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+
+
+@contextlib.contextmanager
+def waiting(*words: str, **place: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that has begun, with its words and variables for all to see; it waits until it may end."""
+    command = [sys.executable, "-c", "input('begun\\n')", *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **place) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        yield process
         process.communicate(b"\n", timeout=60)
 
 
@@ -225,12 +233,9 @@ def test_what_a_kill_left_half_written_is_named(tmp_path: Path, left: str) -> No
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 def test_a_process_that_was_left_is_named(tmp_path: Path) -> None:
-    waits = [sys.executable, "-c", "input()"]
-    environment = {**os.environ, "MMESID_SERVICES": str(tmp_path)}
-    for place in ({"env": environment}, {"cwd": tmp_path}):
-        with subprocess.Popen(waits, stdin=subprocess.PIPE, **place) as process:  # type: ignore[call-overload]
+    for place in ({"env": {**os.environ, "MMESID_SERVICES": str(tmp_path)}}, {"cwd": tmp_path}):
+        with waiting(**place):
             assert len(laws.nobody_is_left(tmp_path, os.getpid(), seconds=0)) == 1
-            process.communicate(b"\n")
     assert laws.nobody_is_left(tmp_path, os.getpid(), seconds=0) == []
 
 
