@@ -34,7 +34,7 @@ from mmesid.recommender import loading
 from mmesid.recommender.inference import Scorer
 from tests import tiny
 
-N_ITEMS, USERS, LENGTH = 150, 200, 8
+N_ITEMS, USERS, LENGTH = 150, 800, 8
 FOLLOWS = 7  # item i is followed by i + 7, modulo N
 FITTED = ("encode_collaborative", "encode_content", "tokenize", "init_codes", "finetune", "baselines", "fuse")
 RIVALS = {"rivals": ["content_transformer"], "content_transformer": {"dimension": 16, "hidden": 16, "epochs": 3}}
@@ -169,7 +169,7 @@ def test_no_row_does_better_on_its_users_targets_than_on_those_of_others(
     found = mean_ndcg(*judged, targets)
     chance = [mean_ndcg(*judged, draw.permutation(targets)) for _ in range(SHUFFLES)]
     assert abs(found - np.mean(chance)) < BOUND * np.std(chance)
-    assert np.mean(chance) < 1.2 * ndcg(np.arange(1, N_ITEMS + 1), 10).mean()
+    assert max(found, np.mean(chance)) < 1.5 * ndcg(np.arange(1, N_ITEMS + 1), 10).mean()
 
 
 @pytest.mark.parametrize("name", [MAIN_MODEL, "sasrec_fused", "evidence"])
