@@ -112,7 +112,7 @@ def test_an_ablation_whose_weights_are_not_installed_is_left_out(world: Path, mo
     with (world / "conf" / "ablations.yaml").open("a", encoding="utf-8") as file:
         file.write("large:\n  tells: what more weights give\n  set: {init_codes.backbone: smollm2}\n")
     *_, large = planned = ablate.plan(tiny.NAME, [], 1, world)
-    assert (large.state, large.told, large.stages) == (planning.LACKS, "`mmesid weights smollm2`", [])
+    assert (large.state, large.told, large.stages) == (planning.LACKS, "`mmesid weights smollm2` fetches it", [])
     assert ablate.summary(planned).endswith(", 1 left out")
 
 

@@ -1,11 +1,16 @@
 """A lock that a kill cut short is put aside; a whole one is left alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from dvc.lock import make_lock
+from dvc.rwlock import RWLockFileCorruptedError
 
+from mmesid.commands import doctor
+from mmesid.errors import PipelineError
 from mmesid.pipeline.mend import ASIDE, RWLOCK, lock_fault, mend, rwlock_fault
+from mmesid.pipeline.repo import opened
 
 WHOLE = """schema: '2.0'
 stages:
@@ -68,3 +73,14 @@ def test_a_record_that_a_dvc_is_writing_is_left_to_it(tmp_path: Path) -> None:
     with make_lock(str(path.with_name("rwlock.lock")), tmp_dir=str(path.parent)):
         assert mend(tmp_path) == []
     assert path.exists()
+
+
+def test_what_refuses_and_what_examines_name_the_command(project_copy: Callable[[Path], Path], tmp_path: Path) -> None:
+    root = project_copy(tmp_path / "project")
+    path = root / RWLOCK
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"read": {"/a', encoding="utf-8")
+    (found,) = doctor.check_dvc(root)
+    assert (found.level, found.detail) == ("wrong", ".dvc/tmp/rwlock is cut short")
+    with pytest.raises(PipelineError, match="`mmesid mend` removes that file"), opened(root):
+        raise RWLockFileCorruptedError(str(path))

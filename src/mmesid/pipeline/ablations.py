@@ -47,8 +47,13 @@ class Run(NamedTuple):
     dataset: str
     seed: int
     conf: str  # the text of conf/<dataset>.yaml that makes it
-    parameters: dict[str, Any]  # all that result
+    settings: Config  # that result
     keys: dict[str, str]  # digest of all that decides the result of each stage, in their order
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As they are kept."""
+        return parameters(self.settings)
 
     @property
     def key(self) -> str:
@@ -137,7 +142,7 @@ def run_of(ablation: Ablation, dataset: str, seed: int, code_of: Mapping[str, st
         shutil.copyfile(root / "params.yaml", trial / "params.yaml")
         (trial / "conf" / f"{dataset}.yaml").write_text(conf, encoding="utf-8")
         settings = config.load(dataset, trial)
-    return Run(ablation, dataset, seed, conf, parameters(settings), keys(settings, code_of, root))
+    return Run(ablation, dataset, seed, conf, settings, keys(settings, code_of, root))
 
 
 def parameters(settings: Config) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def printed(planned: Sequence[Planned]) -> tuple[str, list[str], list[list[str]]
 def summary(planned: Sequence[Planned]) -> str:
     """One sentence: how much there is to do, and about how long it takes."""
     due = [each for each in planned if each.state == DUE]
-    left = len([each for each in planned if each.state == LACKS])
+    left = sum(each.state == LACKS for each in planned)
     without = f", {left} left out" if left else ""
     if not due:
         return f"{len(planned)} runs, all done{without}"

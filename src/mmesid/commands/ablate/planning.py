@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 from mmesid import config
 from mmesid.artifacts import ablations as kept
-from mmesid.artifacts import packaged
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.commands.plan import durations
+from mmesid.commands.weights import lacking
 from mmesid.pipeline import ablations
 from mmesid.pipeline.ablations import REFERENCE, Ablation, Run
 
-DONE, TWIN, DUE, LACKS = "done", "equal to", "to run", "left out, needs"
+DONE, TWIN, DUE, LACKS = "done", "equal to", "to run", "left out:"
 
 
 class Planned(NamedTuple):
     """A run, and what is to be done for it."""
 
     run: Run
-    state: str  # DONE, TWIN (then `told` names the run whose result it has), DUE, or LACKS (the command that helps)
+    state: str  # DONE, TWIN (then `told` names the run whose result it has), DUE, or LACKS (what brings its weights)
     told: str
     stages: list[str]  # to train, as far as is known: DVC's cache may hold more
     seconds: float | None  # of these; None where nobody knows
@@ -87,10 +87,8 @@ def state_of(run: Run, root: Path) -> tuple[str, str]:
     twin = twin_of(run, root)
     if twin:
         return TWIN, f"{twin.name}, seed {twin.seed}"
-    backbone = run.parameters["init_codes"]["backbone"]
-    if backbone in packaged.LANGUAGE_MODELS and packaged.find(backbone) is None:
-        return LACKS, f"`mmesid weights {backbone}`"
-    return DUE, ""
+    remedy = next(iter(lacking(run.settings).values()), "")
+    return (LACKS, remedy) if remedy else (DUE, "")
 
 
 def twin_of(run: Run, root: Path) -> AblationResult | None:
