@@ -23,7 +23,7 @@ from mmesid.config import SentenceTransformers, VisionModel
 from mmesid.encoders import picture_encoding, text_encoding, text_model, vision_model
 from mmesid.encoders.text_model import TextModel
 from mmesid.encoders.vision_model import Vision
-from mmesid.softmax import multiplies_bfloat16
+from mmesid.kernels.softmax import multiplies_bfloat16
 
 NAME = "encoding"
 VOCABULARY = 30_522

@@ -22,7 +22,7 @@ SOURCE = ROOT / "src" / "mmesid"
 ROOMS = ("data", "encoders", "tokenizer", "recommender", "fusion", "evaluation", "baselines", "reporting")
 ROOM_NAMES = tuple(f"mmesid.{room}" for room in ROOMS)
 FLOOR = (
-    *("mmesid", "mmesid.errors", "mmesid.host", "mmesid.models", "mmesid.softmax", "mmesid.config", "mmesid.artifacts"),
+    *("mmesid", "mmesid.errors", "mmesid.host", "mmesid.models", "mmesid.kernels", "mmesid.config", "mmesid.artifacts"),
 )
 JUDGES = ("mmesid.evaluation.metrics", "mmesid.evaluation.ranking")
 
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "mmesid.errors": (),
     "mmesid.host": (),
     "mmesid.models": (),
-    "mmesid.softmax": ("mmesid.config.sizes",),
+    "mmesid.kernels": ("mmesid.config.sizes",),
     "mmesid.config": ("mmesid.errors",),
     "mmesid.artifacts": ("mmesid.errors", "mmesid.models"),
     **dict.fromkeys(ROOM_NAMES, (*FLOOR, *JUDGES)),

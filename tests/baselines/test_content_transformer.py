@@ -20,7 +20,7 @@ from mmesid.encoders.sasrec import Transformer, scorer
 from mmesid.errors import ArtifactError, ConfigError
 from mmesid.evaluation.metrics import ndcg
 from mmesid.evaluation.ranking import judge
-from mmesid.softmax import cross_entropy
+from mmesid.kernels.softmax import cross_entropy
 from tests import tiny_world
 
 N_ITEMS, UNSEEN = 39, 20

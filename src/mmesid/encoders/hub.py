@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmesid.artifacts.hub import unloadable
-from mmesid.softmax import multiplies_bfloat16
+from mmesid.kernels.softmax import multiplies_bfloat16
 
 BFLOAT16_WORK = 1e11  # parameters times pieces below which bfloat16 gains little and makes results depend on the device
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from mmesid.config import EncodeCollaborative
 from mmesid.encoders.batching import pad
 from mmesid.evaluation.ranking import Scores
+from mmesid.kernels.dropout import Dropout
 
 INIT_STD = 0.02  # of the table; matrices start as PyTorch has it: as small as this they learn late, at this width
 TEMPERATURE = 0.07  # scores are products over this: without it a table that starts small learns several times slower
@@ -39,7 +40,7 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(width, EPSILON)
         self.gate_and_value = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(2 * width, width, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D); a position sees itself and the earlier ones only."""
@@ -116,7 +117,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.history_length = history_length
         self.items = items
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
         self.norm = nn.RMSNorm(width, EPSILON)
 

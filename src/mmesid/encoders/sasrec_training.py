@@ -19,7 +19,7 @@ from mmesid.encoders.sasrec import Transformer, build, scorer
 from mmesid.errors import DataError
 from mmesid.evaluation.metrics import ndcg
 from mmesid.evaluation.ranking import checkpoint_users, judge, users_at_a_time
-from mmesid.softmax import cross_entropy
+from mmesid.kernels.softmax import cross_entropy
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -123,6 +123,7 @@ class _Validation:
                 f"none of the {len(sequences.user_ids)} users selects checkpoints; there must be more users"
             )
         histories = sequences.history("valid")
+        users = users[np.argsort([len(histories[user]) for user in users])]  # of alike length together: little padding
         self._model = model
         self._histories = [histories[user] for user in users]
         self._targets = sequences.target("valid")[users]

@@ -70,8 +70,8 @@ def fuse(
     choices = gather(users, neural, held, kinds, settings.bins, protocol.exclude_history, settings.memory, seed)
     weights, losses = {}, {}
     for model, scores in networks.items():
-        name, bins = None if scores is None else model, len(settings.bins)
-        found = fit(choices, name, kinds, bins, settings.ridge, settings.smoothing)
+        name = None if scores is None else model
+        found = fit(choices, name, kinds, len(settings.bins), settings.ridge, settings.smoothing)
         weights[model], losses[model] = found.weights, {"before": found.loss_before, "after": found.loss}
     return Fitting(Fusion(tables, rule, list(settings.bins), weights), len(chosen), losses)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmesid.config import Finetune
 from mmesid.errors import ConfigError
-from mmesid.recommender.dropout import dropout
+from mmesid.kernels.dropout import dropout
 from mmesid.recommender.model import Recommender
 
 _ADDED_BY = ("o_proj", "down_proj")  # the last linear layers of attention and MLP

@@ -70,9 +70,11 @@ def embedded(
     )
     model = LlamaForCausalLM(config).to(device)
     tokens = [token for text in corpus for token in [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]]
-    if len(tokens) > _LENGTH:
+    taught = settings.pretrain_steps > 0 and len(tokens) > _LENGTH
+    if taught:
         _pretrain(model, torch.tensor(tokens), settings, seed, log)
-    return Backbone(model.model.eval(), tokenizer, OWN_SCALE, EMBEDDED, None)
+    weights = "pretrained" if taught else "random"
+    return Backbone(model.model.eval(), tokenizer, OWN_SCALE, EMBEDDED, None, weights=weights)
 
 
 def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
@@ -102,7 +104,7 @@ def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
 
 def _pretrain(model: Any, tokens: Tensor, settings: EmbeddedBackbone, seed: int, log: Log) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.pretrain_learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, settings.pretrain_steps))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.pretrain_steps)
     draw = np.random.default_rng(seed)
     model.train()
     for step in range(1, settings.pretrain_steps + 1):

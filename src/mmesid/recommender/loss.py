@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmesid import softmax
+from mmesid.kernels import softmax
 
 _COPIES = 3  # (G, N) arrays that the plain loss holds at once: scores, log-probabilities, their gradient
 _FLOAT = 4  # bytes

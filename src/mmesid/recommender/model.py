@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmesid.artifacts.values import MODALITIES
+from mmesid.kernels.dropout import Dropout
 from mmesid.recommender.attention import MASKS
-from mmesid.recommender.dropout import Dropout
 from mmesid.recommender.item_input import ModalityShape
 from mmesid.recommender.items import Items
 from mmesid.recommender.loss import Objective, scores

@@ -17,11 +17,11 @@ from torch.nn import Module, Parameter
 
 from mmesid.config import Finetune, sizes
 from mmesid.evaluation.ranking import judge, users_at_a_time
+from mmesid.kernels.softmax import multiplies_bfloat16
 from mmesid.recommender.adapter import trainable
 from mmesid.recommender.backbone import EMBEDDED
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
-from mmesid.softmax import multiplies_bfloat16
 
 # Called beside forward; they too need the parameters.
 _FORWARD_METHODS = ("represent", "sizes", "prompt_cache", "fused_items")

@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from mmesid.artifacts import hub, packaged
 from mmesid.config import InitCodes
 from mmesid.errors import ConfigError, WeightsError
+from mmesid.kernels.softmax import multiplies_bfloat16
 from mmesid.recommender.backbone import Backbone
-from mmesid.softmax import multiplies_bfloat16
 
 KEY = "init_codes.backbone"
 NEEDS_BITSANDBYTES = (

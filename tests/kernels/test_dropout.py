@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmesid.recommender.dropout import Dropout, dropout
+from mmesid.kernels.dropout import Dropout, dropout
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])

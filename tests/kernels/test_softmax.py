@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mmesid import softmax
+from mmesid.kernels import softmax
 
 
 @pytest.mark.parametrize("chunk_logits", [1, 60, 10**6])
