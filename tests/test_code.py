@@ -21,6 +21,8 @@ class Model:
 '''
 FILES = {
     "__init__.py": "VERSION = 1\n",
+    "config/__init__.py": "KEYS = 1\n",
+    "config/sizes.py": "STEPS = 44\n",
     "errors.py": "class MmesidError(Exception): ...\n",
     "stages/__init__.py": "",
     "stages/entry.py": "import mmesid.room.unused\n",
@@ -29,7 +31,7 @@ FILES = {
     "tracking/__init__.py": "from mmesid.room import unused\n",
     "room/__init__.py": '"""A room."""\n',
     "room/model.py": MODEL,
-    "room/losses.py": "WEIGHT = 1\n",
+    "room/losses.py": "from mmesid.config import KEYS, sizes\nWEIGHT = 1\n",
     "room/page.py": 'def render():\n    return get("page.html")\n',
     "room/unused.py": "",
     "room/templates/page.html": '<style>{% include "page.css" %}</style>\n',
@@ -53,7 +55,7 @@ def names(stage: str, package: Path) -> list[str]:
 
 
 def test_code_is_what_the_entry_imports_without_what_only_says_or_logs(package: Path) -> None:
-    assert names("train", package) == ["room/losses.py", "room/model.py", "stages/train.py"]
+    assert names("train", package) == ["config/sizes.py", "room/losses.py", "room/model.py", "stages/train.py"]
 
 
 def test_templates_count_for_the_module_that_names_them_and_so_does_what_they_include(package: Path) -> None:
@@ -93,6 +95,7 @@ def test_words_and_layout_and_uncounted_code_keep_the_digest(package: Path, file
         ("room/model.py", "add(self, value)", "add(self, value, more=1)"),
         ("room/losses.py", "WEIGHT = 1", "WEIGHT = 1.5"),
         ("stages/train.py", "import model", "import model, unused"),
+        ("config/sizes.py", "44", "40"),
     ],
 )
 def test_what_the_code_does_changes_the_digest(package: Path, file: str, old: str, new: str) -> None:
@@ -125,6 +128,7 @@ stages:
   train:
     cmd: train  # another
     deps:
+      - src/mmesid/config/sizes.py
       - src/mmesid/room/losses.py
       - src/mmesid/room/model.py
       - src/mmesid/stages/train.py

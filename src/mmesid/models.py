@@ -46,12 +46,20 @@ MAIN_METRIC = "ndcg_at_10"  # selects checkpoints, decides about champions
 TESTED_METRICS = ("ndcg_at_5", MAIN_METRIC)  # with intervals and paired tests
 BRIEF_METRICS = ("ndcg_at_5", MAIN_METRIC, "hr_at_10", "mrr")  # where there is little room
 
+_FUSED = "_fused"
 _KINDS = {"ndcg": "nDCG", "hr": "HR", "mrr": "MRR", "gini": "Gini"}  # others are printed as they are
 
 
 def fused_late(name: str) -> str:
     """The row of a competitor's network with our late fusion: `sasrec` -> `sasrec_fused`."""
-    return f"{name}_fused"
+    return f"{name}{_FUSED}"
+
+
+def alone(name: str) -> str:
+    """The row of the same network before late fusion; a row that is not fused is that itself."""
+    if name == MAIN_MODEL:
+        return NETWORK_MODEL
+    return name.removesuffix(_FUSED)
 
 
 def with_role(*roles: Role) -> list[str]:

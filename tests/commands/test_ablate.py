@@ -78,6 +78,10 @@ def test_every_shipped_ablation_fits_the_sample() -> None:
         ("best: {tells: a, set: {}}\nodd: {tells: b, set: {finetune.rnak: 3}}", "finetune.rnak"),
         ("best: {tells: a, set: {}}\nodd: {tells: b}", "odd must have the keys tells and set"),
         ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: none}", "row 'none'"),
+        (
+            "best: {tells: a, set: {}}\nodd: {tells: b, set: {}, needs: [sound]}",
+            "a list of some of text, image",
+        ),
         ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, like: later}", "must stand above"),
         ("odd: {tells: b, set: {}}", "must hold `best`"),
     ],
@@ -114,6 +118,18 @@ def test_an_ablation_whose_weights_are_not_installed_is_left_out(world: Path, mo
     *_, large = planned = ablate.plan(tiny.NAME, [], 1, world)
     assert (large.state, large.told, large.stages) == (planning.LACKS, "`mmesid weights smollm2` fetches it", [])
     assert ablate.summary(planned).endswith(", 1 left out")
+
+
+def test_an_ablation_of_a_modality_that_the_dataset_lacks_is_left_out(world: Path) -> None:
+    with (world / "conf" / "ablations.yaml").open("a", encoding="utf-8") as file:
+        file.write("pictures:\n  tells: what pictures add\n  needs: [image]\n  set: {tokenize.codes: 3}\n")
+    overrides = yaml.safe_load((world / "conf" / f"{tiny.NAME}.yaml").read_text(encoding="utf-8"))
+    lacks = planning.LACKS, "encode_content.image is none"
+    for encoder, expected in (("pixels", (planning.DUE, "")), ("none", lacks)):
+        overrides["encode_content"] = {**overrides.get("encode_content", {}), "image": encoder}
+        (world / "conf" / f"{tiny.NAME}.yaml").write_text(yaml.safe_dump(overrides), encoding="utf-8")
+        *_, pictures = ablate.plan(tiny.NAME, [], 1, world)
+        assert (pictures.state, pictures.told) == expected
 
 
 def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
@@ -154,6 +170,24 @@ def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path) -> None:
     assert missing.command == "mmesid ablate tiny --only missing --seeds 3"
     tau = np.nanmean([drawn("", seed).taus["text.tau_finetuned"].astype(float) for seed in (0, 1)])
     assert best.order_kept["text"].value == pytest.approx(100 * tau, abs=0.01)
+
+
+def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path) -> None:
+    """`best` has the same ranks in all its rows; the rival is 2 places better before late fusion and 3 after it."""
+    ranks = drawn("", 0).ranks["mme_sid"]
+    of_rival = {"content_transformer": ranks - 2, "content_transformer_fused": ranks - 3}
+    kept.save(drawn("best", 0), tmp_path)
+    kept.save(drawn("rival", 0)._replace(ranks=drawn("", 0).ranks | of_rival), tmp_path)
+    known = [Ablation("best", "", {}, "mme_sid"), Ablation("rival", "", {}, "content_transformer_fused")]
+    best, rival = comparison.rows(known, tiny.NAME, {}, tmp_path)
+    expected = per_user((ranks - 2).astype(int), ["ndcg_at_10"])["ndcg_at_10"].mean()
+    assert rival.network is not None
+    assert rival.network.value == pytest.approx(expected)
+    assert rival.network_difference is not None
+    assert rival.difference is not None
+    assert rival.difference.value > rival.network_difference.value > 0
+    assert (rival.order_kept, rival.kept_dimensions, rival.tokens) == ({}, None, None)
+    assert (best.kept_dimensions, best.tokens) == (0.5, 1000)
 
 
 def test_a_difference_of_no_user_is_no_verdict() -> None:

@@ -52,7 +52,8 @@ def result(name: str, seed: int = 0, rank: int = 3, kept_order: float = 0.4, ful
 def project(tmp_path: Path) -> Path:
     """A project with results of most ablations that the claims need."""
     (tmp_path / "conf").mkdir()
-    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    for name in ("params.yaml", "conf/ablations.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
     results = [
         result("best", rank=3),
         result("paper", rank=4, kept_order=0.5, full=0.99),
@@ -120,6 +121,19 @@ def test_where_nothing_could_collapse_the_claim_says_nothing(project: Path) -> N
     assert judged(project)["collaborative_collapses"].verdict == SILENT
 
 
+def test_results_of_other_code_are_judged_and_marked(project: Path) -> None:
+    for name in ("dvc.yaml", "conf/sample.yaml"):
+        shutil.copyfile(ROOT / name, project / name)
+    shutil.copytree(ROOT / "src", project / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "sources" / "sample", project / "sources" / "sample")
+    run = ablations.run_of(ablations.read(project)["mmd"], DATASET, 0, ablations.codes(project), project)
+    kept.save(result("mmd", kept_order=0.60)._replace(key=run.key), project)
+    found = judged(project)
+    assert "code" not in found["order_mmd"].measured
+    assert found["order_mse"].measured.endswith("(mse: of other parameters or code)")
+    assert (found["order_mmd"].verdict, found["order_mse"].verdict) == (HOLDS, FAILS)
+
+
 def test_every_claim_has_its_published_figure_and_ablations_that_exist() -> None:
     told, known = judging.published()["claims"], ablations.read(ROOT)
     assert set(told) == set(judging.CLAIMS)
@@ -178,6 +192,12 @@ def test_cost_is_per_gain_over_sasrec(project: Path) -> None:
     assert best["million tokens per .01"] == f"{2 / (gain / 0.01):.2f}"
     worse = dict(zip(cost.heads, next(row for row in cost.rows if row[1] == "collaborative_only"), strict=True))
     assert worse["minutes per .01"] == "–", "no gain has no price"
+
+
+def test_a_rival_has_no_cost_of_its_own(project: Path) -> None:
+    kept.save(result("content_transformer"), project)
+    cost = next(section for section in report.collect(project) if section.title == "Cost")
+    assert "content_transformer" not in {row[1] for row in cost.rows}
 
 
 def test_the_three_languages_say_the_same(project: Path) -> None:

@@ -6,6 +6,7 @@ import huggingface_hub
 import pytest
 import torch
 
+from mmesid.config import load
 from mmesid.errors import WeightsError
 from mmesid.recommender import backbone, loading, pretrained
 from mmesid.recommender.adapter import adapter_tensors, merge
@@ -23,8 +24,6 @@ TEXTS = ["red oak chair", "blue glass vase", "tall copper lamp", "стул из 
 
 @pytest.fixture(scope="module")
 def small():
-    from mmesid.config import load
-
     settings = load("sample").init_codes.embedded
     settings = settings.model_copy(
         update={
@@ -60,6 +59,14 @@ def folder(small, tmp_path_factory):
 
 def test_pretraining_learns_the_catalogue(small):
     assert small[1][-1] < 0.8 * small[1][0]
+
+
+def test_one_that_was_never_taught_is_called_random(small):
+    settings = load("sample").init_codes.embedded.model_copy(
+        update={"width": 32, "layers": 1, "heads": 2, "vocabulary": 320, "pretrain_steps": 0}
+    )
+    untaught = backbone.embedded(TEXTS, [], settings, 0, "cpu", lambda metrics, step: pytest.fail("it was taught"))
+    assert (small[0].weights, untaught.weights) == ("pretrained", "random")
 
 
 def test_the_tokenizer_round_trips_every_script(small):

@@ -141,9 +141,12 @@ def test_code_tables_start_as_codebooks(model, semantic_ids):
 
 def test_random_tables_keep_the_norms(semantic_ids):
     codebooks = torch.from_numpy(semantic_ids.codebooks["text"])
-    random = building.random_tables(codebooks, 0)
+    random = building.random_tables(codebooks, "text", 0)
     assert torch.allclose(random.norm(dim=-1), codebooks.norm(dim=-1), atol=1e-5)
     assert not torch.allclose(random, codebooks, atol=0.1)
+    large = torch.ones(3, 64, 16)
+    directions = torch.stack([building.random_tables(large, m, 0).flatten() for m in ("text", "image")])
+    assert abs(float(torch.corrcoef(directions)[0, 1])) < 0.1, "each modality has a stream of its own"
 
 
 def test_every_start_of_the_item_table_has_its_deviation(embeddings):

@@ -58,6 +58,7 @@ class Soak:
             while not self.reach(chosen):
                 if time.monotonic() - since > LONGEST:
                     raise SoakError(f"no retrain came to {chosen.phase} within {LONGEST:.0f} s")
+                chosen = chosen._replace(seconds=chosen.seconds / 2)  # it may have been over before: sooner then
             with self.fault(chosen):
                 for number, victim in enumerate(chosen.victims[: self.kills - done]):
                     time.sleep(chosen.pause if number else 0)

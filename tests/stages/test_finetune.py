@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from mmesid import config
 from mmesid.stages import entry
+from mmesid.stages import finetune as finetune_stage
 from tests import tiny_world
 from tests.tiny_world import DATASET, PROJECT
 
@@ -54,6 +55,19 @@ def test_two_processes_leave_what_one_does(tmp_path: Path) -> None:
         assert all(torch.allclose(found[key].float(), wanted[key].float(), atol=1e-3) for key in wanted)
     losses = [[row["loss"] for row in json.loads((f / "curves.json").read_text()) if "loss" in row] for f in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changed", ["recommender.json", "backbone.json", "recommender.safetensors", "backbone/model.safetensors"]
+)
+def test_a_run_goes_on_only_from_the_model_it_began_with(changed: str, tmp_path: Path) -> None:
+    store = tiny_world.make(tmp_path)
+    settings = config.load(DATASET, tmp_path)
+    before = finetune_stage.fingerprint(settings, store)
+    assert finetune_stage.fingerprint(settings, store) == before
+    path = store.folder("init_codes") / changed
+    path.write_bytes(path.read_bytes() + b" ")
+    assert finetune_stage.fingerprint(settings, store) != before
 
 
 @pytest.mark.parametrize("processes", ["0", "two", "-1", ""])

@@ -37,14 +37,14 @@ def load_embeddings(store: Store) -> dict[str, Embedding]:
     return embeddings
 
 
-def save_sasrec(store: Store, weights: "Mapping[str, torch.Tensor]", stage: str = "encode_collaborative") -> None:
+def save_sasrec(store: Store, weights: "Mapping[str, torch.Tensor]") -> None:
     """The weights of a trained SASRec."""
-    save_tensors(store.folder(stage) / "weights.safetensors", weights)
+    save_tensors(store.folder("encode_collaborative") / "weights.safetensors", weights)
 
 
-def load_sasrec(store: Store, stage: str = "encode_collaborative") -> "dict[str, torch.Tensor]":
+def load_sasrec(store: Store) -> "dict[str, torch.Tensor]":
     """As `save_sasrec` took them; raises ArtifactError where there are none."""
-    return load_tensors(store.folder(stage) / "weights.safetensors")
+    return load_tensors(store.folder("encode_collaborative") / "weights.safetensors")
 
 
 def _encoder(modality: str) -> str:

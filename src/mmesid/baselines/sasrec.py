@@ -7,18 +7,15 @@ from mmesid.config import Config
 from mmesid.encoders.sasrec import build, scorer
 from mmesid.evaluation.ranking import Scores
 
-STAGE = "encode_collaborative"
 
-
-def scores(store: Store, config: Config, sequences: Sequences, stage: str = STAGE) -> Scores:
+def scores(store: Store, config: Config, sequences: Sequences) -> Scores:
     """The row of a dataset, on the CPU.
 
     Args:
         store: of the dataset.
-        config: the stage's section has the size.
+        config: the section `encode_collaborative` has the size.
         sequences: of the dataset.
-        stage: that trained it.
     """
-    model = build(sequences.n_items, getattr(config, stage), config.protocol.history_length)
-    model.load_state_dict(load_sasrec(store, stage))
+    model = build(sequences.n_items, config.encode_collaborative, config.protocol.history_length)
+    model.load_state_dict(load_sasrec(store))
     return scorer(model.eval())

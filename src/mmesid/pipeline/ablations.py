@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from mmesid import config
+from mmesid.artifacts.values import CONTENT
 from mmesid.config import Config
 from mmesid.config.loading import read_sections
 from mmesid.errors import ConfigError
@@ -25,7 +26,7 @@ from mmesid.pipeline.overrides import Value
 
 REFERENCE = "best"  # the dataset's own parameters
 LAST = "evaluate"  # the stage that ends a run
-KEYS = {"tells", "set", "row", "like"}
+KEYS = {"tells", "set", "row", "like", "needs"}
 SMALL = 10_000_000  # bytes of a source that is told by its content, a larger one by names and sizes
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _UPSTREAM = re.compile(r"data/\$\{item\.dataset\}/(\w+)")
@@ -38,6 +39,7 @@ class Ablation(NamedTuple):
     tells: str  # one sentence
     overrides: dict[str, Value]  # SECTION.KEY -> value
     row: str  # of the tables that it is judged by
+    needs: tuple[str, ...] = ()  # modalities of content without which it is another ablation
 
 
 class Run(NamedTuple):
@@ -86,7 +88,8 @@ def _entry(name: str, values: Any, before: Mapping[str, Ablation], path: Path) -
         raise ConfigError(f"{path}: {name!r} must be a name of lower-case letters, digits and `_`")
     if not isinstance(values, dict) or not {"tells", "set"} <= set(values) <= KEYS:
         keys = ", ".join(sorted(values)) if isinstance(values, dict) else repr(values)
-        raise ConfigError(f"{path}: {name} must have the keys tells and set, and may have row and like; it has {keys}")
+        may = "row, like and needs"
+        raise ConfigError(f"{path}: {name} must have the keys tells and set, and may have {may}; it has {keys}")
     if not isinstance(values["set"], dict) or not isinstance(values["tells"], str):
         raise ConfigError(f"{path}: {name} must have a sentence as `tells` and keys with values as `set`")
     like = values.get("like", REFERENCE)
@@ -96,7 +99,10 @@ def _entry(name: str, values: Any, before: Mapping[str, Ablation], path: Path) -
     row = values.get("row", shared.row)
     if row not in MODELS:
         raise ConfigError(f"{path}: {name} has the row {row!r}, which is none of {', '.join(MODELS)}")
-    return Ablation(name, values["tells"], {**shared.overrides, **values["set"]}, row)
+    needs = values.get("needs", list(shared.needs))
+    if not isinstance(needs, list) or not set(needs) <= set(CONTENT):
+        raise ConfigError(f"{path}: {name} needs {needs!r}; it must be a list of some of {', '.join(CONTENT)}")
+    return Ablation(name, values["tells"], {**shared.overrides, **values["set"]}, row, tuple(needs))
 
 
 def choose(known: Mapping[str, Ablation], only: Sequence[str]) -> list[Ablation]:

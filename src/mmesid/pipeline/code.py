@@ -16,6 +16,7 @@ UNCOUNTED = (
     "mmesid.stages.entry",
     "mmesid.tracking",
 )
+COUNTED = ("mmesid.config.sizes",)  # all the same: its rules decide how large a step is
 INCLUDED = re.compile(r'{%-? *(?:include|extends|import|from) *"([^"]+)"')  # a template in a template
 
 
@@ -32,7 +33,9 @@ def files_of(stage: str, package: Path = PACKAGE) -> list[Path]:
     while waiting:
         module = waiting.pop()
         path = _path(module, package)
-        if path in found or any(_below(module, name) for name in uncounted) or _is_empty(path):
+        if module not in COUNTED and any(_below(module, name) for name in uncounted):
+            continue
+        if path in found or _is_empty(path):
             continue
         found |= {path, *_templates(path)}
         waiting += imports(path, package)

@@ -97,9 +97,9 @@ def restore(saved: Checkpoint, backbone: torch.nn.Module) -> Recommender:
     return model.eval()
 
 
-def random_tables(codebooks: Tensor, seed: int) -> Tensor:
+def random_tables(codebooks: Tensor, modality: str, seed: int) -> Tensor:
     """Tables of the same shape and the same norm per code as trained ones, the ablation of the paper, (Q, K, d)."""
-    draw = torch.randn(codebooks.shape, generator=torch.Generator().manual_seed(seed))
+    draw = torch.randn(codebooks.shape, generator=_draws(seed, modality))
     norm: Tensor = codebooks.norm(dim=-1, keepdim=True)
     table: Tensor = draw / draw.norm(dim=-1, keepdim=True) * norm
     return table
@@ -133,7 +133,13 @@ def content_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, 
 
 def random_table(n_rows: int, hidden: int, std: float, seed: int) -> Tensor:
     """Normal rows of deviation `std`, (n_rows, C)."""
-    return torch.randn(n_rows, hidden, generator=torch.Generator().manual_seed(seed)) * std
+    return torch.randn(n_rows, hidden, generator=_draws(seed, "items")) * std
+
+
+def _draws(seed: int, table: str) -> torch.Generator:
+    """A stream for each table: from one and the same, all of them would start alike."""
+    (state,) = np.random.SeedSequence([seed, *table.encode()]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def unlike_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, seed: int) -> Tensor:
@@ -142,7 +148,7 @@ def unlike_table(embeddings: Mapping[str, Embedding], hidden: int, std: float, s
 
 
 ITEM_TABLES = {"content": content_table, "random": unlike_table}
-CODE_TABLES = {"trained": lambda codebooks, seed: codebooks, "random": random_tables}
+CODE_TABLES = {"trained": lambda codebooks, modality, seed: codebooks, "random": random_tables}
 
 
 def _shapes(embeddings: Mapping[str, Embedding], ids: SemanticIds, settings: InitCodes) -> dict[str, ModalityShape]:
@@ -205,7 +211,7 @@ def _start_table(
 
 def _fill_codes(part: Modality, ids: SemanticIds, modality: str, code_init: str, seed: int) -> None:
     part.codes.copy_(torch.from_numpy(ids.codes[modality]))
-    part.code_table.copy_(CODE_TABLES[code_init](torch.from_numpy(ids.codebooks[modality]), seed))
+    part.code_table.copy_(CODE_TABLES[code_init](torch.from_numpy(ids.codebooks[modality]), modality, seed))
 
 
 def _directions(embedding: Embedding) -> NDArray[np.float32]:

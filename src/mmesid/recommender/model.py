@@ -32,7 +32,7 @@ class Blueprint:
     history_length: int
     backbone: str
     revision: str | None
-    adapter: str  # none (before fine-tuning), lora or full
+    adapter: str  # none (before fine-tuning), lora, full or frozen
     items: str = "table"  # tied or table
     temperature: float = 0.0  # of the tied score
     item_id: bool = False  # beside tied items

@@ -45,6 +45,7 @@ class TrainerState(NamedTuple):
     total: int  # optimizer steps since the start
     best: float  # best validation nDCG@10 so far
     epochs_without_gain: int  # since then
+    batch_tokens: int  # of a forward pass: as set, or what the memory held when training began
     curves: Curves
     tensors: dict[str, Tensor]  # parameters ("model."), best parameters ("best."), AdamW moments ("optimizer.")
 
@@ -91,10 +92,9 @@ class Trainer:
         self.valid_histories = [histories[user] for user in chosen]
         self.valid_targets = sequences.target("valid")[chosen]
         self.targets_per_step = targets_per_step(self.windows, settings)
-        self.batch_tokens = settings.batch_tokens  # of a forward pass; lower where the memory at hand asks for it
         self.trial = trial_batch(self.windows, settings, model.blueprint.prompt, seed)
         self.steps_per_epoch = len(plan_epoch(self.windows, settings, seed, 0))
-        self.state = TrainerState(0, 0, 0, -1.0, 0, [], {})
+        self.state = TrainerState(0, 0, 0, -1.0, 0, settings.batch_tokens, [], {})
 
     def fit(self, save: Save) -> Curves:
         """Train to the end or to early stopping and leave the best weights in the model.
@@ -152,7 +152,7 @@ class Trainer:
         worker, processes = self.accelerator.process_index, self.accelerator.num_processes
         self.schedule()
         torch.manual_seed((self.seed * 1_000_003 + self.state.total + worker * 7_368_787) % 2**63)
-        limits = self.settings.row_tokens, self.batch_tokens
+        limits = self.settings.row_tokens, self.state.batch_tokens
         batches = deal(windows, self.model.blueprint.prompt, *limits, processes)[worker]
         scale = processes / sum(len(window.labels) for window in windows)
         loss = torch.zeros((), device=self.model.device)

@@ -87,7 +87,9 @@ def _forgetting(
     """Of the trained tables, of random ones of the same norm, and after fine-tuning where items are made of codes."""
     ids = load_semantic_ids(store)
     trained = ids.codebooks
-    random = {m: building.random_tables(torch.from_numpy(codes), config.seed).numpy() for m, codes in trained.items()}
+    random = {
+        m: building.random_tables(torch.from_numpy(codes), m, config.seed).numpy() for m, codes in trained.items()
+    }
     finetuned = {modality: table.numpy() for modality, table in model.items.code_tables().items()}
     sets = {"tau_init": trained, "tau_random_init": random, "tau_finetuned": finetuned}
     users = config.evaluate.forgetting_users

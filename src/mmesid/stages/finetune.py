@@ -33,22 +33,27 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     if model.blueprint.backbone == EMBEDDED and sizes.is_little(targets, sequences.n_items):
         one_thread()
     trainer = training.Trainer(model, sequences, settings, config.protocol, config.seed, log, accelerator)
-    fingerprint = _fingerprint(config, store)
-    _resume(trainer, store, fingerprint)
+    started_as = fingerprint(config, store)
+    resumed = _resume(trainer, store, started_as)
 
     forecast = foretell(trainer, time.perf_counter)
     check_hours(forecast, settings.max_hours)
-    if accelerator.num_processes == 1:  # several must deal a step's rows alike
-        trainer.batch_tokens = forecast.batch_tokens
+    if accelerator.num_processes == 1 and not resumed:  # several must deal a step's rows alike
+        trainer.state = trainer.state._replace(batch_tokens=forecast.batch_tokens)
     start = trainer.begin()
     if accelerator.is_main_process:
         sys.stderr.write(f"finetune: {forecast.describe()}\n")
         for complaint in complaints(start) if model.blueprint.backbone != EMBEDDED else ():
             warn(complaint)
-        log.summary({"forecast": {"hours": forecast.hours, "batch_tokens": forecast.batch_tokens}})
+        if (taken := trainer.state.batch_tokens) < settings.batch_tokens:
+            warn(
+                f"the memory at hand holds {taken:,} tokens, not {settings.batch_tokens:,}: each pass draws its "
+                "own dropout, so for the same result on another machine set finetune.batch_tokens to that"
+            )
+        log.summary({"forecast": {"hours": forecast.hours, "batch_tokens": taken}})
 
     def save(state: training.TrainerState) -> None:
-        note = {**state._asdict(), "tensors": None, "fingerprint": fingerprint}
+        note = {**state._asdict(), "tensors": None, "fingerprint": started_as}
         if accelerator.is_main_process:
             save_trainer(store, state.tensors, note)
 
@@ -64,23 +69,25 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     accelerator.end_training()
 
 
-def _resume(trainer: training.Trainer, store: Store, fingerprint: str) -> None:
+def _resume(trainer: training.Trainer, store: Store, started_as: str) -> bool:
     """Continue only what began with the same data, parameters and code; anything else starts anew."""
     left = load_trainer(store)
     if left is None:
-        return
+        return False
     tensors, note = left
-    if note.pop("fingerprint") == fingerprint:
-        trainer.resume(training.TrainerState(**{**note, "tensors": tensors}))
-    else:
+    if note.pop("fingerprint") != started_as:
         drop_trainer(store)
+        return False
+    trainer.resume(training.TrainerState(**{**note, "tensors": tensors}))
+    return True
 
 
-def _fingerprint(config: Config, store: Store) -> str:
+def fingerprint(config: Config, store: Store) -> str:
     """Of all that decides the result; a comment in the code does not."""
     digest = hashlib.sha256(repr((config.seed, config.protocol, config.finetune, code.digest("finetune"))).encode())
-    inputs = [store.folder("prepare") / "sequences.parquet", *sorted(store.folder("init_codes").glob("*.safetensors"))]
-    for path in inputs:
+    initial = sorted(path for path in store.folder("init_codes").rglob("*") if path.is_file())
+    for path in [store.folder("prepare") / "sequences.parquet", *initial]:
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -125,14 +125,16 @@ def _record(run: Run, result: AblationResult, path: Path, folder: Path, environm
 
 def table(dataset: str, root: Path) -> list[AblationRow]:
     """Every ablation of conf/ablations.yaml, with what is kept of it."""
-    known = list(ablations.read(root).values())
-    code_of = ablations.codes(root)
-    found = {(result.name, result.seed) for result in kept.load_all(root, dataset)}
-    wanted = [
-        ablations.run_of(a, dataset, seed, code_of, root) for a in known for n, seed in sorted(found) if n == a.name
-    ]
-    keys = {(run.ablation.name, run.seed): run.key for run in wanted}
-    return comparison.rows(known, dataset, keys, root)
+    return comparison.rows(list(ablations.read(root).values()), dataset, keys(dataset, root), root)
+
+
+def keys(dataset: str, root: Path) -> dict[tuple[str, int], str]:
+    """Of the runs that have a result, by ablation and seed, as they would be made now."""
+    known, code_of = ablations.read(root), ablations.codes(root)
+    found = {(result.name, result.seed) for result in kept.load_all(root, dataset) if result.name in known}
+    return {
+        (name, seed): ablations.run_of(known[name], dataset, seed, code_of, root).key for name, seed in sorted(found)
+    }
 
 
 def write_table(dataset: str, root: Path) -> list[AblationRow]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mmesid.artifacts.ablations import AblationResult, load_all
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import confidence_interval, paired_bootstrap
-from mmesid.models import MAIN_METRIC, MAIN_MODEL, NETWORK_MODEL, RANK_METRICS
+from mmesid.models import MAIN_METRIC, MAIN_MODEL, NETWORK_MODEL, RANK_METRICS, alone
 from mmesid.pipeline.ablations import REFERENCE, Ablation
 from mmesid.reporting.ablations import AblationRow, Estimate
 
@@ -48,6 +48,7 @@ def _row(
     if not results:
         return AblationRow(ablation.name, ablation.tells, command, ablation.row)
     minutes = [result.minutes for result in results if result.minutes is not None]
+    network, is_ours = alone(ablation.row), ablation.row in (MAIN_MODEL, NETWORK_MODEL)
     is_reference = ablation.name == REFERENCE
     return AblationRow(
         name=ablation.name,
@@ -59,13 +60,17 @@ def _row(
         metrics={name: mean(results, ablation.row, name) for name in DEPTH},
         by_seed={r.seed: float(values(r, ablation.row, MAIN_METRIC).mean()) for r in results},
         difference=None if is_reference else difference((results, ablation.row), (reference, MAIN_MODEL)),
-        network=mean(results, NETWORK_MODEL, MAIN_METRIC),
-        network_difference=None if is_reference else difference((results, NETWORK_MODEL), (reference, NETWORK_MODEL)),
-        order_kept=order_kept(results),
-        kept_dimensions=float(np.mean([result.metrics["collapse"]["kept_dimensions"] for result in results])),
+        network=mean(results, network, MAIN_METRIC),
+        network_difference=None if is_reference else difference((results, network), (reference, NETWORK_MODEL)),
+        order_kept=order_kept(results) if is_ours else {},
+        kept_dimensions=_kept_dimensions(results) if is_ours else None,
         minutes=float(np.mean(minutes)) if minutes else None,
-        tokens=round(float(np.mean([result.tokens for result in results]))),
+        tokens=round(float(np.mean([result.tokens for result in results]))) if is_ours else None,
     )
+
+
+def _kept_dimensions(results: Sequence[AblationResult]) -> float:
+    return float(np.mean([result.metrics["collapse"]["kept_dimensions"] for result in results]))
 
 
 def command_of(dataset: str, name: str, seeds: int = 3) -> str:

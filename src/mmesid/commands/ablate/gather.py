@@ -23,6 +23,7 @@ from mmesid.evaluation.forgetting import code_embeddings, order_kept
 from mmesid.models import with_role
 from mmesid.pipeline.ablations import Run
 from mmesid.recommender import building
+from mmesid.recommender.batching import plan_epoch
 from mmesid.recommender.model import Blueprint
 from mmesid.recommender.packing import first_fit, window_tokens
 
@@ -68,15 +69,15 @@ def _users(sequences: Sequences) -> str:
 
 
 def _tokens(run: Run, store: Store, sequences: Sequences) -> int:
-    """Of the packed rows of every epoch, prompts included."""
-    settings, length = run.parameters["finetune"], run.parameters["protocol"]["history_length"]
-    windows = training_windows(sequences.train(), length)
+    """Of the packed rows of every step, prompts included; each epoch counts as the first one."""
+    settings = run.settings.finetune
+    windows = training_windows(sequences.train(), run.settings.protocol.history_length)
     prompt = Blueprint.from_json(load_checkpoint(store.folder("init_codes")).config).prompt
-    rows = first_fit(windows, prompt, settings["row_tokens"])
-    epoch = len(rows) * len(prompt.before) + sum(window_tokens(window, prompt) for window in windows)
-    if (most := settings["max_targets_per_epoch"]) is not None:
-        targets = sum(len(window.labels) for window in windows)
-        epoch = round(epoch * min(1.0, most / targets))
+    epoch = 0
+    for step in plan_epoch(windows, settings, run.seed, 0):
+        taken = [windows[window] for window in step]
+        rows = first_fit(taken, prompt, settings.row_tokens)
+        epoch += len(rows) * len(prompt.before) + sum(window_tokens(window, prompt) for window in taken)
     epochs = max((int(entry["epoch"]) for entry in load_curves(store, "finetune") if "epoch" in entry), default=0)
     return epoch * epochs
 
@@ -84,7 +85,7 @@ def _tokens(run: Run, store: Store, sequences: Sequences) -> int:
 def _taus(run: Run, store: Store, sequences: Sequences) -> dict[str, NDArray[np.float16]]:
     """Of the users over whom `evaluate` averages, by modality and set of code tables."""
     ids, embeddings = load_semantic_ids(store), load_embeddings(store)
-    random = {m: building.random_tables(torch.from_numpy(t), run.seed).numpy() for m, t in ids.codebooks.items()}
+    random = {m: building.random_tables(torch.from_numpy(t), m, run.seed).numpy() for m, t in ids.codebooks.items()}
     finetuned = _code_tables(load_checkpoint(store.folder("finetune")).weights)
     sets = {"tau_init": ids.codebooks, "tau_random_init": random, "tau_finetuned": finetuned}
     most = run.parameters["evaluate"]["forgetting_users"]

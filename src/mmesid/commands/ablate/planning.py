@@ -19,7 +19,7 @@ class Planned(NamedTuple):
     """A run, and what is to be done for it."""
 
     run: Run
-    state: str  # DONE, TWIN (then `told` names the run whose result it has), DUE, or LACKS (what brings its weights)
+    state: str  # DONE, TWIN (then `told` names the run whose result it has), DUE, or LACKS (what brings it)
     told: str
     stages: list[str]  # to train, as far as is known: DVC's cache may hold more
     seconds: float | None  # of these; None where nobody knows
@@ -80,14 +80,16 @@ def plan(wanted: Iterable[Run], known: Costs, root: Path) -> list[Planned]:
 
 
 def state_of(run: Run, root: Path) -> tuple[str, str]:
-    """Whether a run has its result, another one has the same (which one), or weights are missing (what brings them)."""
+    """Whether a run has its result, another one has the same (which one), or something is missing (what brings it)."""
     own = kept.load(root, run.dataset, run.ablation.name, run.seed)
     if own is not None and own.key == run.key:
         return DONE, ""
     twin = twin_of(run, root)
     if twin:
         return TWIN, f"{twin.name}, seed {twin.seed}"
-    remedy = next(iter(lacking(run.settings).values()), "")
+    encoders = run.settings.encode_content
+    absent = [f"encode_content.{m} is none" for m in run.ablation.needs if getattr(encoders, m) == "none"]
+    remedy = next(iter([*absent, *lacking(run.settings).values()]), "")
     return (LACKS, remedy) if remedy else (DUE, "")
 
 

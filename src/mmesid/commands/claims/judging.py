@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.claims import FAILS, HOLDS, NOT_RUN, OPEN, SILENT, Finding
+from mmesid.commands import ablate
 from mmesid.commands.ablate.comparison import (
     AFTER,
     BEFORE,
@@ -66,8 +67,9 @@ def findings(datasets: Sequence[str], root: Path, seeds: int = 3) -> list[Findin
     """
     told = published()["claims"]
     by_dataset = {dataset: _kept(dataset, root) for dataset in datasets}
+    outdated = {dataset: _outdated(dataset, known, root) for dataset, known in by_dataset.items()}
     return [
-        _finding(name, told[name], claim, dataset, by_dataset[dataset], seeds)
+        _finding(name, told[name], claim, dataset, by_dataset[dataset], outdated[dataset], seeds)
         for name, claim in CLAIMS.items()
         for dataset in datasets
     ]
@@ -80,10 +82,21 @@ def _kept(dataset: str, root: Path) -> dict[str, list[AblationResult]]:
     return found
 
 
-def _finding(name: str, told: Mapping[str, Any], claim: Claim, dataset: str, known: Kept, seeds: int) -> Finding:
+def _outdated(dataset: str, known: Kept, root: Path) -> set[str]:
+    """Ablations with a result of other parameters or code than those of now."""
+    if not (root / "conf" / f"{dataset}.yaml").exists():
+        return set()
+    keys = ablate.keys(dataset, root)
+    return {name for name, found in known.items() if any(keys.get((name, r.seed)) != r.key for r in found)}
+
+
+def _finding(
+    name: str, told: Mapping[str, Any], claim: Claim, dataset: str, known: Kept, outdated: set[str], seeds: int
+) -> Finding:
     command = f"mmesid ablate {dataset} --only {','.join((*claim.needs, *claim.also))} --seeds {seeds}"
     lacking = [need for need in claim.needs if need not in known]
     judged = Judgment("–", NOT_RUN) if lacking else claim.judge(known, told)
+    old = [] if lacking else [part for part in (*claim.needs, *claim.also) if part in outdated]
     used = [] if lacking else sorted(set.intersection(*({r.seed for r in known[need]} for need in claim.needs)))
     return Finding(
         claim=name,
@@ -91,7 +104,7 @@ def _finding(name: str, told: Mapping[str, Any], claim: Claim, dataset: str, kno
         published=str(told["figure"]),
         source=told["source"],
         dataset=dataset,
-        measured=judged.measured,
+        measured=judged.measured + (f" ({', '.join(old)}: of other parameters or code)" if old else ""),
         value=judged.value,
         low=judged.low,
         high=judged.high,

@@ -17,6 +17,7 @@ from mmesid.commands.ablate.comparison import AFTER, BEFORE, command_of, differe
 from mmesid.commands.claims.judging import published
 from mmesid.commands.results import BUNDLED, command_for
 from mmesid.models import MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, MODELS, NETWORK_MODEL, metric_label, model_label
+from mmesid.pipeline.ablations import read
 from mmesid.reporting import ablations, claims
 from mmesid.reporting.ablations import NOTHING, estimate
 from mmesid.reporting.document import Section, to_html, to_latex, to_markdown
@@ -62,7 +63,7 @@ def collect(root: Path) -> list[Section]:
         _order(names, results),
         _spectra(names, results),
         _codes(names, results),
-        _cost(names, results),
+        _cost(names, results, {name: each.row for name, each in read(root).items()}),
         claims.section(load_claims(root)),
     ]
 
@@ -170,8 +171,8 @@ def _spectra(names: Sequence[str], results: Mapping[str, Sequence[AblationResult
     for name, ablation, found in _each(names, results):
         for spectrum in dict.fromkeys(key for result in found for key in result.spectra):
             parts = [np.array(result.spectra[spectrum]) for result in found if spectrum in result.spectra]
-            if spectrum != "item input" and ablation != "best":
-                continue  # the comparison is the same everywhere
+            if spectrum != "item input" and ablation not in ("best", "paper"):
+                continue  # the comparison is that of one of the two everywhere
             share = float(np.mean([np.mean(part > 0.01) for part in parts]))
             rank = float(np.mean([_effective_rank(part) for part in parts]))
             rows.append(
@@ -207,14 +208,18 @@ def _codes(names: Sequence[str], results: Mapping[str, Sequence[AblationResult]]
     return Section("Semantic IDs", "Collisions: items whose whole semantic ID another item has as well.", heads, rows)
 
 
-def _cost(names: Sequence[str], results: Mapping[str, Sequence[AblationResult]]) -> Section:
+def _cost(
+    names: Sequence[str], results: Mapping[str, Sequence[AblationResult]], judged_by: Mapping[str, str]
+) -> Section:
     heads = ["dataset", "ablation", "minutes of a run", "tokens read", f"{metric_label(MAIN_METRIC)} over SASRec"]
     heads += ["minutes per .01", "million tokens per .01", "made by"]
     rows = []
     for name, ablation, found in _each(names, results):
+        row = judged_by.get(ablation, MAIN_MODEL)
+        if row not in (MAIN_MODEL, NETWORK_MODEL):
+            continue  # the minutes are of both models
         minutes = [result.minutes for result in found if result.minutes is not None]
         spent, tokens = (float(np.mean(minutes)) if minutes else None), float(np.mean([r.tokens for r in found]))
-        row = NETWORK_MODEL if ablation.startswith(("paper", "e4srec")) else MAIN_MODEL
         gain = difference((found, row), (found, MAIN_BASELINE))
         assert gain is not None
         worth = gain.value / 0.01
@@ -233,6 +238,6 @@ def _cost(names: Sequence[str], results: Mapping[str, Sequence[AblationResult]])
     text = (
         "Minutes of all stages from the source on, on the machine that ran them, wherever a stage's result came from; "
         "tokens that fine-tuning read in all epochs, prompts included. The gain is of the whole model, of the network "
-        "alone for the paper's settings and E4SRec's way; without a gain there is no price."
+        "alone where an ablation is judged by it; without a gain there is no price."
     )
     return Section("Cost", text, heads, rows)
