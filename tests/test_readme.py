@@ -3,6 +3,7 @@
 Commands that need a trained model are tried in `test_pipeline.py`, which knows them by the names in NEED_A_MODEL.
 """
 
+import json
 import re
 import shlex
 import subprocess
@@ -94,6 +95,13 @@ def try_list(command: str, checkout: Path) -> None:
     run(command if "--list" in command else f"{command} --list", checkout)
 
 
+def try_request(command: str, checkout: Path) -> None:
+    """Answered in tests/servers/test_serve.py."""
+    words = shlex.split(command)
+    assert json.loads(words[words.index("-d") + 1])["inputs"]
+    assert words[-1].startswith("http://127.0.0.1:8000/")
+
+
 def try_for_real(command: str, checkout: Path) -> None:
     run(command, checkout)
 
@@ -118,6 +126,7 @@ TRIALS: dict[str, Callable[[str, Path], None]] = {
     "dvc push": try_help,  # for real in tests/commands/test_remote.py
     "MMESID_PROCESSES=8": try_several,
     "hf auth login": try_help,
+    "curl": try_request,
     **dict.fromkeys(NEED_A_MODEL, try_help),
 }
 
@@ -161,3 +170,5 @@ def test_the_map_names_what_exists() -> None:
     paths = [path for cell in names for path in re.findall(r"`((?:src|flows|tests|dvc)[^`]*)`", cell)]
     assert len(paths) > 8
     assert not [path for path in paths if not (ROOT / path).exists()]
+    packages = {path.name for path in (ROOT / "src" / "mmesid").iterdir() if (path / "__init__.py").exists()}
+    assert packages <= {name.rpartition("/")[2] for cell in names for name in re.findall(r"`([^`]*)`", cell)}

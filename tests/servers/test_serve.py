@@ -1,6 +1,8 @@
 """What `mmesid serve` refuses, and what the served champion and the batch flow answer."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -119,6 +121,17 @@ def test_the_served_champion_answers_as_the_service(address: str, root: Path) ->
         (row,) = answer.json()["predictions"]
         assert row["item_ids"] == [item.item_id for item in expected.items]
         assert row["scores"] == pytest.approx([item.score for item in expected.items], abs=1e-4)
+
+
+@pytest.mark.pipeline
+def test_the_readmes_request_is_answered(address: str) -> None:
+    (shown,) = re.findall(r"curl .*? -d '(.*?)'", (tiny_world.PROJECT / "README.md").read_text(encoding="utf-8"))
+    body = json.loads(shown)
+    (asked,) = body["inputs"]
+    asked["history"] = [f"item-{number}" for number in range(1, 1 + len(asked["history"]))]
+    answer = httpx.post(address, json=body, timeout=30, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["predictions"][0]["item_ids"]) == body["params"]["k"]
 
 
 @pytest.mark.pipeline
