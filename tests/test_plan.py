@@ -45,7 +45,7 @@ def test_what_differs_because_of_a_stage_above_is_no_reason_of_its_own() -> None
     of_a = Change(pipeline.DEPENDENCY, "data/a", "missing", ("a",))
     found = planning.decide([stage("a", [], gone), stage("b", ["a"], of_a)], {})
     assert [(planned.state, planned.reasons) for planned in found] == [
-        (RUN, ["data/a is missing"]),
+        (RUN, ["its output is missing"]),
         (FOLLOW, ["after a"]),
     ]
     found = planning.decide([stage("a", [], gone, restorable=True), stage("b", ["a"], of_a)], {})
@@ -77,7 +77,7 @@ def test_unknown_times_and_sizes_are_said_and_not_counted() -> None:
     assert said.endswith("\na remark")
     total = json.loads(planning.to_json(plan))["total"]
     assert total == {"stages": 2, "seconds": 130.0, "bytes": 1000, "without_seconds": 1, "without_bytes": 1}
-    assert [row[3:] for row in planning.table(plan)[2]] == [["2 min 10 s", "1.0 kB"], ["no record", "no record"]]
+    assert [row[2:] for row in planning.table(plan)[2]] == [["2 min 10 s", "1.0 kB"], ["no record", "no record"]]
 
 
 def test_without_any_record_nothing_is_guessed() -> None:
@@ -205,7 +205,7 @@ def test_changed_input_and_command_touch_their_own_stages(checkout: Path) -> Non
 @pytest.mark.pipeline
 def test_a_lost_output_comes_back_from_the_cache_and_redoes_nothing(checkout: Path) -> None:
     (checkout / "second" / "a").unlink()
-    assert planned(checkout) == {"second@a": (RESTORE, ["second/a is missing"])}
+    assert planned(checkout) == {"second@a": (RESTORE, ["its output is missing"])}
     assert "Running stage" not in tiny.run(checkout, "dvc", "repro").stdout
 
 

@@ -102,7 +102,7 @@ def decide(stages: Sequence[Stage], seconds: dict[str, float]) -> list[Planned]:
         if state != UP_TO_DATE:
             renewed.add(stage.name)
         nearest = [name for name in above if not any(name in upstream[other] for other in above)]
-        reasons = _reasons(own) + ([f"after {', '.join(nearest)}"] if above else [])
+        reasons = list(dict.fromkeys(_reasons(own))) + ([f"after {', '.join(nearest)}"] if above else [])
         planned.append(Planned(stage.name, state, reasons, seconds.get(stage.name), stage.size))
     return planned
 
@@ -137,22 +137,24 @@ def _reason(change: Change) -> str:
         return f"its command is now `{change.name}`"
     if change.kind == pipeline.PARAMETER:
         return f"{change.name}: {change.detail}"
+    if change.kind == pipeline.OUTPUT:
+        return f"its output is {change.detail}"
     return f"{change.name} is {change.detail}"
 
 
 def table(plan: Plan) -> tuple[str, list[str], list[list[str]]]:
     """The plan as a table without title, its heads and its rows."""
-    heads = ["stage", "", "why", "about how long", "how large"]
+    heads = ["stage, and why", "", "about", "size"]
     rows = []
     for stage in plan.stages:
         cost = [duration(stage.seconds), size(stage.bytes)] if stage in plan.work else ["", ""]
-        rows.append([stage.stage, MEANING[stage.state], _brief(stage.reasons), *cost])
+        rows.append(["\n  ".join([stage.stage, *_brief(stage.reasons)]), MEANING[stage.state], *cost])
     return "", heads, rows
 
 
-def _brief(reasons: list[str]) -> str:
+def _brief(reasons: list[str]) -> list[str]:
     more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
-    return "\n".join([*reasons[:SHOWN], *more])
+    return [*reasons[:SHOWN], *more]
 
 
 def summary(plan: Plan) -> str:

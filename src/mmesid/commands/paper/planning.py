@@ -60,12 +60,16 @@ def outlook(datasets: Sequence[Wanted], preset: str, processes: int, root: Path)
         *_too_full(needed, root),
     ]
     new = [one.name for one in datasets if one.new]
+    known = "at least " if any("unknown" in line for line in fetched) else ""  # what nobody tells is not in it
     rows = [
         ("datasets", ", ".join(one.name for one in datasets) + (f" (new: {', '.join(new)})" if new else "")),
         ("preset", preset or ("paper for new ones, else as conf/ has it" if new else "as conf/ has it")),
         ("machine", _machine(gpus, several)),
         *(("to download", line) for line in fetched),
-        *(("disk", f"{where}: {size(bytes_)} to download, {size(_free(where))} free") for where, bytes_ in needed),
+        *(
+            ("disk", f"{where}: {known}{size(bytes_)} to download, {size(_free(where))} free")
+            for where, bytes_ in needed
+        ),
         *(("memory", line) for line in sorted({said for found in memory.values() for _, said in found})),
         *(("time", line) for line in _times(datasets, named, gpus, several, root)),
         *(("note", one.note) for one in datasets if one.note),
