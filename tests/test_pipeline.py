@@ -191,6 +191,22 @@ tracking.client().set_registered_model_alias("mme-sid-tiny", "champion", "1")
 """
 
 
+def test_a_model_whose_ranks_are_of_another_run_is_not_registered(checkout: Path) -> None:
+    path = checkout / "data" / tiny.NAME / "finetune" / "adapter.json"
+    before = path.read_bytes()
+    path.unlink()  # a link of DVC's cache
+    path.write_bytes(before + b" ")
+    try:
+        for command in ("register", "promote"):
+            refused = tiny.run(checkout, "mmesid", command, tiny.NAME)
+            assert refused.returncode == 1
+            said = " ".join(refused.stdout.split())
+            assert f"what lies in data/{tiny.NAME} is not of one run" in said
+            assert f"make repro DATASETS={tiny.NAME}" in said
+    finally:
+        path.write_bytes(before)
+
+
 def test_a_trained_model_is_registered_judged_and_asked(checkout: Path) -> None:
     registered = tiny.run(checkout, "mmesid", "register", tiny.NAME)
     assert registered.returncode == 0, registered.stdout

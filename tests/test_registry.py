@@ -18,7 +18,7 @@ from mmesid.artifacts.evaluate import load_ranks, save_ranks
 from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences, save_prepared
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Prepared
-from mmesid.errors import RegistryError
+from mmesid.errors import ArtifactError, RegistryError
 from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.registry import evidence, gate, promotion
 from mmesid.registry import versions as registry_versions
@@ -420,6 +420,77 @@ def test_a_model_whose_files_are_lost_is_registered_anew_and_what_was_refused_st
     with pytest.raises(RegistryError, match="Nothing can be judged against it"):
         registry.promote(DATASET, tmp_path)
     assert aliases(client)["champion"] == "1"
+
+
+def test_what_was_refused_stays_so_though_a_kill_ends_its_registration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tiny_world.make(tmp_path)
+    registry.register(DATASET, tmp_path)
+    client = tracking.client(tmp_path)
+    client.set_model_version_tag(NAME, "1", promotion.ROLLED_BACK, "true")
+    (tmp_path / "mlruns" / "artifacts").rename(tmp_path / "mlruns" / "artifacts.lost")
+
+    def killed(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        for method in ("set_model_version_tag", "set_registered_model_alias"):  # whatever comes after the new version
+            patch.setattr(f"mlflow.tracking.MlflowClient.{method}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            registry.register(DATASET, tmp_path)
+    assert registry.register(DATASET, tmp_path) == "2", "the version is whole, only its alias was not set"
+    refused = [clause.name for clause in registry.promote(DATASET, tmp_path).clauses if not clause.passed]
+    assert "not rolled back" in refused
+
+
+def test_damage_that_leaves_sizes_alone_is_found_and_registered_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tiny_world.make(tmp_path)
+    registry.register(DATASET, tmp_path)
+    client = tracking.client(tmp_path)
+    place(client, champion="1")
+    (path,) = (tmp_path / "mlruns" / "artifacts").rglob("bundle/finetune/adapter.safetensors")
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(RegistryError, match="cannot be loaded") as told:
+        registry.load_champion(DATASET, tmp_path)
+    assert "delete it" not in str(told.value), "nothing makes a file of the registry but the registry"
+    assert registry.register(DATASET, tmp_path) == "2"
+    assert registry.promote(DATASET, tmp_path).version == "2"
+    place(client, champion="2")
+    registry.load_champion(DATASET, tmp_path)
+
+
+def test_a_version_whose_run_is_deleted_for_good_is_lost_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tiny_world.make(tmp_path)
+    registry.register(DATASET, tmp_path)
+    client = tracking.client(tmp_path)
+    run_id = client.get_model_version(NAME, "1").run_id
+    client.delete_run(run_id)
+    client._tracking_client.store._hard_delete_run(run_id)  # as `mlflow gc` does it
+    with pytest.raises(RegistryError, match=r"has lost its files: MLflow does not find its model or its run"):
+        registry.promote(DATASET, tmp_path)
+    assert "no decision on sample yet" in registry.history(DATASET, tmp_path)
+    assert registry.register(DATASET, tmp_path) == "2"
+    registry.promote(DATASET, tmp_path)
+
+
+@pytest.mark.parametrize("stage", ["init_codes", "finetune", "fuse"])
+def test_what_a_stopped_run_left_is_not_registered(stage: str, root: Path, mlflow: Any, tmp_path: Path) -> None:
+    folder = Store(DATASET, root).folder(stage)
+    folder.rename(tmp_path / stage)
+    try:
+        with pytest.raises(ArtifactError, match=rf"{stage} lacks .*: a run was stopped there.*make repro"):
+            registry.register(DATASET, root)
+    finally:
+        (tmp_path / stage).rename(folder)
+    assert len(mlflow.search_model_versions(f"name = '{NAME}'")) == 3
 
 
 def test_a_model_that_loses_files_while_it_is_registered_is_no_version(

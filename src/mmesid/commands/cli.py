@@ -244,8 +244,11 @@ def sources(datasets: Datasets = "") -> None:
 def register(dataset: Dataset) -> None:
     """Register what the pipeline has trained, as the challenger."""
     from mmesid import registry
+    from mmesid.pipeline.graph import check_one_run
 
-    version = registry.register(dataset, find_root())
+    root = find_root()
+    check_one_run(dataset, root)
+    version = registry.register(dataset, root)
     say(f"{registry.model_name(dataset)}: version {version} is the challenger; `mmesid promote {dataset}` judges it")
 
 
@@ -253,9 +256,11 @@ def register(dataset: Dataset) -> None:
 def promote(dataset: Dataset) -> None:
     """Make the challenger the champion, if the gate holds; exit status 1 if it does not."""
     from mmesid import registry
+    from mmesid.pipeline.graph import check_one_run
 
-    asked = registry.moment()
-    record = registry.promote(dataset, find_root())
+    root, asked = find_root(), registry.moment()
+    check_one_run(dataset, root)
+    record = registry.promote(dataset, root)
     show(registry.describe(record, asked))
     if not record.passed:
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmesid import config as configuration
-from mmesid.errors import ConfigError
+from mmesid.errors import ConfigError, PipelineError
 from mmesid.pipeline import sources
 from mmesid.pipeline.repo import opened
 
@@ -24,6 +24,7 @@ NEVER_RAN, RUNNING, COMMAND, DEPENDENCY, PARAMETER, OUTPUT = (
     "parameter",
     "output",
 )
+MISSING = "missing"  # a change's detail
 
 
 class Change(NamedTuple):
@@ -66,6 +67,29 @@ def read(root: Path = Path()) -> list[Stage]:
             Stage(name, upstream[name], found[name], _restorable(stages[name], found[name]), _size(stages[name]))
             for name in TopologicalSorter(upstream).static_order()
         ]
+
+
+def check_one_run(dataset: str, root: Path = Path()) -> None:
+    """Refuse a dataset whose outputs are of several runs: a stage was run, stopped or edited, and none below it since.
+
+    A model from there would be judged by the ranks of another one. What is missing is no fault here, and neither are
+    parameters or code that have changed since.
+
+    Raises:
+        PipelineError: it is so, or DVC cannot read the pipeline, or another dvc works here.
+    """
+    for stage in read(root):
+        if stage.name.partition("@")[2] != dataset:
+            continue
+        for change in stage.changes:
+            read_from = change.kind == DEPENDENCY and change.name.startswith(f"data/{dataset}/")
+            differs = (change.kind == OUTPUT or read_from) and change.detail != MISSING
+            if differs or change.kind in (NEVER_RAN, RUNNING):
+                what = " ".join(filter(None, [change.name, change.detail])) or change.kind
+                raise PipelineError(
+                    f"what lies in data/{dataset} is not of one run ({stage.name}: {what}); "
+                    f"`make repro DATASETS={dataset}` brings it up to date first"
+                )
 
 
 def read_graph(root: Path) -> tuple[Graph, set[str]]:
@@ -179,7 +203,7 @@ def _value(values: Mapping[str, Any], key: str) -> str:
 
 
 def _word(status: object) -> str:
-    return {"deleted": "missing"}.get(str(status), str(status))
+    return {"deleted": MISSING}.get(str(status), str(status))
 
 
 def _restorable(stage: Any, changes: list[Change]) -> bool:

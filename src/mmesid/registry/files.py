@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmesid.errors import RegistryError
+from mmesid.serving.bundle import bundle_digest
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+DIGEST = "mmesid.model"  # tag of a version: digest of its bundle; equal digests are equal models
 TAG = "mmesid.files"  # tag of a version: how many files and bytes its model had when it was registered
 BUNDLE = "artifacts/bundle"  # of a model's files, where what was sent lies
 NEEDED = ("MLmodel", f"{BUNDLE}/serving.json")  # of a version without the tag
+CARD = "README.md"  # in the bundle, and no part of the model
 MADE_LATER = "__pycache__"  # beside the model's code, by whoever loads it
 
 
@@ -37,17 +40,24 @@ def measure(mlflow: "MlflowClient", model_id: str, sent: Path) -> str:
     return f"{len(sizes)} files, {sum(sizes.values())} bytes"
 
 
-def lost(mlflow: "MlflowClient", version: Any) -> str:
-    """What a version's files lack, empty where they are all there."""
+def lost(mlflow: "MlflowClient", version: Any, thorough: bool = False) -> str:
+    """What a version's files lack, empty where they are all there.
+
+    Args:
+        mlflow: a client of the registry.
+        version: of a model.
+        thorough: whether files on this machine are read as well, which names damage that left their sizes alone.
+    """
     from mlflow.exceptions import MlflowException
 
     if not version.source.startswith("models:/"):  # of an older MLflow, whose models lie with their runs
         return ""
     try:
+        mlflow.get_run(version.run_id)  # holds the records of decisions; `mlflow gc` removes it for good
         place = str(mlflow.get_logged_model(_model_id(version)).artifact_location)
         sizes = _sizes(place)
     except (MlflowException, OSError) as error:
-        return f"MLflow does not find its model ({error})".replace("\n", " ")
+        return f"MLflow does not find its model or its run ({error})".replace("\n", " ")
     expected = version.tags.get(TAG)
     if expected is None:
         missing = [name for name in NEEDED if name not in sizes]
@@ -55,18 +65,35 @@ def lost(mlflow: "MlflowClient", version: Any) -> str:
     files, size = (int(part.split()[0]) for part in expected.split(", "))
     if len(sizes) < files:
         return f"{place} holds {len(sizes)} of {files} files"
-    return f"files in {place} are cut short" if sum(sizes.values()) < size else ""
+    if sum(sizes.values()) < size:
+        return f"files in {place} are cut short"
+    return f"files in {place} are damaged" if thorough and _is_damaged(version, place) else ""
 
 
-def check_files(mlflow: "MlflowClient", version: Any, role: str = "") -> None:
+def _is_damaged(version: Any, place: str) -> bool:
+    """Whether the bundle holds something else than was registered; what does not lie on this machine is not read."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+    from mlflow.utils.uri import is_local_uri
+
+    told: str | None = version.tags.get(DIGEST)
+    if not told or not is_local_uri(place):
+        return False
+    folder = Path(local_file_uri_to_path(place)) / BUNDLE
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    found.pop(Path(CARD), None)
+    return bundle_digest(found) != told
+
+
+def check_files(mlflow: "MlflowClient", version: Any, role: str = "", thorough: bool = False) -> None:
     """Raises RegistryError where a version has lost files, and says what restores it.
 
     Args:
         mlflow: a client of the registry.
         version: of a model.
         role: its alias, like champion.
+        thorough: as in `lost`.
     """
-    if what := lost(mlflow, version):
+    if what := lost(mlflow, version, thorough):
         raise RegistryError(explain(version, what, role))
 
 

@@ -17,9 +17,10 @@ from mmesid.config import Config
 from mmesid.errors import RegistryError
 from mmesid.registry import files
 from mmesid.registry.evidence import evidence_digest, gather
+from mmesid.registry.files import DIGEST
 from mmesid.registry.gate import Clause, decide
 from mmesid.registry.records import Record, describe, from_json, moment, to_json
-from mmesid.registry.versions import DIGEST, ROLLED_BACK, model_name, registry_lock, version_of, versions
+from mmesid.registry.versions import ROLLED_BACK, model_name, registry_lock, version_of, versions
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -52,7 +53,7 @@ def promote(dataset: str, root: Path = Path()) -> Record:
         challenger, champion = version_of(mlflow, dataset, "challenger"), version_of(mlflow, dataset, "champion")
         if challenger is None:
             raise RegistryError(f"{model_name(dataset)} has no challenger; register a model first: mmesid register")
-        files.check_files(mlflow, challenger, "challenger")
+        files.check_files(mlflow, challenger, "challenger", thorough=True)
         if champion is not None and champion.version == challenger.version:
             return _last_record(mlflow, dataset, challenger)
         _check_trained_last(challenger, config, root)
@@ -133,7 +134,7 @@ def _stand_in(mlflow: "MlflowClient", champion: Any | None, challenger: Any) -> 
     Raises:
         RegistryError: the champion has lost its files, so that no other model can be held against it.
     """
-    if champion is None or not (what := files.lost(mlflow, champion)):
+    if champion is None or not (what := files.lost(mlflow, champion, thorough=True)):
         return champion
     if champion.tags.get(DIGEST) == challenger.tags.get(DIGEST):
         return challenger
@@ -192,6 +193,15 @@ def _finish_moves(mlflow: "MlflowClient", dataset: str) -> None:
 
 
 def _paths(mlflow: "MlflowClient", version: Any) -> list[str]:
+    """Of the records of decisions; none where the version's run was deleted for good (`mlflow gc`)."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        mlflow.get_run(version.run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return []
+        raise
     return sorted(file.path for file in mlflow.list_artifacts(version.run_id, "decisions"))
 
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,12 @@ from mmesid.host import locked
 from mmesid.models import MAIN_MODEL, TESTED_METRICS
 from mmesid.registry import files
 from mmesid.registry.card import write_card
+from mmesid.registry.files import DIGEST
 from mmesid.serving.bundle import CODE, PYFUNC, Contents
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-DIGEST = "mmesid.model"  # tag of a version: equal digests are equal models
 ROLLED_BACK = "mmesid.rolled_back"  # tag of a version that a rollback replaced as champion
 REQUIRED = (
     "mlflow",
@@ -66,10 +66,10 @@ def register(dataset: str, root: Path = Path()) -> str:
         digest = serving.bundle_digest(contents)
         mlflow = tracking.client(root)
         equal = [version for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
-        whole = [str(version.version) for version in equal if not files.lost(mlflow, version)]
-        version = whole[-1] if whole else _create(mlflow, config, metrics, contents, digest, root)
-        if equal and not whole and equal[-1].tags.get(ROLLED_BACK):  # what was refused stays refused
-            mlflow.set_model_version_tag(name, version, ROLLED_BACK, equal[-1].tags[ROLLED_BACK])
+        whole = [str(version.version) for version in equal if not files.lost(mlflow, version, thorough=True)]
+        refused = [version.tags[ROLLED_BACK] for version in equal if version.tags.get(ROLLED_BACK)]
+        kept = {DIGEST: digest, **({ROLLED_BACK: refused[-1]} if refused else {})}  # what was refused stays refused
+        version = whole[-1] if whole else _create(mlflow, config, metrics, contents, kept, root)
         mlflow.set_registered_model_alias(name, "challenger", version)
     return version
 
@@ -131,7 +131,8 @@ def load_version(version: Any, device: str = "cpu") -> "serving.Service":
         folder = Path(download_artifacts(artifact_uri=uri))
         return serving.load(folder / "artifacts" / "bundle", device)
     except Exception as error:  # of MLflow, torch, transformers, safetensors: no common base
-        what = f"{uri} cannot be loaded ({type(error).__name__}: {first_line(error)})"
+        line = first_line(error).partition(": delete it")[0]  # a remedy for what a stage has written
+        what = f"{uri} cannot be loaded ({type(error).__name__}: {line})"
         raise RegistryError(files.explain(version, what, role)) from error
 
 
@@ -155,16 +156,21 @@ def _gathered(dataset: str, contents: Contents, card: str, root: Path) -> Iterat
     bundle = drop_gathered(dataset, root) / "bundle"
     try:
         serving.write_bundle(contents, bundle)
-        (bundle / "README.md").write_text(card, encoding="utf-8")
+        (bundle / files.CARD).write_text(card, encoding="utf-8")
         yield bundle
     finally:
         drop_gathered(dataset, root)
 
 
 def _create(
-    mlflow: "MlflowClient", config: Config, metrics: dict[str, Any], contents: Contents, digest: str, root: Path
+    mlflow: "MlflowClient",
+    config: Config,
+    metrics: dict[str, Any],
+    contents: Contents,
+    tags: Mapping[str, str],
+    root: Path,
 ) -> str:
-    """Upload the model and make a version of it. Returns the version's number."""
+    """Upload the model and make a version of it, which has these tags from its first moment. Returns its number."""
     name, origin = model_name(config.dataset), tracking.provenance(root)
     card = write_card(name, config, metrics, origin)
     with _gathered(config.dataset, contents, card, root) as bundle:
@@ -174,7 +180,7 @@ def _create(
         mlflow.create_registered_model(name, description=f"Sequential recommender of the dataset {config.dataset}")
     tags = {
         **origin,
-        DIGEST: digest,
+        **tags,
         files.TAG: size,
         "mmesid.dataset": config.dataset,
         "mmesid.decision": "none",
@@ -206,7 +212,7 @@ def _log_model(
         fluent.log_metrics(
             {key: float(value) for key, value in configuration.flatten(metrics) if isinstance(value, int | float)}
         )
-        fluent.log_artifact(str(bundle / "README.md"))
+        fluent.log_artifact(str(bundle / files.CARD))
         return run.info.run_id, _log_pyfunc(bundle)
 
 

@@ -13,11 +13,12 @@ import pandas as pd
 
 from mmesid.artifacts import curves
 from mmesid.artifacts.files import load_frame, load_json
-from mmesid.artifacts.fuse import load_fusion
+from mmesid.artifacts.fuse import WEIGHTS, load_fusion
 from mmesid.artifacts.items import titles
 from mmesid.artifacts.prepare import load_items
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
+from mmesid.errors import ArtifactError
 from mmesid.models import MAIN_MODEL
 
 if TYPE_CHECKING:
@@ -25,14 +26,22 @@ if TYPE_CHECKING:
 
 CODE = Path(__file__).parents[1]  # the mmesid package, which travels with the model
 PYFUNC = Path(__file__).with_name("pyfunc.py")
-_STAGES = ("init_codes", "finetune", "fuse")
+_NEEDED = {  # stage -> files without which nothing answers; a backbone of our own lies in a folder beside them
+    "init_codes": ("backbone.json", "recommender.json", "recommender.safetensors"),
+    "finetune": ("adapter.json", "adapter.safetensors", "recommender.json", "recommender.safetensors"),
+    "fuse": (WEIGHTS,),  # written last: where it is, the tables are
+}
 _NOT_SERVED = ("trainer*", curves.NAME, ".*")
 
 Contents = Mapping[Path, Path | bytes]  # place in the bundle -> the file to copy, or the bytes to write
 
 
 def collect(store: Store, config: Config) -> Contents:
-    """What a bundle of the trained recommender holds; the stages' files are neither read nor copied yet."""
+    """What a bundle of the trained recommender holds; the stages' files are neither read nor copied yet.
+
+    Raises:
+        ArtifactError: a stage has not left all of its files.
+    """
     items = load_items(store)
     names = pd.DataFrame({"item_id": items["item_id"].astype(str), "title": titles(items)})
     settings = {"dataset": config.dataset, "exclude_history": config.protocol.exclude_history}
@@ -40,8 +49,13 @@ def collect(store: Store, config: Config) -> Contents:
         Path("items.parquet"): names.to_parquet(index=False, compression="zstd"),
         Path("serving.json"): json.dumps(settings, indent=2, sort_keys=True).encode(),
     }
-    for stage in _STAGES:
+    for stage, needed in _NEEDED.items():
         folder = store.folder(stage)
+        if lacking := [name for name in needed if not (folder / name).is_file()]:
+            raise ArtifactError(
+                f"{folder} lacks {', '.join(lacking)}: a run was stopped there, or files were removed; "
+                f"`make repro DATASETS={store.dataset}` makes them"
+            )
         for path in folder.rglob("*"):
             place = path.relative_to(folder.parent)
             if path.is_file() and _is_served(place):
