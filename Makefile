@@ -72,11 +72,15 @@ bench: .venv/.stamp  ## measure speed and memory into docs/performance.md (long)
 soak: .venv/.stamp  ## kill and break a retraining system at random, then demand that nothing is lost (long); KILLS=50 SEED=0
 	python -m tests.soak --kills $(or $(KILLS),50) --seed $(or $(SEED),0)
 
+# The database stands in the environment, where no process list shows its password.
 ui: .venv/.stamp  ## MLflow's pages on this machine only; PORT=5000
-	mmesid log
-	@echo "MLflow: http://127.0.0.1:$(or $(PORT),5000)  (Ctrl-C ends it)"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --workers 1 \
-	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}" \
+	@mmesid log
+	@case "$$MLFLOW_TRACKING_URI" in http*) echo "MLflow's pages are at" \
+	  "$$(echo "$$MLFLOW_TRACKING_URI" | sed 's|//[^/]*@|//|'), which MLFLOW_TRACKING_URI names."; exit;; esac; \
+	export MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}"; \
+	unset MLFLOW_TRACKING_URI; export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false; \
+	echo "MLflow: http://127.0.0.1:$(or $(PORT),5000)  (Ctrl-C ends it)"; \
+	exec mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --workers 1 \
 	  --default-artifact-root "$(CURDIR)/mlruns/artifacts"
 
 results: .venv/.stamp  ## the table of the README from reports/*/metrics.json
@@ -107,8 +111,17 @@ endif
 
 # DVC finds the project through git, which a downloaded ZIP lacks: said before minutes go into an environment.
 checkout:
-	@fault=$$(git rev-parse --git-dir 2>&1 >/dev/null) || { echo "$(CURDIR) is no git repository, and DVC needs one" \
-	  "($$fault). Where this is a downloaded ZIP, run \`git init\` here, then the same again." >&2; exit 1; }
+	@command -v git >/dev/null || { echo "git is not on PATH, and DVC needs it: install it, then the same again." >&2; \
+	  exit 1; }
+	@fault=$$(LC_ALL=C git rev-parse --git-dir 2>&1 >/dev/null) || { \
+	  remedy=$$(printf '%s\n' "$$fault" | sed -n 's/^[[:space:]]*\(git config .*safe\.directory.*\)/\1/p'); \
+	  case "$$fault" in \
+	    *safe.directory*) echo "git refuses $(CURDIR), and DVC needs it: dubious ownership. Where you trust who wrote it," \
+	      "run \`$$remedy\`, then the same again.";; \
+	    *"not a git repository"*) echo "$(CURDIR) is no git repository, and DVC needs one ($$fault)." \
+	      "Where this is a downloaded ZIP, run \`git init\` here, then the same again.";; \
+	    *) echo "git refuses $(CURDIR), and DVC needs it: $$fault";; \
+	  esac >&2; exit 1; }
 
 .uv/.stamp: export PATH := $(SYSTEM_PATH)
 .uv/.stamp: | checkout

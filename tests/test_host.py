@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 from mmesid import host
 from mmesid.host import HeldError, hold, is_free
@@ -80,6 +81,15 @@ def test_no_proxy_stands_between_servers_and_clients_of_this_machine() -> None:
     without: dict[str, str] = {}
     host.spare_loopback(variables=without)
     assert without == {}
+
+
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_who_spares_everything_still_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"http_proxy": "http://127.0.0.1:9", name: "*"}
+    host.spare_loopback("10.0.0.5", variables=variables)
+    for each, value in variables.items():
+        monkeypatch.setenv(each, value)
+    assert requests.utils.get_environ_proxies("http://example.org/") == {}
 
 
 @pytest.mark.parametrize("begins", [True, False], ids=["amid an import", "in order"])

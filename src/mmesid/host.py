@@ -132,7 +132,8 @@ def set_defaults(variables: Mapping[str, str]) -> None:
 def spare_loopback(*hosts: str, variables: MutableMapping[str, str] = os.environ) -> None:
     """Let no proxy stand between the servers and clients of this machine, whatever the environment says about proxies.
 
-    A SOCKS proxy for which no package is installed is left out: the clients would refuse even to start.
+    A SOCKS proxy for which no package is installed is left out: the clients would refuse even to start. `*`, which
+    spares every host, is understood only where it stands alone.
 
     Args:
         hosts: other names under which servers of ours answer.
@@ -146,7 +147,8 @@ def spare_loopback(*hosts: str, variables: MutableMapping[str, str] = os.environ
             del variables[name]
     named = [name for name in ("no_proxy", "NO_PROXY") if variables.get(name)]
     spared = [host.strip() for name in named for host in variables[name].split(",") if host.strip()]
-    variables["no_proxy"] = variables["NO_PROXY"] = ",".join(dict.fromkeys([*spared, *LOOPBACK, *hosts]))
+    wanted = ["*"] if "*" in spared else dict.fromkeys([*spared, *LOOPBACK, *hosts])
+    variables["no_proxy"] = variables["NO_PROXY"] = ",".join(wanted)
 
 
 def end_at_once(line: str) -> None:

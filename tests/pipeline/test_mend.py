@@ -1,5 +1,6 @@
 """A lock that a kill cut short is put aside; a whole one is left alone."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,40 @@ def test_a_lock_cut_short_is_put_aside(tmp_path: Path, text: str) -> None:
     assert not (tmp_path / "dvc.lock").exists()
     assert (tmp_path / ASIDE).read_text(encoding="utf-8") == text
     assert lock_fault(tmp_path) is None
+
+
+def test_a_lock_that_a_dvc_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").touch()
+    guard = tmp_path / ".dvc" / "tmp" / "lock"
+    guard.parent.mkdir(parents=True)
+    with make_lock(str(guard)):
+        assert mend(tmp_path) == []
+    assert (tmp_path / "dvc.lock").exists()
+    assert len(mend(tmp_path)) == 1
+
+
+def git(root: Path, *arguments: str) -> int:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, check=False).returncode
+
+
+def test_a_merge_conflict_is_for_a_person_to_resolve(tmp_path: Path) -> None:
+    path = tmp_path / "dvc.lock"
+    git(tmp_path, "init", "--quiet", "--initial-branch", "mine")
+    for branch, state in (("mine", "1"), ("theirs", "2"), ("mine", "3")):
+        git(tmp_path, "checkout", "--quiet", *(["-b"] if branch == "theirs" else []), branch)
+        path.write_text(WHOLE.replace("d41d", f"{state}41d"), encoding="utf-8")
+        git(tmp_path, "add", "dvc.lock")
+        assert git(tmp_path, "commit", "--quiet", "--message", state) == 0
+    assert git(tmp_path, "merge", "theirs") != 0
+    conflict = path.read_text(encoding="utf-8")
+    assert "<<<<<<<" in conflict
+    with pytest.raises(PipelineError, match=r"^dvc\.lock holds a merge conflict.*`git checkout HEAD dvc\.lock`"):
+        mend(tmp_path)
+    assert path.read_text(encoding="utf-8") == conflict
+    assert not (tmp_path / ASIDE).exists()
+    assert git(tmp_path, "checkout", "HEAD", "dvc.lock") == 0, "the remedy works"
+    assert mend(tmp_path) == []
 
 
 def rwlock(root: Path, text: str) -> Path:

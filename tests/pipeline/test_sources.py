@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -196,6 +196,93 @@ def test_neither_place_nor_age_changes_a_digest(files: Path, tmp_path: Path) -> 
     assert source.digest(copied) == before
     (copied / "images" / "a.png").rename(copied / "images" / "b.png")
     assert source.digest(copied) != before
+
+
+def write(folder: Path, text: str, count: int) -> Path:
+    (folder / "images").mkdir(parents=True)
+    for number in range(count):
+        (folder / "images" / f"{number}.png").write_text(text, encoding="utf-8")
+    (folder / "interactions.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+def held(folder: Path) -> Mapping[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Killed(BaseException):
+    """No code of ours catches it, as none catches SIGKILL."""
+
+
+def killed_at(step: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether `act` was cut short at its step-th change of a folder; False where it has fewer."""
+    done = 0
+
+    def counted(call: Callable[..., object]) -> Callable[..., object]:
+        def counting(*arguments: object, **options: object) -> object:
+            nonlocal done
+            done += 1
+            if done == step:
+                raise Killed
+            return call(*arguments, **options)
+
+        return counting
+
+    with monkeypatch.context() as patch:
+        for name in ("mkdir", "rename", "unlink", "rmdir"):
+            patch.setattr(os, name, counted(getattr(os, name)))
+        try:
+            act()
+        except Killed:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("external", [False, True], ids=["copied", "external"])
+def test_a_killed_replacement_leaves_the_old_catalogue_or_the_new_one(
+    project: Path, tmp_path: Path, external: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = write(tmp_path / "old", "old", 3), write(tmp_path / "new", "new", 2)
+    mine, seen, step = project / "sources" / "toys", set(), 0
+    cut_short = True
+    while cut_short:
+        step += 1
+        sources.place(old, "toys", project, external=False)
+        before = sources.track("toys", project)
+        cut_short = killed_at(step, lambda: sources.place(new, "toys", project, external), monkeypatch)
+        lines = sources.refresh(["toys"], project)
+        is_old = held(mine) == held(old)
+        assert is_old or (sorted(held(mine)) == ["external.yaml"] if external else held(mine) == held(new))
+        assert (lines == []) == is_old == (sources.tracked_hash("toys", project) == before)
+        assert not [path.name for path in mine.parent.glob(".*") if path.suffix in (".old", ".gone")]
+        seen.add((is_old, cut_short))
+    assert seen == {(True, True), (False, True), (False, False)}
+
+
+def test_a_catalogue_half_deleted_never_returns(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = write(tmp_path / "old", "old", 2), write(tmp_path / "new", "new", 2)
+    mine, step, cut_short = project / "sources" / "toys", 0, True
+    while cut_short:
+        step += 1
+        sources.place(old, "toys", project, external=False)
+        sources.track("toys", project)
+        cut_short = killed_at(step, lambda: sources.place(new, "toys", project, external=False), monkeypatch)
+        shutil.rmtree(mine, ignore_errors=True)
+        sources.refresh(["toys"], project)
+        assert held(mine) == held(old), "DVC's cache holds it"
+
+
+def test_a_link_that_a_kill_moved_aside_comes_back(project: Path, files: Path, tmp_path: Path) -> None:
+    link = project / "sources" / "toys"
+    link.symlink_to(files, target_is_directory=True)
+    sources.clear("toys", project)
+    assert not link.exists()
+    sources.refresh(["toys"], project)
+    assert link.readlink() == files
+    sources.place(write(tmp_path / "new", "new", 2), "toys", project, external=False)
+    assert not link.is_symlink()
+    assert sorted(path.name for path in link.parent.iterdir()) == ["sample", "toys"]
+    assert (files / "interactions.csv").exists()
 
 
 def test_git_and_dvc_see_the_tracked_file_and_nothing_below(project: Path, files: Path) -> None:

@@ -2,7 +2,8 @@
 
 DVC writes both in place, so a SIGKILL in that moment, or a disk that is full then, leaves them empty or cut short, and
 every later `dvc` command refuses to work. Nothing is lost by putting them aside: DVC's run cache holds every finished
-stage and restores it in seconds, and what reads and writes the project says so anew with its next stage.
+stage and restores it in seconds, and what reads and writes the project says so anew with its next stage. A merge
+conflict in `dvc.lock` is no such thing: both sides are whole, and a person chooses.
 """
 
 import json
@@ -10,6 +11,11 @@ from pathlib import Path
 
 import yaml
 
+from mmesid.errors import PipelineError
+from mmesid.host import take_lock
+
+GUARD = Path(".dvc", "tmp", "lock")  # of DVC: who holds it may write `dvc.lock`
+CONFLICT, MARKERS = "holds a merge conflict", ("<<<<<<<", "=======", ">>>>>>>")
 ASIDE = "dvc.lock.broken"
 RWLOCK = Path(".dvc", "tmp", "rwlock")  # of DVC: which process reads and writes which output
 
@@ -22,14 +28,31 @@ def mend(root: Path = Path()) -> list[str]:
 
     Returns:
         What was done.
+
+    Raises:
+        PipelineError: `dvc.lock` holds a merge conflict; it stays as it is.
     """
     done = []
-    if fault := lock_fault(root):
-        (root / "dvc.lock").replace(root / ASIDE)
+    if lock_fault(root) and (fault := _put_lock_aside(root)):
         done.append(f"dvc.lock {fault}, as a kill leaves it; it lies now in {ASIDE}, and DVC restores finished stages")
     if rwlock_fault(root) and _drop_rwlock(root):
         done.append(f"{RWLOCK} was cut short, as a full disk or a kill leaves it; it is removed, and nothing is lost")
     return done
+
+
+def _put_lock_aside(root: Path) -> str | None:
+    """What was wrong with `dvc.lock`; None where a dvc works here, which empties it for a moment when it writes it."""
+    (root / GUARD).parent.mkdir(parents=True, exist_ok=True)
+    with (root / GUARD).open("a") as guard:
+        if not take_lock(guard, wait=False):
+            return None
+        fault = lock_fault(root)
+        if fault == CONFLICT:
+            remedy = "resolve it, or `git checkout HEAD dvc.lock` takes HEAD's side; then the same again"
+            raise PipelineError(f"dvc.lock {CONFLICT}: {remedy}")
+        if fault:
+            (root / "dvc.lock").replace(root / ASIDE)
+        return fault
 
 
 def rwlock_fault(root: Path = Path()) -> str | None:
@@ -65,7 +88,10 @@ def lock_fault(root: Path = Path()) -> str | None:
     if not path.exists():
         return None
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if any(line.startswith(MARKERS) for line in text.splitlines()):
+            return CONFLICT
+        content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError):
         return "is cut short"
     if content is None:

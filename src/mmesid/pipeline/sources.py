@@ -1,8 +1,10 @@
 """Raw catalogues under DVC: `sources/<dataset>` is tracked by `sources/<dataset>.dvc`, which git keeps.
 
 DVC's cache and the folder share their files by hard links, so a tracked catalogue costs the disk one copy of itself.
+What is replaced moves aside whole, to `sources/.<dataset>.old`, and is deleted only where another has taken its place.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ from mmesid.pipeline.downloads import address
 from mmesid.pipeline.repo import opened
 
 SHARED = {"cache": {"type": ["hardlink", "copy"]}}
+OLD, GONE = ".old", ".gone"  # sources/.<dataset>.old: moved aside; .gone: being deleted
 REMARK = "# The catalogue lies outside the project: `mmesid add NAME --files PATH --external` wrote what it held.\n"
 
 
@@ -31,6 +34,7 @@ def track(name: str, root: Path) -> str:
     Raises:
         PipelineError: DVC refuses, or another dvc works here.
     """
+    settle(root)
     with opened(root, SHARED) as repo:
         (stage,) = repo.add(str(root / "sources" / name))
         return str(stage.outs[0].hash_info.value)
@@ -56,7 +60,8 @@ def tracked_hash(name: str, root: Path) -> str:
 def place(files: Path, name: str, root: Path, external: bool) -> None:
     """Make `files` the folder `sources/<name>`: a copy, or with `external` a link and a digest.
 
-    What lay there before is replaced in one step; a folder that is there already stays as it is.
+    At any moment what lies there is whole, the old or the new; between two renames it is absent, and `settle` brings
+    the old one back. A folder that is there already stays as it is.
     """
     target = root / "sources" / name
     if not external and not target.is_symlink() and target.is_dir() and target.samefile(files):
@@ -74,15 +79,38 @@ def place(files: Path, name: str, root: Path, external: bool) -> None:
             shutil.copyfile(path, copied)
     clear(name, root)
     beside.rename(target)
+    settle(root)
 
 
 def clear(name: str, root: Path) -> None:
-    """Make `sources/<name>` a place where nothing lies."""
+    """Make `sources/<name>` a place where nothing lies; what lay there waits beside it for `settle`."""
+    settle(root)
     target = root / "sources" / name
-    if target.is_symlink():
-        target.unlink()
-    elif target.exists():
-        shutil.rmtree(target)
+    if os.path.lexists(target):
+        target.rename(target.with_name(f".{name}{OLD}"))
+
+
+def settle(root: Path) -> None:
+    """End every replacement, also one that a kill cut short: what moved aside goes, or returns where nothing followed.
+
+    Whatever is being deleted has a third name, under which it never returns.
+    """
+    for gone in (root / "sources").glob(f".*{GONE}"):
+        _delete(gone)
+    for old in (root / "sources").glob(f".*{OLD}"):
+        target, gone = old.with_name(old.name[1 : -len(OLD)]), old.with_suffix(GONE)
+        if os.path.lexists(target):
+            old.rename(gone)
+            _delete(gone)
+        else:
+            old.rename(target)
+
+
+def _delete(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_record(folder: Path, found: Digest) -> None:
@@ -99,7 +127,7 @@ def tracked(root: Path) -> list[str]:
 def refresh(datasets: Sequence[str], root: Path) -> list[str]:
     """Take the sources as they are now: what changed is tracked anew, what DVC's cache still holds comes back.
 
-    An address (`ingest.base_url`) is asked what it holds.
+    An address (`ingest.base_url`) is asked what it holds. A replacement that a kill cut short is ended first.
 
     Args:
         datasets: whose.
@@ -108,6 +136,7 @@ def refresh(datasets: Sequence[str], root: Path) -> list[str]:
     Returns:
         A line for each source that was taken or brought back.
     """
+    settle(root)
     kept = [line for name in datasets if (line := address.refresh(name, root))]
     known = [name for name in datasets if name in tracked(root) or is_recorded(root / "sources" / name)]
     if not known and all((root / "sources" / name).exists() for name in datasets):
