@@ -17,13 +17,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import deployment, flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from flows import pages
 from flows.entrance import enter
 from mmesid import config, tracking
 from mmesid.config import check_datasets, split_names
-from mmesid.errors import MmesidError
+from mmesid.errors import ConfigError, MmesidError
 from mmesid.host import HeldError, hold
 from mmesid.pipeline.graph import Graph, due, known_datasets, read_graph, select
 from mmesid.pipeline.mend import mend
@@ -33,10 +33,22 @@ from mmesid.pipeline.stage import run_dvc_stage
 from mmesid.servers import presence
 from mmesid.servers.reap import reap
 
-PARALLEL = 1  # stages at a time: a training uses every core
+PARALLEL, MOST = 1, 64  # stages at a time, by default and at most: a training uses every core
 RETRIES, FIRST_DELAY = 4, 5.0  # of what waits for a server: after 5, 10, 20 and 40 s
 
-Parallel = Annotated[int, Field(ge=1, le=64)]
+
+def check_parallel(given: object) -> object:
+    """Stages at a time, as given.
+
+    Raises:
+        ConfigError: a number that is out of range; Prefect would name one of its ends, and no server is asked for it.
+    """
+    if isinstance(given, int) and not 1 <= given <= MOST:
+        raise ConfigError(f"parallel: {given} stages at a time are out of range: from 1 to {MOST}")
+    return given
+
+
+Parallel = Annotated[int, Field(ge=1, le=MOST), BeforeValidator(check_parallel)]
 Overrides = dict[str, Value]
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -225,7 +237,7 @@ def main() -> None:
     parser.add_argument("--datasets", type=split_names, help="a,b; those of params.yaml by default")
     parser.add_argument("--promote", action=argparse.BooleanOptionalAction, default=True, help="ask the gate")
     parser.add_argument("--force", action="store_true", help="run every stage, changed or not")
-    parser.add_argument("--parallel", type=int, default=PARALLEL, help="stages at a time")
+    parser.add_argument("--parallel", type=int, default=PARALLEL, help=f"stages at a time, 1 to {MOST}")
     parser.add_argument(
         "--set",
         action="append",
@@ -239,7 +251,11 @@ def main() -> None:
         changes = dict(map(parse, options.set))
         retrain(options.datasets, options.promote, options.force, options.parallel, changes)
 
-    enter(lambda: check_datasets(options.datasets or (), config.datasets()), run)
+    def check() -> None:
+        check_parallel(options.parallel)
+        check_datasets(options.datasets or (), config.datasets())
+
+    enter(check, run)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
 
+from mmesid.tracking.journal import Journal
 from tests import ports
 
 Environment = dict[str, str]
@@ -155,6 +156,22 @@ def spoiled(find: Callable[[Path], Path], change: Callable[[Path], object]) -> F
             yield {}
 
     return fault
+
+
+def into_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@contextmanager
+def unsent(root: Path) -> Iterator[Environment]:
+    """The journal of a stage that is over waits, and nobody takes it."""
+    book = Journal(
+        root, "unsent", "sample.prepare", {"dataset": "sample", "stage": "prepare", "tags": {}, "digest": ""}
+    )
+    book.close()
+    yield {"MLFLOW_TRACKING_URI": f"http://{NOBODY}"}
+    book.path.unlink()
 
 
 def model_folder(root: Path) -> Path:

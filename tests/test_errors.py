@@ -1,5 +1,6 @@
 """Texts for people: short, and without secrets."""
 
+import configparser
 import errno
 import sqlite3
 from pathlib import Path
@@ -34,6 +35,11 @@ def test_of_an_error_the_first_line_is_repeated(problem: object, line: str) -> N
 FULL = "the disk is full"
 
 
+def of_prefect(text: str) -> Exception:
+    kind: type[Exception] = type("ParameterTypeError", (Exception,), {"__module__": "prefect.exceptions"})
+    return kind(text)
+
+
 def caused(outer: Exception, inner: Exception) -> Exception:
     outer.__cause__ = inner
     return outer
@@ -64,6 +70,9 @@ def caused(outer: Exception, inner: Exception) -> Exception:
         (ValueError("Input X contains NaN."), "tokenize", "lower tokenize.learning_rate"),
         (ValueError("scores hold NaN: the model"), "finetune", "finetune.adapter_learning_rate"),
         (RuntimeError("PytorchStreamReader failed reading zip archive"), "", "damaged or cut short"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "conf/x.yaml"), "", "conf/x.yaml is a folder"),
+        (of_prefect("Flow run received invalid parameters:\n - parallel: wrong"), "", "does not take these parameters"),
+        (of_prefect("Flow run received invalid parameters:\n - parallel: wrong"), "", "parameters: parallel: wrong"),
         (ConnectionRefusedError(111, "Connection refused"), "", "MLFLOW_TRACKING_URI"),
         (caused(RuntimeError("wrapped"), ConfigError("seed: wrong")), "", "seed: wrong"),
     ],
@@ -71,6 +80,36 @@ def caused(outer: Exception, inner: Exception) -> Exception:
 def test_a_failure_of_a_known_kind_is_one_sentence(error: Exception, stage: str, named: str) -> None:
     said = faults.tell(error, Path(), stage)
     assert named in said
+    assert "\n" not in said
+
+
+def test_a_damaged_file_of_weights_is_named(tmp_path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"cut short")
+
+    def load(place: Path) -> None:
+        load_file(place)
+
+    with pytest.raises(SafetensorError) as caught:
+        load(path)
+    said = faults.tell(caught.value, tmp_path)
+    assert "a file of weights is damaged or cut short" in said
+    assert said.count(str(path)) == 1
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"\xff\xfe\x00", b"[core]\n[core]\n"], ids=["text", "binary", "twice"])
+def test_a_damaged_configuration_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / ".dvc" / "config"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises((configparser.Error, UnicodeDecodeError)) as caught:
+        configparser.ConfigParser().read([path])
+    said = faults.tell(caught.value, tmp_path)
+    assert str(path) in said
+    assert "the traceback is in" not in said
     assert "\n" not in said
 
 

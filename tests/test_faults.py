@@ -97,6 +97,23 @@ MATRIX = {
         "doctor",
         "mmesid remote",
     ),
+    "the log waits": Cell(faulty.unsent, "log", URI),
+    "the remote's file is garbage": Cell(
+        faulty.spoiled(lambda root: root / ".dvc/config", garbage), "doctor", ".dvc/config"
+    ),
+    "parameters are a folder": Cell(
+        faulty.spoiled(lambda root: root / "params.yaml", faulty.into_folder),
+        "doctor|retrain",
+        "params.yaml is a folder",
+    ),
+    "a dataset is a folder": Cell(
+        faulty.spoiled(lambda root: root / "conf/sample.yaml", faulty.into_folder),
+        "doctor|sources",
+        "sample.yaml is a folder",
+    ),
+    "too many at a time": Cell(
+        set_to("X", ""), "retrain --parallel 0|retrain --parallel -1|retrain --parallel 65", "from 1 to 64"
+    ),
     "git is gone": Cell(faulty.spoiled(lambda root: root / ".git", shutil.rmtree), "plan|doctor", "git init"),
     "no such dataset": Cell(set_to("X", ""), f"{NAMED}|{LISTED}", "nope"),
 }

@@ -9,7 +9,7 @@ import pytest
 
 from mmesid.errors import TrackingError
 from mmesid.tracking import moving, store
-from mmesid.tracking.reaping import is_unreachable
+from mmesid.tracking.delivery import is_unreachable
 from tests import faulty
 
 DEAD = faulty.NOBODY
@@ -48,6 +48,12 @@ def test_a_database_that_is_locked_or_damaged_is_told_apart(tmp_path: Path, monk
     faulty.garbage(path)
     with pytest.raises(TrackingError, match="is damaged") as caught:
         store.reach(f"sqlite:///{path}")
+    assert not is_unreachable(caught.value)
+
+
+def test_a_database_that_cannot_be_opened_is_a_mistake_and_not_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="cannot be opened") as caught:
+        store.reach(f"sqlite:///{tmp_path}")  # a folder
     assert not is_unreachable(caught.value)
 
 

@@ -1,5 +1,6 @@
 """Journals, and how they reach MLflow: live, late, twice, after a kill, and past a dead server."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import pytest
 
 from mmesid import tracking
 from mmesid.config import Config, load
-from mmesid.errors import TrainingError
-from mmesid.tracking import journal, progress, sending
+from mmesid.errors import TrackingError, TrainingError
+from mmesid.tracking import delivery, journal, progress, reading
 from mmesid.tracking.journal import Journal
 from mmesid.tracking.sending import allowed
 
@@ -155,12 +156,12 @@ def header(config: Config, stage: str) -> dict[str, Any]:
 
 def test_logging_is_live(root: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     end, start = os.pipe()
-    monkeypatch.setattr(sending, "BATCH_SECONDS", 0.1)
-    monkeypatch.setattr(sending, "DEFER_SECONDS", 0.0)
+    monkeypatch.setattr(delivery, "BATCH_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "DEFER_SECONDS", 0.0)
     book = Journal(root, "one-execution", f"{config.dataset}.finetune", header(config, "finetune"))
     with os.fdopen(end) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        sender = threading.Thread(target=sending.follow, args=(book.path, root))
+        sender = threading.Thread(target=delivery.follow, args=(book.path, root))
         sender.start()
         book.append({"metrics": {"loss": 1.5}, "step": 1})
         seen = None
@@ -198,6 +199,102 @@ def test_a_living_writer_is_left_alone(root: Path, config: Config) -> None:
     with journal.abandoned(book.path) as free:
         assert free
     journal.mark_sent(book.path)
+
+
+def ended(config: Config, root: Path, stage: str, **changed: Any) -> Path:
+    """The journal of a stage that is over."""
+    book = Journal(root, "one-execution", f"{config.dataset}.{stage}", {**header(config, stage), **changed})
+    book.append({"end": "FINISHED", "error": None})
+    book.close()
+    time.sleep(0.01)  # the next one is younger
+    return book.path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\0\0\0\0", b'{"end": "FINI', b"12", b"\xff\xfe", b'{"header": {}}'],
+    ids=["zeros", "half", "12", "binary", "header"],
+)
+def test_a_damaged_journal_is_put_aside_and_holds_up_no_other(
+    line: bytes, root: Path, config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = ended(config, root, "ingest")
+    damaged.write_bytes(damaged.read_bytes() + line + b"\n")
+    os.utime(damaged, (1, 1))  # it is the first to be sent
+    ended(config, root, "prepare")
+    assert tracking.send_pending(root) == 1
+    assert run_of(config, root, "prepare").info.status == "FINISHED"
+    said = capsys.readouterr().err
+    assert said.count("warning:") == 1
+    assert str(damaged) in said
+    assert not damaged.exists()
+    assert damaged.with_name(damaged.name + ".damaged").exists()
+    assert tracking.send_pending(root) == 0
+    assert not capsys.readouterr().err
+    assert ended(config, root, "ingest").name.endswith("ingest.2.jsonl")  # nothing takes the place of what is aside
+    assert tracking.send_pending(root) == 1
+
+
+def test_a_journal_that_cannot_be_sent_holds_up_no_other(root: Path, config: Config) -> None:
+    refused = ended(config, root, "ingest", parameters={"no text": None})
+    ended(config, root, "prepare")
+    sent, lines = tracking.deliver(root)
+    assert sent == 1
+    assert len(lines) == 1
+    assert "does not take the log" in lines[0]
+    assert journal.pending(root) == [refused]
+    refused.unlink()
+
+
+def test_a_disk_that_fills_costs_the_log_and_not_the_stage(
+    root: Path, config: Config, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("wb") as full, tracking.stage_run("prepare", config, root) as log:
+        assert log._journal is not None
+        os.dup2(full.fileno(), log._journal._file.fileno())
+        log({"loss": 1.0}, 0)
+        log({"loss": 0.5}, 1)
+    assert capsys.readouterr().err.count("nothing more is logged") == 1
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+        run = tracking.StageRun("prepare", None)
+        run({"loss": 1.0, "progress": 0.5}, 0)
+        tracking.warn("lost")
+        run.close("FINISHED")
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="No space left"):
+            full.close()
+
+
+def test_mlflow_leaves_no_variable_that_nobody_has_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    address = tracking.tracking_uri(root)
+    mlflow.set_tracking_uri("sqlite://")  # so that the address is new to it
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    tracking.client(root)
+    assert not {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"} & os.environ.keys()
+    assert mlflow.get_tracking_uri() == address
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    tracking.client(root)
+    assert os.environ["MLFLOW_TRACKING_URI"] == address
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), "the disk is full (/tmp/x"),
+        (PermissionError(errno.EACCES, "Permission denied", "/tmp/x"), "/tmp/x cannot be written or read"),
+        (ConnectionError("gone"), "does not answer (gone)"),
+    ],
+)
+def test_what_the_disk_refuses_is_not_mlflows_fault(problem: OSError, said: str, root: Path) -> None:
+    with pytest.raises(TrackingError) as caught, reading.reachable(root):
+        raise problem
+    assert said in str(caught.value)
+    assert ("does not answer" in str(caught.value)) is isinstance(problem, ConnectionError)
 
 
 def test_half_a_line_is_not_read(tmp_path: Path) -> None:

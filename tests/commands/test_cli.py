@@ -1,7 +1,10 @@
 """The `mmesid` command: what it does to a checkout, what it says, and how fast it answers."""
 
+import contextlib
 import os
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -10,10 +13,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mmesid import __version__, config, registry
+from mmesid import __version__, config, registry, tracking
 from mmesid.commands import cli, doctor, project
 from mmesid.errors import ConfigError, MmesidError, RegistryError
 from mmesid.serving import Answer, Recommended
+from mmesid.tracking.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,10 +31,11 @@ def run(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def run_child(*arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+def run_child(*arguments: str, folder: Path = ROOT, **variables: str) -> "subprocess.CompletedProcess[str]":
     code = "import sys; from mmesid.commands.cli import main; sys.argv[0] = 'mmesid'; main()"
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_help_names_every_command_and_answers_at_once() -> None:
@@ -98,6 +103,45 @@ def test_history_and_rollback_before_any_decision(checkout: Path) -> None:
 
 def test_log_sends_what_is_waiting(checkout: Path) -> None:
     assert run("log") == (0, "0 stage runs sent to MLflow, 0 still waiting or running\n")
+
+
+def test_log_fails_where_the_server_does_not_take_it(checkout: Path) -> None:
+    book = Journal(checkout, "one", "toys.prepare", {"dataset": "toys", "stage": "prepare", "tags": {}, "digest": ""})
+    book.close()
+    done = run_child("log", folder=checkout, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stdout == "0 stage runs sent to MLflow, 1 still waiting or running\n"
+    assert done.stderr.startswith("Error: MLFLOW_TRACKING_URI")
+    book.path.write_text(book.path.read_text().replace('"tags"', '"parameters": {"no text": null}, "tags"'))
+    done = run_child("log", folder=checkout)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "does not take the log" in done.stderr
+
+
+def test_log_sets_the_places_of_a_folder_that_was_moved_right(checkout: Path, tmp_path: Path) -> None:
+    mlflow = tracking.client(checkout)
+    tracking.experiment_id(mlflow, "toys", checkout)
+    (checkout / "mlruns" / "artifacts" / "toys").mkdir(parents=True)
+    moved = tmp_path / "moved"
+    shutil.copytree(checkout, moved)
+    shutil.rmtree(checkout / "mlruns")
+    assert run_child("log", folder=moved).returncode == 0
+    with contextlib.closing(sqlite3.connect(moved / "mlruns" / "mlflow.db")) as connection:
+        places = [
+            place for (place,) in connection.execute("SELECT artifact_location FROM experiments WHERE name = 'toys'")
+        ]
+    assert places == [(moved / "mlruns" / "artifacts" / "toys").as_uri()]
+
+
+def test_in_a_folder_that_is_gone_a_command_says_so(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m mmesid.commands.cli log"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("Error: the folder of this shell was removed or replaced")
 
 
 def test_every_check_of_the_doctor_finds_something(checkout: Path) -> None:

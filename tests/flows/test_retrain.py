@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from flows.retrain import BusyError, only_one
+from mmesid.errors import ConfigError
 from mmesid.pipeline.stage import StageError
 
 PROJECT = Path(__file__).parents[2]
@@ -193,6 +194,20 @@ def test_a_bar_that_cannot_be_shown_does_not_end_the_stage(monkeypatch: pytest.M
     lines: list[str] = []
     pages.Progress("finetune@toys", lines.append)("finetune: 37%, loss 5.1")
     assert lines == ["finetune: 37%, loss 5.1", "the progress cannot be shown (ConnectionError)"]
+
+
+@pytest.mark.parametrize("parallel", [0, -1, 65])
+def test_a_number_of_stages_out_of_range_is_refused_with_the_range(
+    parallel: int, monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    from flows import retrain
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(sys, "argv", ["retrain", "--parallel", str(parallel)])
+    with pytest.raises(SystemExit, match=r"Error: parallel: -?\d+ stages .* from 1 to 64"):
+        retrain.main()
+    with pytest.raises(ConfigError, match="from 1 to 64"):
+        retrain.retrain.validate_parameters({"parallel": parallel})
 
 
 def test_a_second_retrain_is_refused_at_once(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 from mmesid import registry, tracking
 from mmesid.registry.versions import drop_gathered, registry_lock
 from mmesid.servers import deployments, presence, reap
+from mmesid.tracking.delivery import is_unreachable
 from mmesid.tracking.journal import Journal
-from mmesid.tracking.reaping import REASON, is_unreachable
+from mmesid.tracking.reaping import REASON
 
 DATASET = "toys"
 PROJECT = Path(__file__).parents[2]
@@ -124,6 +125,23 @@ def test_a_stage_that_writes_its_journal_is_alive_and_so_is_its_execution(root: 
     book.path.unlink()
 
 
+def test_a_damaged_journal_neither_ends_the_reaper_nor_a_stage_that_is_alive(root: Path, mlflow: Any) -> None:
+    head = {"dataset": DATASET, "stage": "finetune", "tags": {}}
+    books = [Journal(root, f"{name}", f"{DATASET}.finetune", head) for name in ("live", "dead")]
+    runs = []
+    for book in books:
+        identity = book.path.read_text().partition('"id": "')[2].partition('"')[0]
+        runs.append(start(mlflow, root, "finetune", execution=book.path.parent.name, journal=identity))
+        with book.path.open("ab") as file:
+            file.write(b"\0\0\0\n")
+    books[1].close()
+    assert len(reap.reap_tracking(root, [])) == 1
+    assert [status(mlflow, run) for run in runs] == ["RUNNING", "KILLED"]
+    assert books[1].path.with_name(f"{books[1].path.name}.damaged").exists()
+    books[0].close()
+    books[0].path.unlink()
+
+
 def test_runs_of_another_checkout_are_left_alone(root: Path, mlflow: Any) -> None:
     other = start(mlflow, root, "finetune", journal="elsewhere", checkout="0123456789ab")
     assert tracking.close_dead(root) == []
@@ -161,6 +179,11 @@ def test_only_what_may_pass_is_worth_a_retry() -> None:
     wrapped = RuntimeError("wrapped")
     wrapped.__cause__ = TimeoutError()
     assert is_unreachable(wrapped)
+    amid = RuntimeError("amid")
+    amid.__context__ = TimeoutError()
+    assert is_unreachable(amid)
+    amid.__suppress_context__ = True  # `from None`
+    assert not is_unreachable(amid)
 
 
 @pytest.mark.pipeline

@@ -127,13 +127,19 @@ def weights(
 
 @app.command()
 def log() -> None:
-    """Send to MLflow what stages logged while the tracking server was down."""
+    """Send to MLflow what stages logged while the tracking server was down; exit status 1 if it does not take it."""
     from mmesid import tracking
+    from mmesid.errors import TrackingError
     from mmesid.tracking import journal
 
-    root = find_root()
-    sent, waiting = tracking.send_pending(root), len(journal.pending(root))
-    say(f"{sent} stage runs sent to MLflow, {waiting} still waiting or running")
+    root, done = find_root(), tracking.Delivery(0, [])
+    try:
+        tracking.reach(root)  # in a folder that was moved, the places are set right, whether or not something waits
+        done = tracking.deliver(root)
+    finally:
+        say(f"{done.sent} stage runs sent to MLflow, {len(journal.pending(root))} still waiting or running")
+    if done.refused:
+        raise TrackingError("\n".join(done.refused))
 
 
 @app.command()

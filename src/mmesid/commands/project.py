@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,8 +10,16 @@ from mmesid.errors import ConfigError
 
 
 def find_root() -> Path:
-    """The project's folder: the working directory or the nearest above it that holds params.yaml and dvc.yaml."""
-    start = Path.cwd()
+    """The project's folder: the working directory or the nearest above it that holds params.yaml and dvc.yaml.
+
+    Raises:
+        ConfigError: there is none, or the working directory is gone.
+    """
+    try:
+        start = Path.cwd()
+    except OSError:
+        gone = 'the folder of this shell was removed or replaced: `cd` back into it (`cd "$PWD"`) and run again'
+        raise ConfigError(gone) from None
     for folder in (start, *start.parents):
         if (folder / "params.yaml").exists() and (folder / "dvc.yaml").exists():
             return folder
@@ -18,11 +27,18 @@ def find_root() -> Path:
 
 
 def root_or_here() -> Path:
-    """The project's folder, or the working directory where there is no project: for what must not fail."""
+    """The project's folder, or the working directory where there is no project: for what must not fail.
+
+    Where even that is gone, it is the folder of temporary files.
+    """
     try:
         return find_root()
     except ConfigError:
+        pass
+    try:
         return Path.cwd()
+    except OSError:
+        return Path(tempfile.gettempdir())
 
 
 def registered(name: str) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,8 @@ RATES = {  # stage -> keys of the rates to lower where its training diverges
 }
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-QUOTED = re.compile(r"'([^']*/[^']+)'")  # a path in a message
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")  # endings of files of weights
+SETTINGS = (".dvc/config", ".dvc/config.local", ".yaml")  # likewise, of what is in git and written by hand
 
 
 class Kind(NamedTuple):
@@ -57,12 +58,29 @@ def sentence(error: BaseException, stage: str = "") -> str:
             return str(each)
         if isinstance(each, OSError) and each.errno in FULL | FORBIDDEN:
             return _unwritable(each)
+        if isinstance(each, IsADirectoryError) and each.filename:
+            return f"{each.filename} is a folder, and should be a file: move it away, put the file back and run again"
+        if isinstance(each, UnicodeDecodeError) and (file := _file_of(chain, SETTINGS)):
+            return f"{file} is no text in UTF-8 ({first_line(each)}): correct it, or `git checkout` it"
     texts = [f"{type(each).__module__}.{type(each).__name__}: {each}" for each in chain]
     for kind in KINDS:
         for each, text in zip(chain, texts, strict=True):
             if kind.pattern.search(text):
-                return without_secret(kind.sentence(first_line(each), stage))
+                line = _gist(each)
+                if kind.sentence is _damaged and (file := _file_of(chain, WEIGHTS)) not in line:
+                    line = f"{file}: {line}"
+                return without_secret(kind.sentence(line, stage))
     return ""
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """Whether an error stems from a full disk or from a file's permissions, whoever was at work then."""
+    for each in causes(error):
+        if isinstance(each, OSError) and (each.errno in FULL or (each.errno in FORBIDDEN and each.filename)):
+            return True
+        if any(kind.pattern.search(str(each)) for kind in KINDS if kind.sentence in (_full, _failing)):
+            return True
+    return False
 
 
 def keep(error: BaseException, root: Path) -> Path:
@@ -84,6 +102,21 @@ def diverged(stage: str, what: str) -> str:
     """A training whose numbers have left the range of numbers: which rates to lower."""
     keys = RATES.get(stage, (f"{stage}.learning_rate" if stage else "the stage's learning_rate",))
     return f"the training has diverged ({what}): lower {' or '.join(keys)}, to a third at first, and run again"
+
+
+def _gist(error: BaseException) -> str:
+    """An error's first line; where that announces a list or a file, with what follows."""
+    return first_line(re.sub(r":\s*\n\s*(?:- )?|\.\s*\n(?=file: )", ": ", str(error).strip(), count=1) or error)
+
+
+def _file_of(chain: Iterable[BaseException], endings: tuple[str, ...]) -> str:
+    """The file that was being read, as the variables of the innermost function tell that has one; else empty."""
+    for error in chain:
+        for frame in reversed([frame for frame, _ in traceback.walk_tb(error.__traceback__)]):
+            for value in frame.f_locals.values():
+                if isinstance(value, str | Path) and str(value).endswith(endings):
+                    return str(value)
+    return ""
 
 
 def _named(error: BaseException) -> str:
@@ -129,6 +162,15 @@ def _prefect(line: str, stage: str) -> str:
     return f"Prefect at {place} does not do what was asked ({line}); start it (`mmesid up`) or unset PREFECT_API_URL"
 
 
+def _parameters(line: str, stage: str) -> str:
+    return f"the flow does not take these parameters ({line}); `--help` lists what it takes"
+
+
+def _configuration(line: str, stage: str) -> str:
+    line = re.sub(r"PosixPath\((.*?)\)", r"\1", line)
+    return f"a configuration file is damaged ({line}): correct it, or `git checkout` it (.dvc/config is in git)"
+
+
 def _diverged(line: str, stage: str) -> str:
     return diverged(stage, line)
 
@@ -153,7 +195,9 @@ KINDS = (  # the first that fits; what says more comes first
     _kind(r"contains nan|hold nan|nan or inf|not finite", _diverged),
     _kind(r"SafetensorError|PytorchStreamReader|unpicklingerror|incomplete metadata|header too large", _damaged),
     _kind(r"^mlflow\.|^sqlalchemy\.|^sqlite3\.", _mlflow),
+    _kind(r"^prefect\.exceptions\.Parameter", _parameters),
     _kind(r"^prefect\.|ephemeral prefect", _prefect),
+    _kind(r"^(configparser|configobj)\.", _configuration),
     _kind(r"^(httpx|httpcore|requests|urllib3)\b.*(connect|timeout|timed out|proxy)", _unanswered),
     _kind(r"^builtins\.(ConnectionRefused|ConnectionReset|Timeout)", _unanswered),
     _kind(r"^dvc", _dvc),

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from mmesid import host
-from mmesid.tracking.sending import follow
+from mmesid.tracking.delivery import follow
 
 if __name__ == "__main__":
     host.spare_loopback()

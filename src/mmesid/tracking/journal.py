@@ -5,6 +5,7 @@ A journal is `mlruns/journal/<execution>/<dataset>.<stage>.jsonl`, one JSON obje
 drops that lock at its death: a journal that can be locked and has no `end` belongs to a killed process.
 """
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -16,10 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from mmesid.artifacts.store import home
+from mmesid.errors import TrackingError
 from mmesid.host import locked, take_lock
 
 Entry = dict[str, Any]
-SENT = ".sent"
+SENT, DAMAGED = ".sent", ".damaged"  # endings of journals that are put away
+HEADER = {"id", "execution", "started", "dataset", "stage", "tags"}  # what each header has
+
+
+class DamagedError(TrackingError):
+    """A journal holds a line that no writer of ours has left: the disk or a crash has spoiled it."""
 
 
 def now() -> int:
@@ -66,8 +73,9 @@ class Journal:
         self.append({"artifact": path.name})
 
     def close(self) -> None:
-        """Release the lock."""
-        self._file.close()
+        """Release the lock. What a full disk does not take is lost, and the file closed all the same."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def attachments(path: Path) -> Path:
@@ -76,12 +84,23 @@ def attachments(path: Path) -> Path:
 
 
 def read(path: Path, offset: int = 0) -> tuple[list[Entry], int]:
-    """Entries from a byte offset on, and the offset after the last whole line: a killed writer leaves half of one."""
+    """Entries from a byte offset on, and the offset after the last whole line: a killed writer leaves half of one.
+
+    Raises:
+        DamagedError: a whole line is no entry.
+    """
     with path.open("rb") as file:
         file.seek(offset)
         text = file.read()
     whole = text[: text.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()], offset + len(whole)
+    return [_entry(path, line) for line in whole.split(b"\n")[:-1]], offset + len(whole)
+
+
+def header(path: Path) -> Entry:
+    """What the first line says of a journal; empty where it is damaged, or has just been put away."""
+    with contextlib.suppress(OSError, DamagedError), path.open("rb") as file:
+        return dict(_entry(path, file.readline()).get("header", {}))
+    return {}
 
 
 def pending(root: Path = Path()) -> list[Path]:
@@ -94,6 +113,13 @@ def mark_sent(path: Path) -> None:
     """A sent journal keeps its text under another name; its copied artifacts are no longer needed."""
     path.rename(path.with_name(path.name + SENT))
     shutil.rmtree(attachments(path), ignore_errors=True)
+
+
+def put_aside(path: Path) -> Path:
+    """A damaged journal gets another name, under which nothing sends it. Returns it; its artifacts stay beside it."""
+    aside = path.with_name(path.name + DAMAGED)
+    path.rename(aside)
+    return aside
 
 
 @contextmanager
@@ -111,4 +137,19 @@ def abandoned(path: Path) -> Iterator[bool]:
 def _free_name(parent: Path, name: str) -> Path:
     numbers = itertools.chain([""], (f".{number}" for number in itertools.count(2)))
     paths = (parent / f"{name}{number}.jsonl" for number in numbers)
-    return next(path for path in paths if not path.exists() and not path.with_name(path.name + SENT).exists())
+    endings = ("", SENT, DAMAGED)
+    return next(path for path in paths if not any(path.with_name(path.name + end).exists() for end in endings))
+
+
+def _entry(path: Path, line: bytes) -> Entry:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict) or ("header" in entry and not _is_header(entry["header"])):
+        raise DamagedError(f"{path} is damaged: it holds a line that is no entry of a journal")
+    return entry
+
+
+def _is_header(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() >= HEADER

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmesid.errors import TrackingError
-from mmesid.tracking import store
-from mmesid.tracking.sending import client, tracking_uri
+from mmesid.tracking.sending import client, refusal, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -50,18 +48,18 @@ def reachable(root: Path = Path()) -> Iterator["MlflowClient"]:
     """A client for the block; whatever MLflow refuses inside it is one clear error.
 
     Raises:
-        TrackingError: the store does not answer, or refuses.
+        TrackingError: the store does not answer, or refuses, or the disk is full; the sentence says which.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         yield client(root)
     except (MlflowException, OSError) as problem:
-        raise TrackingError(store.explain(tracking_uri(root), problem)) from problem
+        raise refusal(tracking_uri(root), problem) from problem
     except Exception as problem:
         if type(problem).__module__.partition(".")[0] != "sqlalchemy":  # a package of MLflow's, not of ours
             raise
-        raise TrackingError(store.explain(tracking_uri(root), problem)) from problem
+        raise refusal(tracking_uri(root), problem) from problem
 
 
 def recorded(datasets: Iterable[str], root: Path = Path()) -> list[Recorded]:

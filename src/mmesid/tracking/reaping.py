@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmesid.tracking import journal
+from mmesid.tracking.delivery import send_pending
 from mmesid.tracking.run import checkout
-from mmesid.tracking.sending import client, send_pending, worst_status
+from mmesid.tracking.sending import client, worst_status
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -29,7 +30,7 @@ def close_dead(root: Path = Path()) -> list[str]:
     lines = [f"{sent} stage runs were still to be sent to MLflow"] if sent else []
     mlflow = client(root)
     running = running_here(mlflow, root)  # before the journals are listed: a run that is alive has one by then
-    books = [entry["header"] for path in journal.pending(root) for entry in journal.read(path)[0] if "header" in entry]
+    books = [header for path in journal.pending(root) if (header := journal.header(path))]
     alive, busy = {book["id"] for book in books}, {book["execution"] for book in books}
     for run in running:
         tags = run.data.tags
@@ -59,22 +60,3 @@ def close(mlflow: "MlflowClient", run: Any, status: str) -> list[str]:
         mlflow.set_tag(run.info.run_id, "mmesid.error", REASON)
     mlflow.set_terminated(run.info.run_id, status)
     return [f"MLflow run {run.info.run_name} of {run.data.tags.get('mmesid.execution', 'no execution')}: {status}"]
-
-
-def is_unreachable(error: BaseException | None) -> bool:
-    """Whether an error says that the tracking server does not answer, which may pass, and nothing else."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        kind = f"{type(error).__module__}.{type(error).__name__}"
-        if kind.startswith(("requests.", "urllib3.", "httpx.")) and ("Connect" in kind or "Timeout" in kind):
-            return True
-        if isinstance(error, ConnectionError | TimeoutError) or kind.endswith(".OperationalError"):
-            return True
-        if kind.startswith("mlflow.") and any(phrase in str(error) for phrase in _DOWN):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-_DOWN = ("Max retries exceeded", "Connection refused", "Read timed out", "too many 50", "error code 50")

@@ -45,7 +45,8 @@ class StageRun:
             TrainingError: a loss is no finite number, after which no step can mend the weights.
         """
         if self._progress is not None:
-            self._progress.update(metrics)
+            with contextlib.suppress(OSError):  # stderr may be a file on a full disk
+                self._progress.update(metrics)
         results = {name: float(value) for name, value in metrics.items() if name not in SHOWN_ONLY}
         if results:
             self._append({"metrics": results, "step": int(step)})
@@ -71,7 +72,8 @@ class StageRun:
     def close(self, status: str, error: str | None = None) -> None:
         """End the run: FINISHED, FAILED or KILLED."""
         if self._progress is not None:
-            self._progress.close()
+            with contextlib.suppress(OSError):
+                self._progress.close()
         self._append({"end": status, "error": error})
 
     def _append(self, entry: Entry) -> None:
@@ -149,9 +151,10 @@ def checkout(root: Path = Path()) -> str:
 
 
 def warn(message: str) -> None:
-    """A line on stderr that is not an error."""
-    sys.stderr.write(f"warning: {message}\n")
-    sys.stderr.flush()
+    """A line on stderr that is not an error; where stderr is a file on a full disk, it is lost."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"warning: {message}\n")
+        sys.stderr.flush()
 
 
 def _open(stage: str, config: "Config", root: Path, environment: Mapping[str, str]) -> Journal | None:

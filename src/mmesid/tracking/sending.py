@@ -1,32 +1,27 @@
-"""From journals to MLflow. Sending twice changes nothing: a run is found again by its journal's id, and MLflow stores
-an equal metric once.
+"""A journal to MLflow. Sending twice changes nothing: a run is found again by its journal's id, and MLflow stores an
+equal metric once. When it is done is for `delivery.py`.
 """
 
+import contextlib
 import logging
 import os
 import re
-import select
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmesid import host
-from mmesid.errors import MmesidError, TrackingError, first_line, without_secret
+from mmesid.errors import TrackingError, faults
 from mmesid.tracking import journal, moving, parent, store
 from mmesid.tracking.journal import Entry
-from mmesid.tracking.run import warn
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-BATCH_SECONDS = 2.0  # between two sendings
-# A stage that succeeds faster leaves its journal to a later one, or to `report`: importing mlflow takes a core for
-# seconds, which a short training feels.
-DEFER_SECONDS = 60.0
 BATCH_METRICS = 1000  # that MLflow takes at a time, likewise 100 params
 BATCH_PARAMS = 100
 TEXT_LIMIT = 5000  # characters of a tag or a param
+VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # that MLflow sets where it is given an address
 IMPATIENT = {  # a server that is down costs seconds, not minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -52,15 +47,37 @@ def client(root: Path = Path()) -> "MlflowClient":
     from mlflow.tracking import MlflowClient
 
     uri = tracking_uri(root)
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
+    with _environment_as_it_was():
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
     # What MLflow logs before it raises is a traceback: the error itself is what a person reads.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         with _lock(root):  # the first client creates the database
             return MlflowClient(uri)
     except Exception as problem:
-        raise TrackingError(store.explain(uri, problem)) from problem
+        raise refusal(uri, problem) from problem
+
+
+def refusal(uri: str, problem: Exception) -> TrackingError:
+    """What to say of an error amid a request: the store's fault, unless the disk or a file's permissions are to blame.
+
+    Args:
+        uri: the store's address.
+        problem: whatever MLflow or a package below it has raised.
+    """
+    return TrackingError(faults.sentence(problem) if faults.is_of_disk(problem) else store.explain(uri, problem))
+
+
+@contextlib.contextmanager
+def _environment_as_it_was() -> Iterator[None]:
+    """MLflow writes the address into the environment, and messages would name variables that nobody has set."""
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    try:
+        yield
+    finally:
+        for name in (name for name, value in before.items() if value is None):
+            os.environ.pop(name, None)
 
 
 def reach(root: Path = Path()) -> None:
@@ -89,7 +106,7 @@ def settle(uri: str, root: Path = Path()) -> list[str]:
         try:
             return moving.settle_elsewhere(uri, mlruns)
         except Exception as problem:  # of SQLAlchemy or a driver
-            raise TrackingError(store.explain(uri, problem)) from problem
+            raise refusal(uri, problem) from problem
 
 
 def experiment_id(mlflow: "MlflowClient", dataset: str, root: Path = Path()) -> str:
@@ -109,35 +126,6 @@ def runs_for(dataset: str, root: Path = Path(), **tags: str) -> list[Any]:
     """Runs of a dataset, newest first, by their `mmesid.*` tags: `runs_for("sample", stage="finetune")`."""
     mlflow = client(root)
     return _find(mlflow, experiment_id(mlflow, dataset, root), {f"mmesid.{name}": tag for name, tag in tags.items()})
-
-
-def close_execution(root: Path = Path()) -> int:
-    """Send what quick stages have left pending, as `report` does at the end; each execution then has its status."""
-    return send_pending(root)
-
-
-def send_pending(root: Path = Path()) -> int:
-    """Send every journal whose stage is over. Returns how many were sent; a server that is down is one warning."""
-    sent = 0
-    for path in journal.pending(root):
-        try:
-            with journal.abandoned(path) as free:
-                if free:
-                    Sender(path, root).send(over=True)
-                    sent += 1
-        except Exception as problem:
-            warn_unsent(root, problem)
-            break
-    return sent
-
-
-def warn_unsent(root: Path, problem: Exception) -> None:
-    """One line, without the password that an address may hold."""
-    if isinstance(problem, MmesidError):
-        warn(f"{problem}; the log is kept, and `mmesid log` sends it later")
-        return
-    text = f"{tracking_uri(root)} does not take the log ({type(problem).__name__}: {first_line(problem)})"
-    warn(f"{without_secret(text)}; it is kept, and `mmesid log` sends it later")
 
 
 class Sender:
@@ -264,31 +252,3 @@ def _find(mlflow: "MlflowClient", experiment: str, tags: dict[str, str]) -> list
 
 def _lock(root: Path) -> Any:
     return host.locked(journal.mlruns(root) / ".lock")
-
-
-def follow(path: Path, root: Path) -> None:
-    """Send the journal of a running stage until the stage is over, which ends this process's standard input."""
-    started, failed, over = time.monotonic(), False, False
-    sender = Sender(path, root)
-    while not over:
-        over = bool(select.select([sys.stdin], [], [], BATCH_SECONDS)[0])
-        if time.monotonic() - started < DEFER_SECONDS:
-            if over and _leaves_it_to_a_later_stage(path):
-                return
-            if not over:
-                continue
-        try:
-            sender.send(over)
-            failed = False
-        except Exception as problem:
-            if not failed:
-                warn_unsent(root, problem)
-            failed = True
-    if not failed:
-        send_pending(root)
-
-
-def _leaves_it_to_a_later_stage(path: Path) -> bool:
-    """Whether a stage that was over before mlflow was even imported went well; a failed one is sent at once."""
-    entries, _ = journal.read(path)
-    return bool(entries[-1].get("end") == "FINISHED")
