@@ -10,10 +10,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
+from threading import Event, Thread
 
 from mmesid.tracking.journal import Journal
 from tests import ports
@@ -21,6 +21,7 @@ from tests import ports
 Environment = dict[str, str]
 Fault = Callable[[Path], AbstractContextManager[Environment]]
 NOBODY = "127.0.0.1:9"  # a port at which nothing listens
+HANG = 599  # a status that is never sent
 HOLD = (
     "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], 60); c.execute('BEGIN EXCLUSIVE'); print(1, flush=True); "
     "input()"
@@ -50,14 +51,19 @@ def hanging(name: str, form: str) -> Fault:
     return fault
 
 
-def other_server(name: str, form: str, status: int) -> Fault:
-    """A server that answers everything with a page of its own."""
+def other_server(name: str, form: str, status: int, health: int = 0, page: bytes = b"<html>else</html>") -> Fault:
+    """A server that answers everything with a page of its own; with another status where it is asked for its health."""
+
+    over = Event()
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if status == HANG and not self.path.endswith("/health"):
+                over.wait()
+            self.send_response(health if health and self.path.endswith("/health") else status)
             self.end_headers()
-            self.wfile.write(b"<html>something else</html>")
+            self.wfile.write(page)
 
         do_POST = do_PATCH = do_GET  # noqa: N815
 
@@ -67,9 +73,10 @@ def other_server(name: str, form: str, status: int) -> Fault:
     @contextmanager
     def fault(root: Path) -> Iterator[Environment]:
         (port,) = ports.free(1)
-        with HTTPServer(("127.0.0.1", port), Page) as server:
+        with ThreadingHTTPServer(("127.0.0.1", port), Page) as server:
             Thread(target=server.serve_forever, daemon=True).start()
             yield {name: form.format(f"127.0.0.1:{port}")}
+            over.set()
             server.shutdown()
 
     return fault

@@ -44,6 +44,12 @@ MATRIX = {
     "tracking hangs": Cell(hanging(URI, "http://{}"), f"{READ}|register sample|retrain|doctor", URI),
     "tracking is ill": Cell(other_server(URI, "http://{}", 500), "history sample|register sample|doctor", URI),
     "tracking is another": Cell(other_server(URI, "http://{}", 404), "history sample|register sample", URI),
+    "tracking is healthy but hangs": Cell(
+        other_server(URI, "http://{}", faulty.HANG, 200), "history sample|recommend sample --history item-1|doctor", URI
+    ),
+    "tracking is healthy but ill": Cell(other_server(URI, "http://{}", 503, 200), "history sample|doctor", URI),
+    "tracking cannot be made": Cell(set_to(URI, "sqlite:////proc/x.db"), "history sample|doctor", URI),
+    "prefect's file cannot be made": Cell(set_to(STATE, "sqlite+aiosqlite:////proc/x.db"), "retrain|doctor", STATE),
     "tracking is a folder": Cell(set_to(URI, "file://ROOT/runs"), f"history sample|{WRITE}|retrain|doctor", URI),
     "tracking has no scheme": Cell(set_to(URI, "ROOT/runs"), "history sample|doctor", URI),
     "tracking has an unknown scheme": Cell(set_to(URI, "htp://there"), "history sample|register sample|doctor", URI),

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,61 @@ def test_who_waits_for_a_lock_is_told_its_holder_once(tmp_path: Path) -> None:
         other.stdout.readline()
         with hold(lock, holders.append):
             assert holders == [f"process {other.pid}"]
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another program that holds a lock for a while and writes nothing into its file."""
+    script = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); print(1, flush=True); time.sleep({})"
+    )
+    holding = [sys.executable, "-c", script.format(1), str(tmp_path / ".lock")]
+    with subprocess.Popen(holding, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says who holds a lock")
+def test_who_waits_long_for_a_moments_lock_is_told_its_holder(
+    tmp_path: Path,
+    other: "subprocess.Popen[bytes]",
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(host, "WAIT_SECONDS", 0.1)
+    with host.locked(tmp_path / ".lock"):
+        said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith(
+        f"waiting for {tmp_path / '.lock'}, which is held by process {other.pid} ({sys.executable} -c"
+    )
+
+
+def test_a_folders_lock_is_not_waited_for_without_end(
+    tmp_path: Path, other: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "MOMENT_SECONDS", 0.1)
+    said = r"\.lock has been held for 0 s by .*: end it, and run again"
+    with pytest.raises(TimeoutError, match=said), host.locked(tmp_path / ".lock"):
+        pass
+    assert not host.is_free(tmp_path / ".lock", patience=0.1)
+    other.kill()
+    assert host.is_free(tmp_path / ".lock", patience=10)
+    with host.locked(tmp_path / "long.lock"):
+        pass
+
+
+def test_a_holder_is_named_without_the_password_of_an_address(tmp_path: Path) -> None:
+    lock = tmp_path / "x.lock"
+    assert host.holder(lock) == f"another process (`fuser {lock}` names it)"
+    holding = [sys.executable, "-c", HOLD, str(lock), "postgresql://me:secret@there"]
+    with subprocess.Popen(holding, cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert "secret" not in host.holder(lock)
+        process.kill()
 
 
 def test_what_a_person_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:

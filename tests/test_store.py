@@ -1,5 +1,6 @@
 """Whether MLflow's store can be used, and what happens to its places where a folder moves."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -37,6 +38,58 @@ def test_a_store_that_cannot_be_used_is_said_at_once(
     assert is_unreachable(caught.value) is may_pass
 
 
+@pytest.mark.parametrize(
+    ("status", "page", "said", "may_pass"),
+    [
+        (404, b"", r"not as MLflow does \(status 404\): correct MLFLOW_TRACKING_URI", False),
+        (200, b"<html>", r"not as MLflow does \(status 200\)", False),
+        (200, b'{"detail": "welcome"}', r"not as MLflow does \(status 200\)", False),
+        (401, b"", r"\(status 401\): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD", False),
+        (403, b"", r"\(status 403\): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD", False),
+        (503, b"", "status 503; look at the server's log", True),
+    ],
+)
+def test_a_server_whose_health_is_fine_is_asked_what_only_mlflow_answers(
+    status: int, page: bytes, said: str, may_pass: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with faulty.other_server("at", "http://{}", status, 200, page)(tmp_path) as found:
+        with pytest.raises(TrackingError, match=said) as caught:
+            store.reach(found["at"])
+        assert is_unreachable(caught.value) is may_pass
+
+
+def test_a_server_that_answers_as_mlflow_does_is_reached(tmp_path: Path) -> None:
+    for page in (b"{}", b'{"experiments": [], "next_page_token": "1"}'):
+        with faulty.other_server("at", "http://{}/", 200, 404, page)(tmp_path) as found:
+            store.reach(found["at"])
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_AUTH"])
+def test_a_login_that_only_mlflow_can_use_is_left_to_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "true")
+    with faulty.other_server("at", "http://{}", 403)(tmp_path) as found:
+        store.reach(found["at"])
+
+
+def test_a_server_that_hangs_is_given_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SECONDS", 0.2)
+    with faulty.hanging("at", "http://{}")(tmp_path) as found, pytest.raises(TrackingError, match="does not answer"):
+        store.reach(found["at"])
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that even root cannot write to")
+@pytest.mark.parametrize("path", ["/dev/null/a/x.db", "/proc/x.db", "/proc/a/x.db"])
+def test_a_database_that_cannot_be_made_is_said_at_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"sqlite:///{path}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError, match=r"^MLFLOW_TRACKING_URI.* cannot be made \(/(proc|dev/null): ") as caught:
+        store.reach(uri)
+    assert not is_unreachable(caught.value)
+
+
 def test_a_database_that_is_locked_or_damaged_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "SECONDS", 0.1)
     path = tmp_path / "x.db"
@@ -59,6 +112,19 @@ def test_a_database_that_cannot_be_opened_is_a_mistake_and_not_tried_again(tmp_p
 
 def test_a_database_that_is_not_there_yet_is_no_fault(tmp_path: Path) -> None:
     store.reach(f"sqlite:///{tmp_path / 'new.db'}")
+    store.reach(f"sqlite:///{tmp_path / 'a folder' / 'that MLflow makes' / 'new.db'}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_database_that_can_only_be_read_is_no_fault_of_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.db"
+    sqlite3.connect(path).executescript("CREATE TABLE a (b)")
+    assert store.unwritable(path) == ""
+    monkeypatch.setattr(os, "access", lambda place, mode: mode == os.F_OK or Path(place) != path)  # root may write
+    assert store.unwritable(path) == f"{path} is read-only"
+    store.reach(f"sqlite:///{path}")
 
 
 def world(folder: Path, place: Callable[[Path], str], database: Path | None = None) -> Path:

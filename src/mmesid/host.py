@@ -15,11 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-WAIT_SECONDS = 2.0  # between two tries to take a lock
+WAIT_SECONDS = 2.0  # between two tries to take a lock that is held for long, and before a person is told of any
+POLL_SECONDS = 0.05  # between two tries to take one that is held for a moment
+OF_FOLDER, MOMENT_SECONDS = ".lock", 60.0  # a folder's own lock, and how long its holder may take
 QUIET = {  # no package calls home; most read this only when they are imported
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
@@ -61,11 +63,43 @@ def take_lock(file: IO[Any], wait: bool = True) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait for, then hold, a lock file for a moment."""
+    """Wait for, then hold, a lock file; after two seconds stderr says for whom.
+
+    A folder's own lock, a file named `.lock`, is held for moments: who keeps it for a minute is not waited for.
+
+    Raises:
+        TimeoutError: another process keeps a folder's own lock; the message names both.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        take_lock(file)
+        _wait_for(file, path)
         yield
+
+
+def _wait_for(file: IO[Any], path: Path) -> None:
+    started, told = time.monotonic(), False
+    while not take_lock(file, wait=False):
+        waited = time.monotonic() - started
+        if path.name == OF_FOLDER and waited > MOMENT_SECONDS:
+            raise TimeoutError(f"{path} has been held for {waited:.0f} s by {holder(path)}: end it, and run again")
+        if not told and waited > WAIT_SECONDS:
+            sys.stderr.write(f"waiting for {path}, which is held by {holder(path)}\n")
+            sys.stderr.flush()
+            told = True
+        time.sleep(POLL_SECONDS)
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock file, by number and command: Linux knows it of any process, whatever it wrote into the file."""
+    with suppress(OSError, ValueError):
+        inode = str(path.stat().st_ino)
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            _, kind, _, _, number, place, *_ = line.split()
+            if kind == "FLOCK" and place.rpartition(":")[2] == inode:
+                words = Path("/proc", number, "cmdline").read_bytes().decode(errors="replace").split("\0")
+                shown = [word for word in words if "://" not in word]  # an address may hold a password
+                return f"process {number} ({' '.join(shown[:5]).strip()})"
+    return f"another process (`fuser {path}` names it)"
 
 
 @contextmanager
@@ -97,11 +131,14 @@ def hold(path: Path, wait: Callable[[str], object] | None = None) -> Iterator[No
         yield
 
 
-def is_free(path: Path) -> bool:
-    """Whether nobody holds the lock; a file that does not exist is free."""
+def is_free(path: Path, patience: float = 0.0) -> bool:
+    """Whether nobody holds the lock, or lets go of it within seconds; a file that does not exist is free."""
+    last = time.monotonic() + patience
     try:
         with path.open("rb") as file:
-            return take_lock(file, wait=False)
+            while not (free := take_lock(file, wait=False)) and time.monotonic() < last:
+                time.sleep(POLL_SECONDS)
+            return free
     except FileNotFoundError:
         return True
 

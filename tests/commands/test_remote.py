@@ -1,6 +1,7 @@
 """Where results go: what is written down, what is refused, and that another clone then has nothing to run."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from mmesid.commands import cli, doctor, plan, remote
 from mmesid.errors import ConfigError, RemoteError
 from mmesid.pipeline import graph
-from tests import s3, tiny
+from tests import faulty, s3, tiny
 
 DVC_YAML = """
 stages:
@@ -182,6 +183,18 @@ def test_an_s3_prefix_carries_results_as_well(
     assert not remote.use("s3://results/prefix", project, store).changed
     assert s3.KEYS["AWS_SECRET_ACCESS_KEY"] not in config_of(project)
     assert has_nothing_to_run(push_and_clone(project, tmp_path / "clone"))
+
+
+@pytest.mark.pipeline
+def test_an_s3_store_that_never_answers_is_given_seconds(
+    project: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SECONDS", 1)
+    started = time.monotonic()
+    with faulty.hanging("at", "http://{}")(project) as found, pytest.raises(RemoteError, match=r"Time-?[oO]ut"):
+        remote.use("s3://bucket/x", project, found["at"])
+    assert time.monotonic() - started < 15
+    assert "s3://" not in config_of(project)
 
 
 @pytest.mark.pipeline

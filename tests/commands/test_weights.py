@@ -65,7 +65,8 @@ def test_all_is_fetched_once(home: Path) -> None:
     assert packaged.find("smollm2") == home / "smollm2-0.1.2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert packaged.find("gguf") == home / "gguf-0.19.0"
     assert (home / "gguf-0.19.0" / "gguf" / "__init__.py").exists()
-    assert sorted(path.name for path in home.iterdir()) == [".lock", "gguf-0.19.0", "minilm-0.1.2", "smollm2-0.1.2"]
+    names = ["gguf-0.19.0", "minilm-0.1.2", "smollm2-0.1.2", "weights.lock"]
+    assert sorted(path.name for path in home.iterdir()) == names
     again = weights.install((), ROOT, fetch)
     assert [state.fetched for state in again] == [False, False, False]
     assert [state.bytes for state in again] == [4, 7, 7]
@@ -100,7 +101,7 @@ def test_what_fails_leaves_nothing(home: Path) -> None:
 
     with pytest.raises(WeightsError, match=r"holds no all_minilm_l6_v2/model\.zip"):
         weights.install(["minilm"], ROOT, empty)
-    assert [path.name for path in home.iterdir()] == [".lock"]
+    assert [path.name for path in home.iterdir()] == ["weights.lock"]
 
 
 def test_a_lock_that_is_missing_or_pins_another_version_is_refused(tmp_path: Path) -> None:
@@ -118,6 +119,18 @@ def test_a_package_that_is_not_to_be_had_is_one_clear_error(tmp_path: Path, monk
     pin = f"mme-sid-weights-of-nobody==0.1.2 \\\n    --hash=sha256:{'0' * 64}"
     with pytest.raises(WeightsError, match=r"mme-sid-weights-of-nobody==0\.1\.2 cannot be fetched .*FIND_LINKS"):
         weights.fetch_package(pin, tmp_path / "package", ROOT)
+
+
+def test_a_fetch_that_takes_its_time_says_so_at_once_and_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(weights, "SAY_SECONDS", 0.3)
+    monkeypatch.setenv("PIP_RETRIES", "7")
+    script = "import os, time; time.sleep(1); print(os.environ['UV_HTTP_TIMEOUT'], os.environ['PIP_RETRIES'])"
+    assert weights._run([sys.executable, "-c", script], "fetching x") == (0, "10 7\n")
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == "fetching x"
+    assert others[0] == "fetching x: 0 s so far"
 
 
 def test_the_command_lists_without_fetching() -> None:

@@ -1,6 +1,7 @@
 """S3 behind MLflow's artifacts: what is refused before anything starts, and what then goes there."""
 
 import json
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from mmesid.errors import ServiceError
 from mmesid.servers import buckets, stack
 from mmesid.servers.options import Options
-from tests import ports, s3
+from tests import faulty, ports, s3
 
 pytestmark = pytest.mark.pipeline
 
@@ -63,6 +64,16 @@ def test_a_bucket_that_cannot_be_written_is_one_message(store: str, port: int, m
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     with pytest.raises(ServiceError, match=r"cannot be written \(EndpointConnectionError"):
         buckets.probe(f"s3://{s3.BUCKET}")
+
+
+def test_a_store_that_never_answers_is_asked_once(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "SECONDS", 2)
+    started = time.monotonic()
+    with faulty.hanging("MLFLOW_S3_ENDPOINT_URL", "http://{}")(tmp_path) as found:
+        monkeypatch.setenv(*next(iter(found.items())))
+        with pytest.raises(ServiceError, match=r"cannot be written \(ReadTimeoutError"):
+            buckets.probe(f"s3://{s3.BUCKET}")
+    assert time.monotonic() - started < 5.5  # one second more for each try: S3 is asked whether it will listen
 
 
 def test_artifacts_go_where_the_option_says_through_the_server(tmp_path: Path) -> None:

@@ -1,31 +1,34 @@
 """`mmesid doctor`: what is missing or wrong on this machine, and what to do about it, in one screen.
 
 A check is a function of the project's folder that returns findings. It looks, it changes nothing, and it imports no
-heavy package: the whole examination takes about two seconds.
+heavy package: where everything answers, the whole examination takes about two seconds. It calls fine what it has
+tried; what it cannot try is a warning that says so.
 """
 
 import configparser
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
 
-from mmesid import config
+from mmesid import config, host
 from mmesid.artifacts import packaged, source
+from mmesid.commands import remote
 from mmesid.commands.weights import lacking
-from mmesid.errors import MmesidError, faults, first_line, without_secret
+from mmesid.errors import MmesidError, TrackingError, faults, first_line, without_secret
 from mmesid.pipeline.mend import RWLOCK, lock_fault, rwlock_fault
-from mmesid.tracking import tracking_uri
+from mmesid.tracking import journal, store, tracking_uri
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves
-SECONDS = 4  # that a service has for an answer
+SECONDS = 4  # that a service or a driver has for an answer
+GIT_SECONDS = 10  # that git has to look at every file
+LOCK_SECONDS = 2.0  # after which a lock that is held for moments is held too long
 MEMORY_GB, DISK_GB = 6.0, 10.0  # what a run of the sample needs; what an environment and a few datasets need
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(?:;\s*([^\\]+?))?\s*\\?$")
 
@@ -125,7 +128,7 @@ def check_gpu(root: Path) -> list[Finding]:
     if not shutil.which("nvidia-smi"):
         return [Finding("fine", "gpu", "none: stages run on the CPU, which does for small backbones")]
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    done = _run(query, SECONDS)
     if done.returncode:
         problem = first_line(done.stdout + done.stderr)
         return [Finding("wrong", "gpu", problem, "the driver does not answer; MMESID_DEVICE=cpu trains without it")]
@@ -137,16 +140,31 @@ def check_git(root: Path) -> list[Finding]:
     if not shutil.which("git"):
         return [Finding("wrong", "git", "not installed", "install git: DVC needs it")]
     command = ["git", "-C", str(root.absolute()), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = _run(command, GIT_SECONDS)
     if done.returncode:
-        problem = first_line(done.stderr)
-        return [Finding("wrong", "git", problem, "clone the project, or run `git init` and commit: DVC needs it")]
+        own = [line.strip() for line in done.stderr.splitlines() if line.strip().startswith("git config ")]
+        remedy = own[0] if own else "`git status` must work: clone the project, or run `git init` and commit"
+        return [Finding("wrong", "git", first_line(done.stderr), remedy)]
     return [Finding("fine", "git", f"commit {done.stdout.strip()}")]
+
+
+def _run(command: list[str], seconds: float) -> "subprocess.CompletedProcess[str]":
+    """What a program says, in English. One that takes longer is killed, and left: a wedged driver lets none end."""
+    environment, pipe = {**os.environ, "LC_ALL": "C"}, subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+    try:
+        said, complained = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=1)
+        return subprocess.CompletedProcess(command, 124, "", f"{command[0]} does not answer within {seconds} s")
+    return subprocess.CompletedProcess(command, process.returncode, said, complained)
 
 
 def check_dvc(root: Path) -> list[Finding]:
     """Whether results can leave this machine."""
-    settings = configparser.ConfigParser()
+    settings = configparser.ConfigParser(interpolation=None)
     settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"])
     if not (root / ".dvc" / "config").exists():
         return [Finding("wrong", "dvc", "no .dvc/config", "restore it from git: `git checkout .dvc`")]
@@ -162,49 +180,38 @@ def check_dvc(root: Path) -> list[Finding]:
     url = settings.get(section, "url", fallback="")
     if not url:
         return [Finding("wrong", "dvc remote", f"'{name}' has no url", f"dvc remote add --default {name} URL")]
-    endpoint = settings.get(section, "endpointurl", fallback="")
-    if fault := _remote_fault(url, endpoint, root):
+    fault, shown = remote.fault(dict(settings[section]), root), f"{name} ({without_secret(url)})"
+    if fault is None:
+        return [Finding("warning", "dvc remote", f"{shown} is not tried", "`dvc status --cloud` tries it")]
+    if fault:
         remedy = "mend it, or name another place: `mmesid remote PATH` or `mmesid remote s3://bucket/prefix`"
-        return [Finding("wrong", "dvc remote", f"{name} ({url}) {fault}", remedy)]
-    return [Finding("fine", "dvc remote", f"{name} ({url})")]
-
-
-def _remote_fault(url: str, endpoint: str, root: Path) -> str:
-    """What keeps results from a DVC remote, as far as it shows without DVC: a folder is looked at, a service called."""
-    if "://" not in url:
-        place = (root / ".dvc" / url).resolve()  # DVC takes a relative one from its own folder
-        if not place.is_dir():
-            return "does not exist"
-        return "" if os.access(place, os.W_OK) else "cannot be written"
-    if not endpoint:
-        return ""
-    parts = urlsplit(endpoint)
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), SECONDS).close()
-    except (OSError, ValueError) as error:
-        return f"does not answer at {endpoint} ({first_line(error)})"
-    return ""
+        return [Finding("wrong", "dvc remote", f"{shown} {fault}", remedy)]
+    return [Finding("fine", "dvc remote", shown)]
 
 
 def check_tracking(root: Path) -> list[Finding]:
     """Whether MLflow's store can be used, which is tried, and what is still to be sent to it."""
-    from mmesid import tracking
-    from mmesid.tracking import journal
-
-    uri = without_secret(tracking_uri(root))
-    waiting = len(journal.pending(root))
-    try:
-        tracking.reach(root)
-        how = "" if uri.startswith("http") else " (`make ui` opens it)"
-        findings = [Finding("fine", "tracking", f"{uri}{how}")]
-    except MmesidError as error:
-        remedy = "trainings go on without it, and `mmesid log` sends later"
-        findings = [Finding("wrong", "tracking", str(error), remedy)]
-    if waiting:
+    uri = tracking_uri(root)
+    findings, lock = [_check_store(uri)], journal.mlruns(root) / host.OF_FOLDER
+    if not host.is_free(lock, LOCK_SECONDS):
+        remedy = "whoever logs or asks waits for it: end it, unless it works"
+        findings.append(Finding("wrong", "tracking", f"{lock} is held by {host.holder(lock)}", remedy))
+    if waiting := len(journal.pending(root)):
         remedy = "`mmesid log` sends them"
         findings.append(Finding("warning", "tracking", f"{waiting} journals of stages are not sent yet", remedy))
     return findings
+
+
+def _check_store(uri: str) -> Finding:
+    shown, path = without_secret(uri), store.sqlite_path(uri)
+    remedy = "trainings go on without it, and `mmesid log` sends later"
+    try:
+        store.reach(uri)
+    except TrackingError as error:
+        return Finding("wrong", "tracking", str(error), remedy)
+    if path and (fault := store.unwritable(path)):
+        return Finding("wrong", "tracking", f"{shown} can be read, but not written ({fault})", remedy)
+    return Finding("fine", "tracking", shown if uri.startswith("http") else f"{shown} (`make ui` opens it)")
 
 
 def check_prefect(root: Path) -> list[Finding]:

@@ -6,14 +6,17 @@ it. Credentials are not: keys stay in the environment or in ~/.aws, and an addre
 
 import importlib.util
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from mmesid.errors import ConfigError, RemoteError, first_line
+from mmesid.servers import buckets
+from mmesid.tracking import store
 
 NAME = "results"  # of a remote that this command makes
-SECONDS = 10  # that a store has for an answer
+SECONDS = 4  # that a store has for an answer, which it is asked for once
 INSTALL = "uv pip install 'dvc-s3>=3' (or pip install 'mme-sid[s3]')"
 
 
@@ -75,6 +78,29 @@ def describe(remote: Remote) -> str:
     return "\n".join(lines)
 
 
+def fault(section: Mapping[str, str], root: Path) -> str | None:
+    """What keeps results from a remote, tried within seconds and without DVC; nothing is changed.
+
+    Args:
+        section: of the remote in `.dvc/config`.
+        root: the project's folder.
+
+    Returns:
+        Empty if nothing does; None where DVC alone can try: any service but S3.
+    """
+    url = section["url"]
+    if "://" not in url:
+        place = (root / ".dvc" / url).resolve()  # DVC takes a relative one from its own folder
+        if not place.is_dir():
+            return "does not exist"
+        return "cannot be written" if store.unwritable(place / NAME) else ""
+    if not url.startswith("s3://"):
+        return None
+    if importlib.util.find_spec("dvc_s3") is None:
+        return f"needs the package dvc-s3, which is not installed: {INSTALL}"
+    return buckets.unreadable(section)
+
+
 def _settings(place: str, root: Path, endpoint_url: str | None) -> dict[str, str]:
     """The remote's section of `.dvc/config`."""
     for address in filter(None, (place, endpoint_url)):
@@ -132,9 +158,12 @@ def _try_store(root: Path, name: str, settings: dict[str, str]) -> None:
     with Repo(str(root), config={"core": {"remote": name}, "remote": {name: tried}}) as repo:
         try:
             remote = repo.cloud.get_remote(name)
+            remote.fs.fs_args["config_kwargs"]["retries"] = {"total_max_attempts": 1}  # of botocore
+            remote.fs.fs.retries = 1  # of s3fs, around them
             probe = remote.fs.join(remote.path, f".mmesid-{uuid.uuid4().hex}")
-            remote.fs.pipe_file(probe, b"")
-            remote.fs.remove(probe)
+            # Neither limit above ends the wait for `100 Continue`.
+            remote.fs.fs.pipe_file(probe, b"", timeout=SECONDS + 1)
+            remote.fs.fs.rm_file(probe, timeout=SECONDS + 1)
         except Exception as error:  # of botocore, aiohttp, s3fs or DVC: no common base
             at = f" at {settings['endpointurl']}" if "endpointurl" in settings else ""
             raise RemoteError(

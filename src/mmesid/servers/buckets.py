@@ -1,13 +1,15 @@
 """S3 behind MLflow's artifacts: `mmesid up --artifacts-destination s3://BUCKET/PREFIX`, tried before anything starts.
 
 The option, the variables and the keys are those of `mlflow server`: MLflow's server alone speaks to S3, and whoever
-speaks to MLflow needs no keys.
+speaks to MLflow needs no keys. A DVC remote in S3 is read here as well, for the doctor.
 """
 
 import importlib.util
 import os
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from mmesid.errors import ServiceError, first_line, without_secret
@@ -16,7 +18,14 @@ from mmesid.servers.options import Options
 
 FORM = "--artifacts-destination must be s3://BUCKET/PREFIX"
 INSTALL = "uv pip install 'boto3>=1.40' (or pip install 'mme-sid[s3]')"
-SECONDS = 10  # that a store has for an answer
+KEYS = {  # of a DVC remote's section, as boto3 names them
+    "profile": "profile_name",
+    "region": "region_name",
+    "access_key_id": "aws_access_key_id",
+    "secret_access_key": "aws_secret_access_key",
+    "session_token": "aws_session_token",
+}
+SECONDS = 4  # that a store has for an answer, which it is asked for once
 
 
 def check(place: str) -> None:
@@ -38,15 +47,13 @@ def probe(place: str) -> None:
     """
     check(place)
     import boto3
-    from botocore.config import Config
 
     endpoint = os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None
     verify = False if os.environ.get("MLFLOW_S3_IGNORE_TLS", "").lower() in ("true", "1") else None
-    patience = Config(connect_timeout=SECONDS, read_timeout=SECONDS, retries={"total_max_attempts": 2})
     parts = urlsplit(place)
     key = f"{parts.path.strip('/')}/.mmesid-{uuid.uuid4().hex}".lstrip("/")
     try:
-        store = boto3.client("s3", endpoint_url=endpoint, verify=verify, config=patience)
+        store = boto3.client("s3", endpoint_url=endpoint, verify=verify, config=_impatient())
         store.put_object(Bucket=parts.netloc, Key=key, Body=b"")
         store.delete_object(Bucket=parts.netloc, Key=key)
     except Exception as error:  # of boto3, botocore or urllib3: no common base
@@ -56,6 +63,43 @@ def probe(place: str) -> None:
             "check bucket, MLFLOW_S3_ENDPOINT_URL and keys (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
             "AWS_PROFILE)"
         ) from None
+
+
+def unreadable(remote: Mapping[str, str]) -> str | None:
+    """What keeps a DVC remote in S3 from being read, within seconds, whatever keys, names and networks do.
+
+    Args:
+        remote: its section of `.dvc/config`.
+
+    Returns:
+        Empty if nothing does; None where it cannot be tried: its section says what boto3 has another way for.
+    """
+    if set(remote) - {*KEYS, "url", "endpointurl", "read_timeout", "connect_timeout"}:
+        return None
+    import boto3
+
+    said: list[str] = []
+
+    def ask() -> None:
+        parts = urlsplit(remote["url"])
+        try:
+            session = boto3.Session(**{KEYS[name]: value for name, value in remote.items() if name in KEYS})
+            store = session.client("s3", endpoint_url=remote.get("endpointurl"), config=_impatient())
+            store.list_objects_v2(Bucket=parts.netloc, Prefix=parts.path.strip("/"), MaxKeys=1)
+            said.append("")
+        except Exception as error:  # of boto3, botocore or urllib3: no common base
+            said.append(f"cannot be read ({type(error).__name__}: {first_line(error)})")
+
+    asking = threading.Thread(target=ask, daemon=True)  # nothing interrupts who looks up a name or a key
+    asking.start()
+    asking.join(SECONDS + 2)
+    return said[0] if said else f"does not answer within {SECONDS + 2} s"
+
+
+def _impatient() -> Any:
+    from botocore.config import Config
+
+    return Config(connect_timeout=SECONDS, read_timeout=SECONDS, retries={"total_max_attempts": 1})
 
 
 def artifacts_elsewhere(options: Options, names: Sequence[str]) -> list[str]:

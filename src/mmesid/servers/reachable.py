@@ -9,6 +9,7 @@ from pathlib import Path
 from mmesid.errors import ServiceError, first_line, without_secret
 from mmesid.servers import postgres
 from mmesid.servers.access import prefect_headers
+from mmesid.tracking import store
 
 SECONDS = 4  # that a server or a database has for an answer
 API, DATABASE = "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"
@@ -21,6 +22,8 @@ def check_prefect(root: Path) -> None:
     elif url := os.environ.get(DATABASE):
         if not url.startswith("sqlite"):
             postgres.reach(url, DATABASE)
+        elif (path := store.sqlite_path(url)) and not str(path).startswith("file:"):  # no file in memory
+            _check_named(path)
     else:
         check_file(root)
 
@@ -42,9 +45,23 @@ def check_api(api: str) -> None:
         raise ServiceError(f"{API}: {said}; it ends with /api; {remedy}")
 
 
+def _check_named(path: Path) -> None:
+    """The file that the variable names. Prefect makes it, but no folder for it."""
+    fault = store.unwritable(path) if path.absolute().parent.is_dir() else f"there is no folder {path.parent}"
+    if fault:
+        raise ServiceError(f"{DATABASE}: {path} cannot be written ({fault}): correct the variable, or unset it")
+    _check_sqlite(path)
+
+
 def check_file(root: Path) -> None:
     """Raises ServiceError where Prefect's own sqlite file cannot be used; one that is not there yet is made."""
     path = Path(os.environ.get("PREFECT_HOME", root.absolute() / ".prefect")) / "prefect.db"
+    if fault := store.unwritable(path):
+        raise ServiceError(f"Prefect's database {path} cannot be written ({fault}): mend its permissions, or set {API}")
+    _check_sqlite(path)
+
+
+def _check_sqlite(path: Path) -> None:
     if not path.exists():
         return
     away = f"move {path} away, and Prefect starts anew (its list of flow runs goes with it; MLflow keeps the results)"

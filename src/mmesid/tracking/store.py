@@ -3,9 +3,11 @@
 Each fault is one sentence that names MLFLOW_TRACKING_URI, since that is what a person changes.
 """
 
+import json
 import os
 import re
 import sqlite3
+import tempfile
 from importlib import metadata, util
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -70,21 +72,66 @@ def _unusable(uri: str, scheme: str) -> str:
 
 
 def _reach_server(uri: str) -> None:
+    """One question to MLflow's API: what `/health` says, it says without its database, and other servers say too."""
     import httpx
 
+    user, token = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_TOKEN")
+    login = (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None
+    headers = {"Authorization": f"Bearer {token}"} if token and not user else {}
+    url, query = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search", {"max_results": 1}
     try:
-        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=SECONDS)
+        answer = httpx.post(url, json=query, auth=login, headers=headers, timeout=SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as problem:
         raise TrackingError(explain(uri, problem)) from problem
+    status = f"status {answer.status_code}"
     if answer.status_code >= 500:
-        fault = f"answers with status {answer.status_code}; look at the server's log, or correct MLFLOW_TRACKING_URI"
+        fault = f"answers with {status}; look at the server's log, or correct MLFLOW_TRACKING_URI"
         raise TrackingError(_say(uri, fault)) from ConnectionError(fault)
+    if answer.status_code in (401, 403):
+        if _has_other_login():
+            return
+        fault = f"lets nobody in without a login that it knows ({status})"
+        raise TrackingError(_say(uri, f"{fault}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"))
+    if answer.status_code != 200 or not _lists_experiments(answer.content):
+        raise TrackingError(_say(uri, f"answers, but not as MLflow does ({status}): correct MLFLOW_TRACKING_URI"))
+
+
+def _has_other_login() -> bool:
+    """Whether MLflow may know a login that only it can use; who is refused then, is told so by MLflow."""
+    files = ("~/.mlflow/credentials", os.environ.get("NETRC") or "~/.netrc")
+    signed = any(os.environ.get(name) for name in ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4"))
+    return signed or any(Path(file).expanduser().exists() for file in files)
+
+
+def _lists_experiments(content: bytes) -> bool:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and set(answer) <= {"experiments", "next_page_token"}
+
+
+def unwritable(path: Path) -> str:
+    """What keeps a file from being made or changed, empty if nothing does; tried, since root may write all but /proc.
+
+    Folders that are missing are not made: the nearest that is there is tried, with a file that has no name.
+    """
+    folder = next(each for each in path.absolute().parents if os.access(each, os.F_OK))
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as problem:
+        return f"{folder}: {problem.strerror}"
+    return f"{path} is read-only" if path.exists() and not os.access(path, os.W_OK) else ""
 
 
 def _reach_file(uri: str) -> None:
-    """A file that does not exist yet is made by MLflow."""
+    """A file that does not exist yet is made by MLflow, which tries for minutes where it cannot."""
     path = sqlite_path(uri)
-    if path is None or not path.exists():
+    if path is None:
+        return
+    if not os.access(path, os.F_OK):
+        if fault := unwritable(path):
+            raise TrackingError(_say(uri, f"cannot be made ({fault}): correct MLFLOW_TRACKING_URI, or the folder"))
         return
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=SECONDS)

@@ -1,0 +1,52 @@
+"""Whether Prefect's database can be used, asked before Prefect tries for minutes."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from mmesid.errors import ServiceError
+from mmesid.servers import reachable
+from tests import faulty
+
+
+@pytest.fixture(autouse=True)
+def _no_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (reachable.API, reachable.DATABASE, "PREFECT_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that even root cannot write to")
+@pytest.mark.parametrize("path", ["/proc/x.db", "/dev/null/a/x.db", "/not/there/x.db"])
+def test_a_file_that_the_variable_names_must_be_writable(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(reachable.DATABASE, f"sqlite+aiosqlite:///{path}")
+    with pytest.raises(ServiceError, match=f"^{reachable.DATABASE}: {path} cannot be written .*or unset it"):
+        reachable.check_prefect(tmp_path)
+
+
+def test_a_file_that_the_variable_names_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.db"
+    monkeypatch.setenv(reachable.DATABASE, f"sqlite+aiosqlite:///{path}?timeout=5")
+    reachable.check_prefect(tmp_path)
+    assert not path.exists()
+    sqlite3.connect(path).execute("CREATE TABLE a (b)")
+    reachable.check_prefect(tmp_path)
+    faulty.garbage(path)
+    with pytest.raises(ServiceError, match=f"Prefect's database {path} cannot be used"):
+        reachable.check_prefect(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["", "/:memory:", "/file::memory:?cache=shared&uri=true"])
+def test_a_database_in_memory_needs_no_folder(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(reachable.DATABASE, f"sqlite+aiosqlite://{place}")
+    reachable.check_prefect(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that even root cannot write to")
+def test_prefects_own_file_must_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reachable.check_prefect(tmp_path / "new")
+    monkeypatch.setenv("PREFECT_HOME", "/proc/prefect")
+    with pytest.raises(ServiceError, match=r"Prefect's database /proc/prefect/prefect.db cannot be written \(/proc: "):
+        reachable.check_prefect(tmp_path)
