@@ -22,7 +22,7 @@ from mmesid.artifacts import packaged, source
 from mmesid.commands import remote
 from mmesid.commands.weights import lacking
 from mmesid.errors import MmesidError, TrackingError, faults, first_line, without_secret
-from mmesid.pipeline.mend import RWLOCK, lock_fault, rwlock_fault
+from mmesid.pipeline.mend import CONFLICT, RESOLVE, RWLOCK, lock_fault, rwlock_fault
 from mmesid.tracking import journal, store, tracking_uri
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves
@@ -169,7 +169,8 @@ def check_dvc(root: Path) -> list[Finding]:
     if not (root / ".dvc" / "config").exists():
         return [Finding("wrong", "dvc", "no .dvc/config", "restore it from git: `git checkout .dvc`")]
     if fault := lock_fault(root):
-        return [Finding("wrong", "dvc", f"dvc.lock {fault}", "`mmesid mend`, then `dvc repro` restores what was done")]
+        remedy = RESOLVE if fault == CONFLICT else "`mmesid mend`, then `dvc repro` restores what was done"
+        return [Finding("wrong", "dvc", f"dvc.lock {fault}", remedy)]
     if fault := rwlock_fault(root):
         return [Finding("wrong", "dvc", f"{RWLOCK} {fault}", "`mmesid mend` removes it, and nothing is lost")]
     name = settings.get("core", "remote", fallback="")

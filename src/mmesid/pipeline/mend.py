@@ -15,6 +15,7 @@ from mmesid.errors import PipelineError
 from mmesid.host import take_lock
 
 GUARD = Path(".dvc", "tmp", "lock")  # of DVC: who holds it may write `dvc.lock`
+RESOLVE = "resolve it, or `git checkout HEAD dvc.lock` takes HEAD's side; then the same again"
 CONFLICT, MARKERS = "holds a merge conflict", ("<<<<<<<", "=======", ">>>>>>>")
 ASIDE = "dvc.lock.broken"
 RWLOCK = Path(".dvc", "tmp", "rwlock")  # of DVC: which process reads and writes which output
@@ -48,8 +49,7 @@ def _put_lock_aside(root: Path) -> str | None:
             return None
         fault = lock_fault(root)
         if fault == CONFLICT:
-            remedy = "resolve it, or `git checkout HEAD dvc.lock` takes HEAD's side; then the same again"
-            raise PipelineError(f"dvc.lock {CONFLICT}: {remedy}")
+            raise PipelineError(f"dvc.lock {CONFLICT}: {RESOLVE}")
         if fault:
             (root / "dvc.lock").replace(root / ASIDE)
         return fault
