@@ -32,7 +32,8 @@ def project(tmp_path: Path, project_copy: Callable[[Path], Path]) -> Path:
 
 
 def make(root: Path, target: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    left_out = ("MLFLOW_TRACKING_URI", "MAKELEVEL", "MAKEFLAGS")  # a make inside a make says where it is
+    inherited = {name: value for name, value in os.environ.items() if name not in left_out}
     return subprocess.run(
         ["make", target], cwd=root, env={**inherited, **variables}, capture_output=True, text=True, check=False
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmesid.artifacts.encode import load_sasrec, save_sasrec
+from mmesid.artifacts.encode import load_sasrec
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Prepared
 from mmesid.baselines import sasrec
@@ -18,13 +18,6 @@ def test_the_row_ranks_by_the_saved_weights(store: Store, settings: Config, prep
     histories = prepared.sequences.history("valid")
     found = sasrec.scores(store, settings, prepared.sequences)(histories)
     assert torch.equal(found, scorer(model.eval())(histories))
-
-
-def test_another_stage_may_have_trained_it(bare: Store, settings: Config, prepared: Prepared) -> None:
-    model = build(prepared.sequences.n_items, settings.encode_collaborative, settings.protocol.history_length)
-    save_sasrec(bare, model.state_dict(), "another")
-    changed = settings.model_copy(update={"another": settings.encode_collaborative})
-    assert sasrec.scores(bare, changed, prepared.sequences, "another") is not None
 
 
 def test_weights_that_were_not_trained_are_an_error_that_says_so(
