@@ -59,6 +59,14 @@ def mlflow(root: Path) -> Any:
     return client
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Any:
+    """A client of a world of the test's own, at `tmp_path`, whose one version is registered."""
+    tiny_world.make(tmp_path)
+    assert registry.register(DATASET, tmp_path) == "1"
+    return tracking.client(tmp_path)
+
+
 @contextmanager
 def parameters(root: Path, **sections: dict[str, Any]) -> Iterator[None]:
     """The dataset's own parameters, until the end of the block."""
@@ -392,44 +400,36 @@ def test_a_version_whose_files_are_gone_is_named(root: Path, mlflow: Any, tmp_pa
 
 
 def test_a_model_whose_files_are_lost_is_registered_anew_and_what_was_refused_stays_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own: Any
 ) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow writes it: the world of the other tests
-    tiny_world.make(tmp_path)
-    assert registry.register(DATASET, tmp_path) == "1"
-    client = tracking.client(tmp_path)
-    place(client, champion="1")
-    client.set_model_version_tag(NAME, "1", promotion.ROLLED_BACK, "true")
+    place(own, champion="1")
+    own.set_model_version_tag(NAME, "1", promotion.ROLLED_BACK, "true")
     (tmp_path / "mlruns" / "artifacts").rename(tmp_path / "mlruns" / "artifacts.lost")
     for act in (registry.promote, registry.load_champion):
         with pytest.raises(RegistryError, match=r"version 1.* has lost its files.*`mmesid register sample`"):
             act(DATASET, tmp_path)
     champion = registry.champion_of(DATASET, tmp_path)
     with pytest.raises(RegistryError, match=r"the champion, has lost its files.*mmesid rollback sample"):
-        registry.check_files(client, champion, "champion")
+        registry.check_files(own, champion, "champion")
 
     assert registry.register(DATASET, tmp_path) == "2"
     assert registry.register(DATASET, tmp_path) == "2"
     record = registry.promote(DATASET, tmp_path)  # against itself, since version 1 is the same model
     assert not record.passed
     assert [clause.name for clause in record.clauses if not clause.passed] == ["not rolled back"]
-    assert aliases(client)["champion"] == "1"
+    assert aliases(own)["champion"] == "1"
 
     tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
     registry.register(DATASET, tmp_path)
     with pytest.raises(RegistryError, match="Nothing can be judged against it"):
         registry.promote(DATASET, tmp_path)
-    assert aliases(client)["champion"] == "1"
+    assert aliases(own)["champion"] == "1"
 
 
 def test_what_was_refused_stays_so_though_a_kill_ends_its_registration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tiny_world.make(tmp_path)
-    registry.register(DATASET, tmp_path)
-    client = tracking.client(tmp_path)
-    client.set_model_version_tag(NAME, "1", promotion.ROLLED_BACK, "true")
+    own.set_model_version_tag(NAME, "1", promotion.ROLLED_BACK, "true")
     (tmp_path / "mlruns" / "artifacts").rename(tmp_path / "mlruns" / "artifacts.lost")
 
     def killed(*given: object, **named: object) -> None:
@@ -445,14 +445,8 @@ def test_what_was_refused_stays_so_though_a_kill_ends_its_registration(
     assert "not rolled back" in refused
 
 
-def test_damage_that_leaves_sizes_alone_is_found_and_registered_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tiny_world.make(tmp_path)
-    registry.register(DATASET, tmp_path)
-    client = tracking.client(tmp_path)
-    place(client, champion="1")
+def test_damage_that_leaves_sizes_alone_is_found_and_registered_anew(tmp_path: Path, own: Any) -> None:
+    place(own, champion="1")
     (path,) = (tmp_path / "mlruns" / "artifacts").rglob("bundle/finetune/adapter.safetensors")
     path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(RegistryError, match="cannot be loaded") as told:
@@ -460,20 +454,14 @@ def test_damage_that_leaves_sizes_alone_is_found_and_registered_anew(
     assert "delete it" not in str(told.value), "nothing makes a file of the registry but the registry"
     assert registry.register(DATASET, tmp_path) == "2"
     assert registry.promote(DATASET, tmp_path).version == "2"
-    place(client, champion="2")
+    place(own, champion="2")
     registry.load_champion(DATASET, tmp_path)
 
 
-def test_a_version_whose_run_is_deleted_for_good_is_lost_and_the_rest_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tiny_world.make(tmp_path)
-    registry.register(DATASET, tmp_path)
-    client = tracking.client(tmp_path)
-    run_id = client.get_model_version(NAME, "1").run_id
-    client.delete_run(run_id)
-    client._tracking_client.store._hard_delete_run(run_id)  # as `mlflow gc` does it
+def test_a_version_whose_run_is_deleted_for_good_is_lost_and_the_rest_goes_on(tmp_path: Path, own: Any) -> None:
+    run_id = own.get_model_version(NAME, "1").run_id
+    own.delete_run(run_id)
+    own._tracking_client.store._hard_delete_run(run_id)  # as `mlflow gc` does it
     with pytest.raises(RegistryError, match=r"has lost its files: MLflow does not find its model or its run"):
         registry.promote(DATASET, tmp_path)
     assert "no decision on sample yet" in registry.history(DATASET, tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmesid import host
 from mmesid.errors import TrackingError
 from mmesid.tracking import moving, store
 from mmesid.tracking.delivery import is_unreachable
@@ -121,9 +122,9 @@ def test_a_database_that_can_only_be_read_is_no_fault_of_asking(
 ) -> None:
     path = tmp_path / "x.db"
     sqlite3.connect(path).executescript("CREATE TABLE a (b)")
-    assert store.unwritable(path) == ""
+    assert host.unwritable(path) == ""
     monkeypatch.setattr(os, "access", lambda place, mode: mode == os.F_OK or Path(place) != path)  # root may write
-    assert store.unwritable(path) == f"{path} is read-only"
+    assert host.unwritable(path) == f"{path} is read-only"
     store.reach(f"sqlite:///{path}")
 
 

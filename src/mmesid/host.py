@@ -160,6 +160,19 @@ def is_launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def unwritable(path: Path) -> str:
+    """What keeps a file from being made or changed, empty if nothing does; tried, since root may write all but /proc.
+
+    Folders that are missing are not made: the nearest that is there is tried, with a file that has no name.
+    """
+    folder = next(each for each in path.absolute().parents if os.access(each, os.F_OK))
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as problem:
+        return f"{folder}: {problem.strerror}"
+    return f"{path} is read-only" if path.exists() and not os.access(path, os.W_OK) else ""
+
+
 def set_defaults(variables: Mapping[str, str]) -> None:
     """Set environment variables that are not set yet."""
     for name, value in variables.items():

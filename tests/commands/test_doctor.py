@@ -56,7 +56,7 @@ def test_a_store_that_cannot_be_used_is_wrong(uri: str, tmp_path: Path, monkeypa
 def test_a_store_that_can_only_be_read_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert [found.level for found in doctor.check_tracking(tmp_path)] == ["fine"]
-    monkeypatch.setattr(doctor.store, "unwritable", lambda path: "it is read-only")
+    monkeypatch.setattr(doctor.host, "unwritable", lambda path: "it is read-only")
     monkeypatch.setattr(doctor.store, "reach", lambda uri: None)
     (found,) = doctor.check_tracking(tmp_path)
     assert (found.level, found.detail.partition(" can ")[2]) == ("wrong", "be read, but not written (it is read-only)")

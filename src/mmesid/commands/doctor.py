@@ -210,7 +210,7 @@ def _check_store(uri: str) -> Finding:
         store.reach(uri)
     except TrackingError as error:
         return Finding("wrong", "tracking", str(error), remedy)
-    if path and (fault := store.unwritable(path)):
+    if path and (fault := host.unwritable(path)):
         return Finding("wrong", "tracking", f"{shown} can be read, but not written ({fault})", remedy)
     return Finding("fine", "tracking", shown if uri.startswith("http") else f"{shown} (`make ui` opens it)")
 

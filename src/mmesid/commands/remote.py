@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from mmesid import host
 from mmesid.errors import ConfigError, RemoteError, first_line
 from mmesid.servers import buckets
-from mmesid.tracking import store
 
 NAME = "results"  # of a remote that this command makes
 SECONDS = 4  # that a store has for an answer, which it is asked for once
@@ -93,7 +93,7 @@ def fault(section: Mapping[str, str], root: Path) -> str | None:
         place = (root / ".dvc" / url).resolve()  # DVC takes a relative one from its own folder
         if not place.is_dir():
             return "does not exist"
-        return "cannot be written" if store.unwritable(place / NAME) else ""
+        return "cannot be written" if host.unwritable(place / NAME) else ""
     if not url.startswith("s3://"):
         return None
     if importlib.util.find_spec("dvc_s3") is None:

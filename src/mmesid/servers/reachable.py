@@ -6,6 +6,7 @@ from contextlib import closing
 from importlib import util
 from pathlib import Path
 
+from mmesid import host
 from mmesid.errors import ServiceError, first_line, without_secret
 from mmesid.servers import postgres
 from mmesid.servers.access import prefect_headers
@@ -47,7 +48,7 @@ def check_api(api: str) -> None:
 
 def _check_named(path: Path) -> None:
     """The file that the variable names. Prefect makes it, but no folder for it."""
-    fault = store.unwritable(path) if path.absolute().parent.is_dir() else f"there is no folder {path.parent}"
+    fault = host.unwritable(path) if path.absolute().parent.is_dir() else f"there is no folder {path.parent}"
     if fault:
         raise ServiceError(f"{DATABASE}: {path} cannot be written ({fault}): correct the variable, or unset it")
     _check_sqlite(path)
@@ -56,7 +57,7 @@ def _check_named(path: Path) -> None:
 def check_file(root: Path) -> None:
     """Raises ServiceError where Prefect's own sqlite file cannot be used; one that is not there yet is made."""
     path = Path(os.environ.get("PREFECT_HOME", root.absolute() / ".prefect")) / "prefect.db"
-    if fault := store.unwritable(path):
+    if fault := host.unwritable(path):
         raise ServiceError(f"Prefect's database {path} cannot be written ({fault}): mend its permissions, or set {API}")
     _check_sqlite(path)
 

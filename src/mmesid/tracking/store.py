@@ -7,11 +7,11 @@ import json
 import os
 import re
 import sqlite3
-import tempfile
 from importlib import metadata, util
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from mmesid import host
 from mmesid.errors import TrackingError, first_line, without_secret
 
 SECONDS = 4  # that a server or a database has for an answer
@@ -111,26 +111,13 @@ def _lists_experiments(content: bytes) -> bool:
     return isinstance(answer, dict) and set(answer) <= {"experiments", "next_page_token"}
 
 
-def unwritable(path: Path) -> str:
-    """What keeps a file from being made or changed, empty if nothing does; tried, since root may write all but /proc.
-
-    Folders that are missing are not made: the nearest that is there is tried, with a file that has no name.
-    """
-    folder = next(each for each in path.absolute().parents if os.access(each, os.F_OK))
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as problem:
-        return f"{folder}: {problem.strerror}"
-    return f"{path} is read-only" if path.exists() and not os.access(path, os.W_OK) else ""
-
-
 def _reach_file(uri: str) -> None:
     """A file that does not exist yet is made by MLflow, which tries for minutes where it cannot."""
     path = sqlite_path(uri)
     if path is None:
         return
     if not os.access(path, os.F_OK):
-        if fault := unwritable(path):
+        if fault := host.unwritable(path):
             raise TrackingError(_say(uri, f"cannot be made ({fault}): correct MLFLOW_TRACKING_URI, or the folder"))
         return
     try:
