@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 import yaml
 
-from mmesid import tracking
+from mmesid import config, tracking
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.values import Sequences
 from mmesid.commands import ablate
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.gather import each_order_kept
+from mmesid.config import Config
 from mmesid.errors import ArtifactError, ConfigError
 from mmesid.evaluation.forgetting import order_kept
 from mmesid.evaluation.metrics import per_user
 from mmesid.pipeline import ablations, experiment
 from mmesid.pipeline.ablations import REFERENCE, Ablation
-from mmesid.reporting.ablations import Estimate, difference
+from mmesid.reporting.ablations import HEADS, NOTHING, Estimate, cells, difference
 from tests import tiny
 
 THREE_LINES = """
@@ -37,6 +38,12 @@ def world(tmp_path: Path, project_copy: Callable[[Path], Path]) -> Path:
     only_best = yaml.safe_dump({REFERENCE: {"tells": "the dataset's own", "set": {}}})
     (root / "conf" / "ablations.yaml").write_text(only_best + THREE_LINES, encoding="utf-8")
     return root
+
+
+@pytest.fixture
+def settings(world: Path) -> Config:
+    """The tiny dataset's."""
+    return config.load(tiny.NAME, world)
 
 
 def drawn(name: str, seed: int, better: int = 0, users: str = "u", key: str = "k") -> AblationResult:
@@ -130,6 +137,8 @@ def test_an_ablation_of_a_modality_that_the_dataset_lacks_is_left_out(world: Pat
         (world / "conf" / f"{tiny.NAME}.yaml").write_text(yaml.safe_dump(overrides), encoding="utf-8")
         *_, pictures = ablate.plan(tiny.NAME, [], 1, world)
         assert (pictures.state, pictures.told) == expected
+    *_, row = ablate.table(tiny.NAME, world)
+    assert cells(row)[2:] == ["left out, has no image", *[NOTHING] * (len(HEADS) - 3)]
 
 
 def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
@@ -147,13 +156,13 @@ def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
         kept.load(tmp_path, tiny.NAME, "mse", 1)
 
 
-def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path) -> None:
+def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path, settings: Config) -> None:
     for seed in (0, 1):
         kept.save(drawn("best", seed), tmp_path)
         kept.save(drawn("good", seed, better=3), tmp_path)
     kept.save(drawn("other", 0, users="v"), tmp_path)
     known = [Ablation(name, "", {}, "mme_sid") for name in ("best", "good", "other", "missing")]
-    best, good, other, missing = comparison.rows(known, tiny.NAME, {("good", 1): "new"}, tmp_path)
+    best, good, other, missing = comparison.rows(known, settings, {("good", 1): "new"}, tmp_path)
     expected = np.mean(
         [per_user(drawn("", seed, 3).ranks["mme_sid"].astype(int), ["hr_at_5"])["hr_at_5"] for seed in (0, 1)]
     )
@@ -172,14 +181,14 @@ def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path) -> None:
     assert best.order_kept["text"].value == pytest.approx(100 * tau, abs=0.01)
 
 
-def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path) -> None:
+def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path, settings: Config) -> None:
     """`best` has the same ranks in all its rows; the rival is 2 places better before late fusion and 3 after it."""
     ranks = drawn("", 0).ranks["mme_sid"]
     of_rival = {"content_transformer": ranks - 2, "content_transformer_fused": ranks - 3}
     kept.save(drawn("best", 0), tmp_path)
     kept.save(drawn("rival", 0)._replace(ranks=drawn("", 0).ranks | of_rival), tmp_path)
     known = [Ablation("best", "", {}, "mme_sid"), Ablation("rival", "", {}, "content_transformer_fused")]
-    best, rival = comparison.rows(known, tiny.NAME, {}, tmp_path)
+    best, rival = comparison.rows(known, settings, {}, tmp_path)
     expected = per_user((ranks - 2).astype(int), ["ndcg_at_10"])["ndcg_at_10"].mean()
     assert rival.network is not None
     assert rival.network.value == pytest.approx(expected)

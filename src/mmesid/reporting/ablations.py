@@ -46,6 +46,7 @@ class AblationRow(NamedTuple):
     tells: str
     command: str  # that makes the row
     row: str  # of the tables that it is judged by
+    lacks: Sequence[str] = ()  # modalities that it needs and the dataset has not
     seeds: Sequence[int] = ()
     outdated: Sequence[int] = ()  # seeds whose result is of other parameters or code than those of now
     metrics: Mapping[str, Estimate] = {}  # of `row`, by name
@@ -73,6 +74,8 @@ def section(dataset: str, rows: Sequence[AblationRow]) -> Section:
 
 def cells(row: AblationRow) -> list[str]:
     """As printed, in the order of HEADS."""
+    if row.lacks:
+        return [row.name, row.tells, f"left out, has no {' and no '.join(row.lacks)}", *[NOTHING] * (len(HEADS) - 3)]
     if not row.seeds:
         return [row.name, row.tells, "not run", *[NOTHING] * (len(HEADS) - 4), f"`{row.command}`"]
     old = f" (of other parameters or code: {', '.join(map(str, row.outdated))})" if row.outdated else ""

@@ -125,7 +125,8 @@ def _record(run: Run, result: AblationResult, path: Path, folder: Path, environm
 
 def table(dataset: str, root: Path) -> list[AblationRow]:
     """Every ablation of conf/ablations.yaml, with what is kept of it."""
-    return comparison.rows(list(ablations.read(root).values()), dataset, keys(dataset, root), root)
+    settings = config.load(dataset, root)
+    return comparison.rows(list(ablations.read(root).values()), settings, keys(dataset, root), root)
 
 
 def keys(dataset: str, root: Path) -> dict[tuple[str, int], str]:

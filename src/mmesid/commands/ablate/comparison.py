@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmesid.artifacts.ablations import AblationResult, load_all
+from mmesid.commands.ablate.planning import absent_modalities
+from mmesid.config import Config
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import confidence_interval, paired_bootstrap
 from mmesid.models import MAIN_METRIC, MAIN_MODEL, NETWORK_MODEL, RANK_METRICS, alone
@@ -19,20 +21,23 @@ AFTER, BEFORE = "tau_finetuned", "tau_init"
 
 
 def rows(
-    ablations: Sequence[Ablation], dataset: str, keys: Mapping[tuple[str, int], str], root: Path
+    ablations: Sequence[Ablation], settings: Config, keys: Mapping[tuple[str, int], str], root: Path
 ) -> list[AblationRow]:
     """One for each ablation, in their order; those without any result say by which command they are made.
 
     Args:
         ablations: of conf/ablations.yaml.
-        dataset: whose results.
+        settings: of the dataset whose results these are.
         keys: of runs as they would be made now, by name and seed; a result with another one is outdated.
         root: the project's folder.
     """
+    dataset = settings.dataset
     found = load_all(root, dataset)
     reference = [result for result in found if result.name == REFERENCE]
     return [
-        _row(ablation, dataset, [r for r in found if r.name == ablation.name], reference, keys)
+        AblationRow(ablation.name, ablation.tells, "", ablation.row, lacks)
+        if (lacks := absent_modalities(ablation, settings))
+        else _row(ablation, dataset, [r for r in found if r.name == ablation.name], reference, keys)
         for ablation in ablations
     ]
 

@@ -9,6 +9,7 @@ from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.commands.plan import durations
 from mmesid.commands.weights import lacking
+from mmesid.config import Config
 from mmesid.pipeline import ablations
 from mmesid.pipeline.ablations import REFERENCE, Ablation, Run
 
@@ -87,10 +88,14 @@ def state_of(run: Run, root: Path) -> tuple[str, str]:
     twin = twin_of(run, root)
     if twin:
         return TWIN, f"{twin.name}, seed {twin.seed}"
-    encoders = run.settings.encode_content
-    absent = [f"encode_content.{m} is none" for m in run.ablation.needs if getattr(encoders, m) == "none"]
+    absent = [f"encode_content.{m} is none" for m in absent_modalities(run.ablation, run.settings)]
     remedy = next(iter([*absent, *lacking(run.settings).values()]), "")
     return (LACKS, remedy) if remedy else (DUE, "")
+
+
+def absent_modalities(ablation: Ablation, settings: Config) -> list[str]:
+    """Those that an ablation needs and a dataset has not."""
+    return [modality for modality in ablation.needs if getattr(settings.encode_content, modality) == "none"]
 
 
 def twin_of(run: Run, root: Path) -> AblationResult | None:
