@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from mmesid import tracking
 from mmesid.artifacts.store import home
 from mmesid.commands.listing import enable_dataset
-from mmesid.pipeline import sources
+from mmesid.pipeline import experiment, sources
 from tests import tiny
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -51,3 +52,28 @@ def test_an_experiment_on_an_own_catalogue_runs_in_a_temporary_copy(
     (journal,) = (root / "mlruns" / "journal").glob("*/toys.ingest.jsonl*")
     text = journal.read_text(encoding="utf-8")
     assert '"interactions": 40.0, "items": 7.0' in text, "the code that was copied has run, and its log is kept"
+
+
+@pytest.mark.pipeline
+def test_what_a_lock_of_another_machine_records_comes_from_the_run_cache(
+    tmp_path: Path, project_copy: Callable[[Path], Path]
+) -> None:
+    """Its outputs are nowhere here, and for what a lock records DVC itself asks no run cache."""
+    root = tiny.make(project_copy(tmp_path / "project"))
+    conf = (root / "conf" / f"{tiny.NAME}.yaml").read_text(encoding="utf-8")
+    said: list[str] = []
+
+    def ingest(name: str) -> Path:
+        folder = experiment.folder_of(name, root)
+        experiment.make(folder, tiny.NAME, conf, root)
+        said.clear()
+        experiment.run(folder, f"ingest@{tiny.NAME}", {}, said.append)
+        return folder
+
+    lock = yaml.safe_load((ingest("first") / "dvc.lock").read_text(encoding="utf-8"))
+    assert f"Running stage 'ingest@{tiny.NAME}':" in said
+    for output in lock["stages"][f"ingest@{tiny.NAME}"]["outs"]:
+        output["md5"] = f"{'0' * 32}.dir"
+    tiny.write_yaml(root / "dvc.lock", lock)
+    ingest("second")
+    assert f"Stage 'ingest@{tiny.NAME}' is cached - skipping run, checking out outputs" in said

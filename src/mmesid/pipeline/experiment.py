@@ -11,6 +11,9 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from mmesid.artifacts.files import load_json, write_atomically
 from mmesid.artifacts.source import is_external
@@ -42,9 +45,9 @@ def make(folder: Path, dataset: str, conf: str, root: Path) -> None:
     if not (folder / READY).exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        if (root / LOCK).exists():
-            shutil.copyfile(root / LOCK, folder / LOCK)
-        _share_cache(folder, root)
+        with opened(root) as repo:
+            _share_cache(folder, repo)
+            _bring_lock(folder, root, repo)
     for name in FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in FILES:
@@ -74,13 +77,21 @@ def _bring_source(place: Path, source: Path) -> None:
         place.symlink_to(source.resolve(), target_is_directory=True)
 
 
-def _share_cache(folder: Path, root: Path) -> None:
-    with opened(root) as repo:
-        cache, kinds = repo.cache.local_cache_dir, repo.config["cache"].get("type")
+def _share_cache(folder: Path, repo: Any) -> None:
+    cache, kinds = repo.cache.local_cache_dir, repo.config["cache"].get("type")
     lines = ["[core]", "no_scm = true", "analytics = false", "autostage = false", "check_update = false"]
     lines += ["[cache]", f"dir = {cache}", *([f"type = {','.join(kinds)}"] if kinds else [])]
     (folder / ".dvc").mkdir()
     (folder / ".dvc" / "config").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _bring_lock(folder: Path, root: Path, repo: Any) -> None:
+    """dvc.lock without stages whose outputs the cache lacks: for what a lock holds, DVC never asks its run cache."""
+    if (root / LOCK).exists():
+        lock = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))
+        cached = {stage.addressing for stage in repo.index.stages if stage.outs_cached()}
+        lock["stages"] = {name: entry for name, entry in lock["stages"].items() if name in cached}
+        (folder / LOCK).write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
 
 
 def run(
