@@ -215,6 +215,13 @@ def test_a_better_challenger_replaces_the_champion_and_rollback_brings_it_back(r
     refused = registry.promote(DATASET, root)
     assert not refused.passed
     assert [clause.name for clause in refused.clauses if not clause.passed] == ["not rolled back"]
+    with pytest.raises(RegistryError, match=r"version 3, the champion before, was itself replaced.*--to N"):
+        registry.rollback(DATASET, root)
+    assert aliases(mlflow)["champion"] == "1"
+    assert registry.rollback(DATASET, root, 3).version == "3", "what was rolled back by mistake"
+    assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
+    with pytest.raises(RegistryError, match="version 1, the champion before, was itself replaced"):
+        registry.rollback(DATASET, root)
 
 
 WRITES = ("set_model_version_tag", "log_text", "set_registered_model_alias")
@@ -388,6 +395,13 @@ def test_the_champion_is_judged_under_the_current_protocol(root: Path, mlflow: A
 def test_what_cannot_be_done_is_said(root: Path, mlflow: Any, act: Any, message: str) -> None:
     with pytest.raises(RegistryError, match=message):
         act(DATASET, root)
+
+
+def test_a_rollback_goes_only_to_what_has_been_champion(tmp_path: Path, own: Any) -> None:
+    for version, message in ((1, "has never been champion"), (9, "does not exist")):
+        with pytest.raises(RegistryError, match=f"{NAME} version {version} {message}; `mmesid history"):
+            registry.rollback(DATASET, tmp_path, version)
+    assert registry.version_of(own, DATASET, "champion") is None
 
 
 def test_a_version_whose_files_are_gone_is_named(root: Path, mlflow: Any, tmp_path: Path) -> None:

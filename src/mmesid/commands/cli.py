@@ -273,11 +273,14 @@ def promote(dataset: Dataset) -> None:
 
 
 @app.command()
-def rollback(dataset: Dataset) -> None:
-    """Make the previous champion the champion again."""
+def rollback(
+    dataset: Dataset,
+    to: Annotated[int | None, typer.Option(help="A version that has been champion; the one before by default.")] = None,
+) -> None:
+    """Make an earlier champion the champion again; the gate then refuses the version that it replaces."""
     from mmesid import registry
 
-    show(registry.describe(registry.rollback(dataset, find_root())))
+    show(registry.describe(registry.rollback(dataset, find_root(), to)))
 
 
 @app.command()

@@ -71,16 +71,21 @@ def promote(dataset: str, root: Path = Path()) -> Record:
     return record
 
 
-def rollback(dataset: str, root: Path = Path()) -> Record:
-    """Make the previous champion the champion again; from then on the gate refuses the version that it replaces.
+def rollback(dataset: str, root: Path = Path(), to: int | None = None) -> Record:
+    """Make an earlier champion the champion again; from then on the gate refuses the version that it replaces.
+
+    Args:
+        dataset: it has a champion.
+        root: the project's folder.
+        to: a version that has been champion; without it the previous one, unless a rollback has replaced that.
 
     Raises:
-        RegistryError: there is no champion, or no previous one, or that one has lost its files.
+        RegistryError: there is no champion, or nothing to return to, or that has lost its files.
     """
     mlflow = tracking.client(root)
     with registry_lock(dataset, root):
         _finish_moves(mlflow, dataset)
-        champion, previous = version_of(mlflow, dataset, "champion"), version_of(mlflow, dataset, "previous")
+        champion, previous = version_of(mlflow, dataset, "champion"), _earlier_champion(mlflow, dataset, to)
         if champion is None or previous is None or champion.version == previous.version:
             raise RegistryError(f"{model_name(dataset)} has no previous champion to roll back to")
         files.check_files(mlflow, previous, "previous champion")
@@ -90,6 +95,27 @@ def rollback(dataset: str, root: Path = Path()) -> Record:
         _write(mlflow, previous, record)
         _finish_moves(mlflow, dataset)
     return record
+
+
+def _earlier_champion(mlflow: "MlflowClient", dataset: str, to: int | None) -> Any | None:
+    """The version that a rollback returns to, None where there is no previous one.
+
+    Raises:
+        RegistryError: the one that is asked for has never been champion, or a rollback has replaced the previous one.
+    """
+    previous, name = version_of(mlflow, dataset, "previous"), model_name(dataset)
+    if to is None:
+        if previous is not None and previous.tags.get(ROLLED_BACK) == "true":
+            raise RegistryError(
+                f"{name} version {previous.version}, the champion before, was itself replaced by a rollback; name the "
+                f"version to return to: mmesid rollback {dataset} --to N (`mmesid history {dataset}` lists them)"
+            )
+        return previous
+    asked = next((version for version in versions(mlflow, name) if int(version.version) == to), None)
+    if asked is None or not any(record.passed for record in _records(mlflow, asked).values()):
+        known = "has never been champion" if asked else "does not exist"
+        raise RegistryError(f"{name} version {to} {known}; `mmesid history {dataset}` lists those that have been")
+    return asked
 
 
 def decisions(dataset: str, root: Path = Path()) -> list[Record]:
