@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, update_progress_artifact
@@ -21,6 +22,7 @@ from mmesid.artifacts.files import save_frame
 from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Sequences
+from mmesid.errors import RequestError
 from mmesid.serving import Answer, Service
 
 USERS = 1024  # scored between two steps of the progress
@@ -47,15 +49,20 @@ def recommend(dataset: str, k: Annotated[int, Field(ge=1)] = K, root: Path | Non
     model = f"{champion.name}/{champion.version}"
     path = root / "recommendations" / f"{dataset}.parquet"
     scored = score(service, sequences, item_ids, k, slug(f"recommend-{dataset}"))
+    if scored.empty:
+        raise RequestError(f"{model} knows no item that any user of `prepare` took; `mmesid retrain` trains on these")
     save_frame(path, scored.assign(model=model))
-    text = f"{len(sequences.user_ids):,} users, up to {k} items each, by {model}: `{path}`"
+    users = scored["user_id"].nunique()
+    text = f"{users:,} users, up to {k} items each, by {model}: `{path}`"
+    if without := len(sequences.user_ids) - users:
+        text += f"; left out: {without:,} users who took only items that this model does not know"
     create_markdown_artifact(text, key=slug(f"recommendations-{dataset}"), description="Batch scoring")
     get_run_logger().info(text)
     return path
 
 
 def score(service: Service, sequences: Sequences, item_ids: list[str], k: int, key: str) -> pd.DataFrame:
-    """The best items of every user, under a progress artifact with this key.
+    """The best items of every user who took an item that the champion knows, under a progress artifact with this key.
 
     Args:
         service: of the champion.
@@ -64,14 +71,17 @@ def score(service: Service, sequences: Sequences, item_ids: list[str], k: int, k
         k: items per user, at most.
         key: of the artifact.
     """
-    histories = [[item_ids[item - 1] for item in items] for items in sequences.items]
-    bar = progress_bar(0.0, key, f"{len(histories):,} users")
+    known = np.array([False, *map(service.knows, item_ids)])  # (N + 1,)
+    users = [user for user, items in enumerate(sequences.items) if known[items].any()]
+    bar = progress_bar(0.0, key, f"{len(users):,} users")
     frames = []
-    for start in range(0, len(histories), USERS):
-        users = slice(start, start + USERS)
-        frames.append(table(sequences.user_ids[users], service.recommend(histories[users], k)))
-        update_progress_artifact(bar, 100 * min(1.0, (start + USERS) / len(histories)))
-    return pd.concat(frames, ignore_index=True)
+    for start in range(0, len(users), USERS):
+        batch = users[start : start + USERS]
+        histories = [[item_ids[item - 1] for item in sequences.items[user]] for user in batch]
+        answers = service.recommend(histories, min(k, service.n_items))
+        frames.append(table([sequences.user_ids[user] for user in batch], answers))
+        update_progress_artifact(bar, 100 * min(1.0, (start + USERS) / len(users)))
+    return pd.concat(frames, ignore_index=True) if frames else table([], [])
 
 
 def table(user_ids: list[str], answers: list[Answer]) -> pd.DataFrame:

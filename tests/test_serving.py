@@ -1,11 +1,15 @@
 """What the served model answers, and what it answers when asked something odd."""
 
+import warnings
 from pathlib import Path
 from shutil import copytree, ignore_patterns
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -178,6 +182,8 @@ def test_no_request_is_no_answer(service: Service) -> None:
         ([[True]], 5, "expected a list of item ids"),
         ([[["item-1"]]], 5, "expected a list of item ids"),
         ([{"item-1": 1}], 5, "expected a list of item ids"),
+        ([{"item-1"}], 5, "expected a list of item ids"),
+        ([b"item-1"], 5, "expected a list of item ids"),
         ([["item-1"]], 0, f"from 1 to {N_ITEMS}"),
         ([["item-1"]], N_ITEMS + 1, f"from 1 to {N_ITEMS}"),
         ([["item-1"]], 2.5, f"from 1 to {N_ITEMS}"),
@@ -186,6 +192,45 @@ def test_no_request_is_no_answer(service: Service) -> None:
 def test_a_request_without_an_answer_says_why(service: Service, histories: list, k: int, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         service.recommend(histories, k)
+
+
+@pytest.fixture(scope="module")
+def pyfunc() -> Any:
+    """The module that MLflow loads a registered model from."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
+        from mmesid.serving import pyfunc
+    return pyfunc
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("item-1, item-2", ["item-1", "item-2"]),
+        ('"x,y",item-2', ["x,y", "item-2"]),
+        (["item-1", "", " "], ["item-1"]),
+        (np.array([7, 8]), [7, 8]),
+        (np.int64(7), [7]),
+        (7.0, [7.0]),
+        (pd.NA, []),
+        (None, []),
+        (float("nan"), []),
+        ({"item-1": 1}, {"item-1": 1}),
+    ],
+)
+def test_the_registered_model_takes_a_history_in_many_forms(pyfunc: Any, given: Any, read: Any) -> None:
+    assert pyfunc._as_list(given) == read
+
+
+def test_the_registered_model_leaves_k_to_the_service(pyfunc: Any, service: Service) -> None:
+    model = pyfunc.RegisteredRecommender()
+    model.service = service
+    table = pd.DataFrame({"history": ["item-1"]})
+    for params in (None, {}, {"k": None}, {"k": np.int64(10)}):
+        assert len(model.predict(None, table, params)["item_ids"][0]) == 10
+    for k in (2.9, True, "3", 0):
+        with pytest.raises(MlflowException, match=f"k must be a whole number from 1 to {N_ITEMS}"):
+            model.predict(None, table, {"k": k})
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ app.command()(report)
 @app.command()
 def recommend(
     dataset: Dataset,
-    history: Annotated[str, typer.Option(help="Item ids, oldest first, separated by commas.")] = "",
+    history: Annotated[str, typer.Option(help="Item ids, oldest first, between commas; as in CSV.")] = "",
     k: Annotated[int | None, typer.Option("-k", help="Number of items; 10, or 20 with --all.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every user, into recommendations/DATASET.parquet.")] = False,
 ) -> None:
@@ -79,9 +79,10 @@ def recommend(
     if everyone:
         become_flow("recommend", dataset, *(["-k", str(k)] if k is not None else []))
     from mmesid import registry
+    from mmesid.serving import split_ids
 
-    items = [item.strip() for item in history.split(",") if item.strip()]
-    (answer,) = registry.load_champion(dataset, find_root()).recommend([items], 10 if k is None else k)
+    service = registry.load_champion(dataset, find_root())
+    (answer,) = service.recommend([split_ids(history)], min(10, service.n_items) if k is None else k)
     rows = [[str(rank), item.item_id, item.title, f"{item.score:.3f}"] for rank, item in enumerate(answer.items, 1)]
     tables([("", ["", "item", "title", "score"], rows)])
     if answer.note:

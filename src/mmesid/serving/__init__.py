@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 from mmesid.serving.bundle import bundle_digest, collect, load, write_bundle
 
 if TYPE_CHECKING:
-    from mmesid.serving.service import Answer, Recommended, Service
+    from mmesid.serving.service import Answer, Recommended, Service, split_ids
 
-__all__ = ["Answer", "Recommended", "Service", "bundle_digest", "collect", "load", "write_bundle"]
+__all__ = ["Answer", "Recommended", "Service", "bundle_digest", "collect", "load", "split_ids", "write_bundle"]
 
 
 def __getattr__(name: str) -> Any:

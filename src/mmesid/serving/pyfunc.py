@@ -1,9 +1,9 @@
 """The registered model, loaded by MLflow from this file and its bundle; nothing is pickled."""
 
-import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
@@ -11,7 +11,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
 from mmesid.errors import RequestError
-from mmesid.serving import Answer, Service, load
+from mmesid.serving import Answer, Service, load, split_ids
 
 
 class RegisteredRecommender(PythonModel):  # type: ignore[misc]
@@ -31,8 +31,9 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
 
         Args:
             context: unused, the recommender is loaded.
-            model_input: `history`, a list of item ids or one text with commas between them, oldest first.
-            params: `k`, items per row.
+            model_input: `history`, a list of item ids or one text with commas between them (`split_ids`), oldest first.
+                As JSON: CSV has MLflow take 007 for the number 7.
+            params: `k`, items per row, 10 by default.
 
         Returns:
             item_ids, titles and scores, lists with the best first, and note, empty unless the request needs a comment.
@@ -41,7 +42,7 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
             MlflowException: a history is empty or holds no known item, or k is out of range; a server answers 400.
         """
         try:
-            answers = self._answers(model_input, (params or {}).get("k", 10))
+            answers = self._answers(model_input, (params or {}).get("k"))
         except RequestError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         rows = [
@@ -55,19 +56,22 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
         ]
         return pd.DataFrame(rows, columns=["item_ids", "titles", "scores", "note"])
 
-    def _answers(self, model_input: pd.DataFrame, k: int) -> list[Answer]:
+    def _answers(self, model_input: pd.DataFrame, k: Any) -> list[Answer]:
         if "history" not in model_input:
             raise RequestError(f"expected a column `history`, got {', '.join(map(str, model_input.columns))}")
-        return self.service.recommend([_as_list(history) for history in model_input["history"]], int(k))
+        k = 10 if k is None else k.item() if isinstance(k, np.generic) else k
+        return self.service.recommend([_as_list(history) for history in model_input["history"]], k)
 
 
-def _as_list(history: Any) -> list[Any]:
-    if history is None or (isinstance(history, float) and math.isnan(history)):  # a missing value
-        return []
+def _as_list(history: Any) -> Any:
+    """What is no list stays as it is: the service says what it expected."""
     if isinstance(history, str):
-        history = history.split(",")
-    parts = [history] if isinstance(history, int | float) else history
-    return [part for part in parts if str(part).strip()]
+        return split_ids(history)
+    if isinstance(history, list | tuple | np.ndarray):
+        return [part for part in history if str(part).strip()]
+    if pd.api.types.is_scalar(history):
+        return [] if pd.isna(history) else [history]
+    return history
 
 
 set_model(RegisteredRecommender())

@@ -1,6 +1,7 @@
 """Answers requests, and ranks targets in another catalog than the model was trained on."""
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,15 @@ class Service:
         self.exclude_history = exclude_history
         self._item_ids, self._titles = list(item_ids), list(titles)
         self._number = {item_id: number for number, item_id in enumerate(item_ids, start=1)}
+
+    @property
+    def n_items(self) -> int:
+        """N, the items that can be recommended."""
+        return len(self._item_ids)
+
+    def knows(self, item: object) -> bool:
+        """Whether the catalog has an item of this id, in any form that the tables may have it in."""
+        return self._number_of(item) > 0
 
     def recommend(self, histories: Sequence[Sequence[str | int | float]], k: int = 10) -> list[Answer]:
         """The k best items for each history.
@@ -94,7 +104,8 @@ class Service:
         return judge(scores, histories, targets, protocol.exclude_history, users).ranks
 
     def _known(self, history: Sequence[object], row: int) -> tuple[NDArray[np.int64], str]:
-        if isinstance(history, str | Mapping) or not all(_may_be_an_id(item) for item in history):
+        is_list = isinstance(history, Sequence | np.ndarray) and not isinstance(history, str | bytes)
+        if not is_list or not all(_may_be_an_id(item) for item in history):
             raise RequestError(f"history {row}: expected a list of item ids, got {history!r}")
         if not len(history):
             raise RequestError(f"history {row} is empty: give at least one item id")
@@ -117,6 +128,12 @@ class Service:
         for number, score in zip(items[there].tolist(), scores[there].tolist(), strict=True):
             recommended.append(Recommended(self._item_ids[number - 1], self._titles[number - 1], score))
         return Answer(recommended, note)
+
+
+def split_ids(text: str) -> list[str]:
+    """Item ids between commas; one that holds a comma itself stands in double quotes, as in CSV."""
+    rows = csv.reader(text.splitlines(), skipinitialspace=True)
+    return [item.strip() for row in rows for item in row if item.strip()]
 
 
 def in_catalog(scores: Scores, own_numbers: NDArray[np.int64], history_length: int) -> Scores:
