@@ -148,6 +148,16 @@ def test_what_is_asked_for_is_taken_in_its_order_whatever_it_holds() -> None:
         texts.choose(table, ["brand", "title"])
 
 
+def test_words_for_no_value_among_texts_are_said_where_they_are_many(folder: Path) -> None:
+    write_items(folder, title=[f"Thing {item_id}" for item_id in IDS], brand=["Acme", "NULL", None, "nan", *"abcd"])
+    assert files.read_items(folder).notes == [
+        "column brand with a word for no value, which is read as text: 2, the first is 'NULL' in items.csv, row 2; "
+        "leave such cells empty where nothing is meant"
+    ]
+    write_items(folder, title=["None", *(f"Thing {item_id}" for item_id in IDS[1:])])
+    assert files.read_items(folder).notes == []
+
+
 def test_nested_metadata_leaves_words_alone(folder: Path) -> None:
     rows = [
         {
@@ -318,6 +328,19 @@ def test_links_without_any_picture_file_are_no_pictures(folder: Path) -> None:
     assert "links in the column image, which nobody fetches: 8; there are no picture files" in found.warnings
     assert catalogue.items["image_name"].isna().all()
     assert len(frames(catalogue, 1)["pictures"]) == 0
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_word_for_no_value_in_the_column_image_means_no_picture(emptied: bool, folder: Path) -> None:
+    write_items(folder, image=["i0.jpg", "nan", "NULL", *(f"{item_id}.jpg" for item_id in IDS[3:])])
+    (folder / "images" / "i1.jpg").rename(folder / "images" / "None.jpg")
+    if emptied:
+        without_pictures(folder)
+    found, catalogue = inspect(folder)
+    assert not any("links in the column image" in warning for warning in found.warnings)
+    assert catalogue.items["image_name"].isna().tolist() == [number in (1, 2) for number in range(8)]
+    assert len(frames(catalogue, 1)["pictures"]) == 6
+    assert find(["None"], ["i1"], ["None.jpg", "b.jpg"])[0].place == "None.jpg"
 
 
 def test_names_without_any_picture_file_are_missing(folder: Path) -> None:

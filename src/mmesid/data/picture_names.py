@@ -17,6 +17,7 @@ from typing import NamedTuple
 from mmesid.artifacts.items import canonical_id
 from mmesid.data.formats import unquote
 from mmesid.data.nested import leaves, parsed
+from mmesid.data.no_values import NO_VALUE
 
 SUFFIXES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm")
 SUFFIX = re.compile(rf"\.(?:{'|'.join(SUFFIXES)})$", re.IGNORECASE)
@@ -75,6 +76,8 @@ class PictureNames:
         found = [(self.by_name(name), name) for name in names]
         if first := next((pair for pair in found if pair[0].place), None):
             return first
+        if cell.strip() in NO_VALUE:
+            return NO_PICTURE, cell
         return found[0] if self._whole or not all(map(LINK.match, names)) else (NO_PICTURE, cell)
 
     def by_name(self, name: str) -> Found:
