@@ -88,8 +88,8 @@ def test_what_lies_there_and_is_not_read_is_named(folder: Path, tmp_path: Path) 
     ) in rows
     assert (
         "not used",
-        "text_embeddings.parquet: embeddings lie in embeddings/; save it there with np.savez as text_embeddings.npz, with "
-        "the arrays item_id and embedding",
+        "text_embeddings.parquet: embeddings lie in embeddings/; save it there with np.savez as text_embeddings.npz, "
+        "with the arrays item_id and embedding",
     ) in rows
     loaded(render_conf("shop", inspect(folder)[0]), tmp_path)
 

@@ -293,6 +293,20 @@ def test_without_a_column_a_picture_is_found_by_the_items_id() -> None:
     assert not any(one.fault for one in found)
 
 
+def test_a_folder_of_an_item_gives_its_first_picture() -> None:
+    places = ["a/12/main.PNG", "a/12/2.jpg", "a/13/0.png", "a/13/note.txt", "a/14/note.txt", "15.txt"]
+    found = find([None] * 4, ["12", "13.0", "14", "15"], places)
+    assert [one.place for one in found] == ["a/12/2.jpg", "a/13/0.png", None, None]
+    assert [one.place for one in find(["12", "13"], ["12", "13"], places)] == ["a/12/2.jpg", "a/13/0.png"]
+    twice = find([None] * 3, ["12", "13", "14"], ["a/12/1.jpg", "b/12/1.jpg", "a/13/1.jpg", "a/14/1.jpg"])
+    assert twice[0] == (None, "ambiguous: 'a/12/1.jpg' and 'b/12/1.jpg' both fit")
+
+
+def test_folders_of_kinds_are_no_items() -> None:
+    places = [f"{kind}/photo {number}.jpg" for kind in (1, 2) for number in range(9)]
+    assert not any(one.place for one in find([None] * 9, [str(number) for number in range(9)], places))
+
+
 def test_links_that_lead_to_no_file_give_way_to_ids() -> None:
     links = ["https://example.org/i?a", "https://example.org/i?b"]
     assert [one.place for one in find(links, ["1", "2"], ["1.jpg", "2.jpg"])] == ["1.jpg", "2.jpg"]
