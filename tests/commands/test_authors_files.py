@@ -72,6 +72,43 @@ def test_an_interaction_a_line_is_read_alike(tmp_path: Path) -> None:
     assert frame.to_numpy().tolist() == [["1", "5", 1], ["1", "7", 2], ["2", "5", 1]]
 
 
+RATINGS = [
+    (user, (7 * user + 3 * step) % 90 + 1, step % 5 + 1, 1_608_662_701 + step)
+    for user in range(24)
+    for step in range(9)
+]
+
+
+@pytest.mark.parametrize(
+    ("columns", "mark", "said"),
+    [
+        (
+            (0, 1, 2, 3),
+            "\t",
+            r"user, item, rating, time.* --columns user_id=1,interactions\.item_id=2,timestamp=4` reads it$",
+        ),
+        ((0, 1, 3), "\t", r"user, item, time, .*timestamp=3`"),
+        ((0, 1, 2), " ", r"user, item, rating, .*add a column of times"),
+        ((0, 1, 3), " ", r"user, item, time, .*with tabs instead of spaces"),
+    ],
+)
+def test_a_table_of_ratings_is_no_file_of_sequences(
+    columns: tuple[int, ...], mark: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "ratings.txt"
+    path.write_text("".join(mark.join(str(row[at]) for at in columns) + "\n" for row in RATINGS), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"ratings\.txt looks like a table of {said}"):
+        authors_files.convert(tmp_path, path, tmp_path)
+
+
+@pytest.mark.parametrize("first", [1, 4_000_000_000])
+def test_sequences_of_equal_length_are_sequences(first: int, tmp_path: Path) -> None:
+    path = tmp_path / "Beauty.txt"
+    lines = [f"{user} {' '.join(str(first + (5 * user + step) % 11) for step in range(3))}\n" for user in range(200)]
+    path.write_text("".join(lines), encoding="utf-8")
+    assert len(authors_files.read_sequences(path)) == 600
+
+
 def test_a_table_of_items_beside_them_is_kept(theirs: Path, tmp_path: Path) -> None:
     titles = pd.DataFrame({"item_id": range(1, ITEMS + 1), "title": "soap"})
     titles.to_csv(theirs / "items.csv", index=False)

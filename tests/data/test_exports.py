@@ -15,12 +15,14 @@ from mmesid.artifacts.source import catalogue_files
 from mmesid.commands.inspection import inspect
 from mmesid.data import files
 from mmesid.data.embedding_files import read_embedding
+from mmesid.data.expectations import judge
 from mmesid.data.formats import How
 from mmesid.data.ids import canonical_ids
 from mmesid.data.joins import explain_join
 from mmesid.data.pictures import list_pictures
 from mmesid.data.tables import Origin
 from mmesid.errors import DataError
+from tests.data import test_expectations as gate
 from tests.data.test_cases import RIGHT, histories, rows, shop, write
 
 __all__ = ["shop"]
@@ -151,6 +153,21 @@ def test_ids_that_look_alike_differ_by_their_unicode_form() -> None:
     assert said.endswith(
         r"'caf\xe9-20' in interactions, 'cafe\u0301-20' in items; they differ by the Unicode form of a letter"
     )
+
+
+def test_a_few_ids_that_look_alike_are_told_too() -> None:
+    plain = [str(number) for number in range(100)]
+    wanted, known = (pd.Series([*plain, last], dtype="str") for last in ("caf\u00e9-20", "cafe\u0301-20"))
+    assert str(explain_join(wanted, known)).endswith("they differ by the Unicode form of a letter")
+    assert explain_join(wanted, known[:-1]) is None
+
+
+def test_the_gate_tells_a_few_ids_that_look_alike(shop: Path) -> None:
+    write(shop, [("u00", "caf\u00e9", "1608662701"), *rows(shop)])
+    with (shop / "items.csv").open("a", encoding="utf-8") as file:
+        file.write("cafe\u0301,Lamp 9,amber\n")
+    verdict = judge(files.read(shop, {}), gate.settings(min_users=1, min_items=1, min_interactions=1))
+    assert verdict.summary["notes"][-1].endswith("they differ by the Unicode form of a letter")
 
 
 def test_points_between_thousands_are_no_fractions() -> None:

@@ -305,6 +305,10 @@ IDS, MATRIX = np.array(["a", "b"]), np.ones((2, 3))
         (_arrays(item_id=IDS, embedding=np.array([["x"], ["y"]])), r"embedding must be \(items, width\) numbers"),
         (_arrays(item_id=IDS, embedding=np.ones((3, 2))), r"item_id has 2 entries, but embedding has 3 rows"),
         (_arrays(item_id=IDS[None], embedding=MATRIX), r"item_id must be \(items,\) text"),
+        (
+            _arrays(item_id=np.array([7.0, np.nan]), embedding=MATRIX),
+            r"item_id holds NaN, which is no item: 1 of 2, the first in row 2",
+        ),
         (_arrays(item_id=np.array(["a", "a"]), embedding=MATRIX), r"item_id 'a' appears 2 times"),
         (lambda path: path.write_bytes(b"text"), r"is not an \.npz file"),
         (lambda path: path.write_bytes(b""), r"is not an \.npz file"),

@@ -68,6 +68,50 @@ def test_rows_hold_every_finding(folder: Path) -> None:
     assert ("text embedding", "tiny: 3 wide, 100.0% of the items") in rows
 
 
+def test_what_lies_there_and_is_not_read_is_named(folder: Path, tmp_path: Path) -> None:
+    assert not inspect(folder)[0].unread
+    for name in (
+        "README.md",
+        "interactions_test.csv",
+        "interactions (1).csv",
+        "._items.csv",
+        "text_embeddings.parquet",
+    ):
+        (folder / name).write_text("x", encoding="utf-8")
+    table = pd.read_csv(folder / "interactions.csv")
+    table.assign(event="click", rating=-1).to_csv(folder / "interactions.csv", index=False)
+    rows = inspect(folder)[0].rows()
+    assert ("files not read", "interactions (1).csv, interactions_test.csv, README.md") in rows
+    assert (
+        "columns not read",
+        "event, rating; every row of the interactions counts, whatever stands there",
+    ) in rows
+    assert (
+        "not used",
+        "text_embeddings.parquet: embeddings lie in embeddings/; save it there with np.savez as text_embeddings.npz, "
+        "with the arrays item_id and embedding",
+    ) in rows
+    loaded(render_conf("shop", inspect(folder)[0]), tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".json", ".tsv", " by place"])
+def test_columns_that_are_not_read_are_named_in_every_format(ending: str, folder: Path) -> None:
+    table = pd.read_csv(folder / "interactions.csv").assign(rating=5)
+    (folder / "interactions.csv").unlink()
+    how = How()
+    if ending == ".parquet":
+        table.to_parquet(folder / "interactions.parquet")
+    elif ending.startswith(".j"):
+        table.to_json(folder / f"interactions{ending}", orient="records", lines=ending == ".jsonl")
+    else:
+        table.to_csv(folder / "interactions.tsv", sep="\t", index=False, header=ending == ".tsv")
+    if ending == " by place":
+        how = How(columns={"user_id": 1, "interactions.item_id": 2, "timestamp": 3})
+    named = {" by place": "column4", ".json": None}.get(ending, "rating")
+    said = dict(inspect(folder, how)[0].rows()).get("columns not read")
+    assert said == (named and f"{named}; every row of the interactions counts, whatever stands there")
+
+
 @pytest.mark.parametrize(
     ("changes", "encoders", "embeddings"),
     [

@@ -148,6 +148,16 @@ def test_what_is_asked_for_is_taken_in_its_order_whatever_it_holds() -> None:
         texts.choose(table, ["brand", "title"])
 
 
+def test_words_for_no_value_among_texts_are_said_where_they_are_many(folder: Path) -> None:
+    write_items(folder, title=[f"Thing {item_id}" for item_id in IDS], brand=["Acme", "NULL", None, "nan", *"abcd"])
+    assert files.read_items(folder).notes == [
+        "column brand with a word for no value, which is read as text: 2, the first is 'NULL' in items.csv, row 2; "
+        "leave such cells empty where nothing is meant"
+    ]
+    write_items(folder, title=["None", *(f"Thing {item_id}" for item_id in IDS[1:])])
+    assert files.read_items(folder).notes == []
+
+
 def test_nested_metadata_leaves_words_alone(folder: Path) -> None:
     rows = [
         {
@@ -283,6 +293,20 @@ def test_without_a_column_a_picture_is_found_by_the_items_id() -> None:
     assert not any(one.fault for one in found)
 
 
+def test_a_folder_of_an_item_gives_its_first_picture() -> None:
+    places = ["a/12/main.PNG", "a/12/2.jpg", "a/13/0.png", "a/13/note.txt", "a/14/note.txt", "15.txt"]
+    found = find([None] * 4, ["12", "13.0", "14", "15"], places)
+    assert [one.place for one in found] == ["a/12/2.jpg", "a/13/0.png", None, None]
+    assert [one.place for one in find(["12", "13"], ["12", "13"], places)] == ["a/12/2.jpg", "a/13/0.png"]
+    twice = find([None] * 3, ["12", "13", "14"], ["a/12/1.jpg", "b/12/1.jpg", "a/13/1.jpg", "a/14/1.jpg"])
+    assert twice[0] == (None, "ambiguous: 'a/12/1.jpg' and 'b/12/1.jpg' both fit")
+
+
+def test_folders_of_kinds_are_no_items() -> None:
+    places = [f"{kind}/photo {number}.jpg" for kind in (1, 2) for number in range(9)]
+    assert not any(one.place for one in find([None] * 9, [str(number) for number in range(9)], places))
+
+
 def test_links_that_lead_to_no_file_give_way_to_ids() -> None:
     links = ["https://example.org/i?a", "https://example.org/i?b"]
     assert [one.place for one in find(links, ["1", "2"], ["1.jpg", "2.jpg"])] == ["1.jpg", "2.jpg"]
@@ -318,6 +342,19 @@ def test_links_without_any_picture_file_are_no_pictures(folder: Path) -> None:
     assert "links in the column image, which nobody fetches: 8; there are no picture files" in found.warnings
     assert catalogue.items["image_name"].isna().all()
     assert len(frames(catalogue, 1)["pictures"]) == 0
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_word_for_no_value_in_the_column_image_means_no_picture(emptied: bool, folder: Path) -> None:
+    write_items(folder, image=["i0.jpg", "nan", "NULL", *(f"{item_id}.jpg" for item_id in IDS[3:])])
+    (folder / "images" / "i1.jpg").rename(folder / "images" / "None.jpg")
+    if emptied:
+        without_pictures(folder)
+    found, catalogue = inspect(folder)
+    assert not any("links in the column image" in warning for warning in found.warnings)
+    assert catalogue.items["image_name"].isna().tolist() == [number in (1, 2) for number in range(8)]
+    assert len(frames(catalogue, 1)["pictures"]) == 6
+    assert find(["None"], ["i1"], ["None.jpg", "b.jpg"])[0].place == "None.jpg"
 
 
 def test_names_without_any_picture_file_are_missing(folder: Path) -> None:

@@ -37,6 +37,14 @@ def read(column: pa.Array, form: str | None = None) -> tuple[list[int], list[str
         (pa.array(["2020-09-13 12:26:40.123 UTC"]), 3),
         (pa.array(["2020-09-13T17:56:40.123456789+05:30"]), 9),
         (pa.array(["2020-09-13 14:26:40 +0200"]), 0),
+        (pa.array(["2020-09-13T12:26:40,123"]), 3),
+        (pa.array(["2020-09-13T12:26:40,123456789Z"]), 9),
+        (pa.array(["2020-09-13t12:26:40z"]), 0),
+        (pa.array(["2020-09-13 12:26:40.123 Z"]), 3),
+        (pa.array(["2020-09-13 12:26:40 gmt"]), 0),
+        (pa.array(["2020-09-13 12:26:40.123456789 +0000 UTC"]), 9),
+        (pa.array(["2020-09-13 14:26:40 +0200 CEST"]), 0),
+        (pa.array(["2020-09-13 14:26:40 Europe/Berlin"]), 0),
         (pa.array([MOMENT], pa.timestamp("ns")), 9),
         (pa.array([MOMENT // 10**6], pa.timestamp("ms", tz="Europe/Berlin")), 3),
     ],
@@ -98,7 +106,24 @@ def test_a_form_that_is_named_is_used() -> None:
             pa.array(["1.6E+09", "1.60866E+09"]),
             r"row 1.*'1\.6E\+09' is a number that a spreadsheet has rounded; 2 of 2",
         ),
+        (
+            pa.array(["1600000000", "1.60866E+09", "1600000001", "1600000002"]),
+            r"row 2.*'1\.60866E\+09' is a number that a spreadsheet has rounded; 1 of 4",
+        ),
+        (pa.array(["1600000000", "1,60866E+09"]), r"row 2.*found '1,60866E\+09'.*A spreadsheet has rounded it"),
         (pa.array([1.6e9, 1.7e9], pa.float32()), r"row 1.*32-bit floats"),
+        *(
+            (pa.array(["2020-09-13 12:26:40", f"2020-09-13 12:26:40 {zone}"]), rf"row 2.*'{zone}' is no zone for sure")
+            for zone in ("BST", "IST", "EST", "CEST", "MSK")
+        ),
+        (pa.array(["2020-09-13 02:26:40 PM"]), r"row 1.*timestamp_format"),
+        (pa.array([31052024, 1062024]), r"row 1, column timestamp: 31052024 and nearly all .*'%d%m%Y'.*two digits"),
+        (
+            pa.array(["05312024", "01022023"]),
+            r"row 1.*: 05312024 .*'%m%d%Y'` \(ingest\.timestamp_format\)$",
+        ),
+        (pa.array([1022024, 3042024]), r"'%d%m%Y' or --timestamp-format '%m%d%Y'"),
+        (pa.array(["05.2024", "11.2020"]), r"row 1.*'%m\.%Y'"),
     ],
 )
 def test_what_is_no_time_is_refused_with_its_row(column: pa.Array, message: str) -> None:
@@ -115,11 +140,24 @@ def test_what_is_no_time_is_refused_with_its_row(column: pa.Array, message: str)
             "1970-01-01 (x.csv, row 2); others are like 2020-09-13 (x.csv, row 1)",
         ),
         (pa.array([1_600_100_000, 1_608_660_000]), "multiples of 1,000 seconds"),
+        (
+            pa.array(["31.05", "1.06", "15.12"]),
+            "look like a day and a month, such as 31.05 (x.csv, row 1)",
+        ),
         (pa.array([0, 1, 2, SECONDS]), "so all are kept as they are, also 1600000000 (x.csv, row 4)"),
     ],
 )
 def test_what_is_doubtful_is_said(column: pa.Array, note: str) -> None:
     assert note in read(column)[1][0]
+
+
+def test_numbers_that_only_resemble_days_stay() -> None:
+    for column in ([20240531, 20231201], [1012000, 1012001, 1012002], [31052024, 17, 18], [99052024, 98062024]):
+        assert read(pa.array(column)) == (column, [])
+    assert read(pa.array(["1.6E9", *map(str, range(SECONDS, SECONDS + 5))]))[1] == []
+    assert read(pa.array(["1.6e+09", *map(str, range(SECONDS, SECONDS + 5))]))[1] == []
+    for column in ([1.13, 2.5, 31.0], [3.01, 3.02], ["0.05", "1.06"]):
+        assert read(pa.array(column))[1] == []
 
 
 def test_whole_days_are_not_taken_for_rounded() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmesid.artifacts import packaged
 from mmesid.artifacts.items import text_columns
 from mmesid.artifacts.values import Catalogue
-from mmesid.commands import presets
+from mmesid.commands import presets, unread
 from mmesid.commands.content import (
     MODEL,
     Content,
@@ -76,6 +76,7 @@ class Inspection(NamedTuple):
     pretrained: bool = False  # whether the packaged text model is installed on this machine
     preset: Preset = NONE  # whose values come first; without what the catalogue cannot do
     preset_lacks: tuple[str, ...] = ()  # what of it that is, and why
+    unread: tuple[tuple[str, str], ...] = ()  # files and columns that are not read, as (subject, detail)
 
     def encoders(self) -> dict[str, str]:
         """How texts and pictures become embeddings."""
@@ -102,6 +103,7 @@ class Inspection(NamedTuple):
             ("interactions", f"{self.interactions:,}"),
             ("items with text", f"{self.with_text:.1%}; columns: {columns}"),
             *([("columns left out", _left_out(self.left_out))] if self.left_out else []),
+            *self.unread,
             ("items with a picture", f"{self.with_picture:.1%}"),
             *((f"{found.modality} embedding", found.describe()) for found in self.embeddings),
             (
@@ -176,6 +178,7 @@ def inspect(
         pretrained=pretrained,
         preset=preset,
         preset_lacks=tuple(lacks),
+        unread=tuple(unread.rows(folder, how)),
     )
     return found, Catalogue(interactions, items, {}, (*notes, *more))
 

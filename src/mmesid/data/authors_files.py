@@ -10,6 +10,7 @@ What lies beside them in the `files` format (items.csv, images/) is taken as it 
 
 import re
 import shutil
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ from mmesid.errors import DataError
 
 NUMBERS = re.compile(r"\d+(?:[ \t]+\d+)+\s*")
 TABLES = ("interactions", "items")
+LOOKED_AT = 10_000  # lines by which a table of ratings is told from sequences
+TIME = 9  # digits of a time since 1970, from 1973 on
+GRADES = 11  # ratings that there are at most: 0 to 10
 
 
 def find(folder: Path) -> Path | None:
@@ -72,8 +76,9 @@ def read_sequences(path: Path) -> pd.DataFrame:
     """user_id, item_id and timestamp, which is the place in the user's sequence: the file has no times.
 
     Raises:
-        DataError: a line is not `user item item ...`.
+        DataError: a line is not `user item item ...`, or all are `user item rating time`.
     """
+    _refuse_ratings(path)
     taken: dict[str, list[str]] = {}
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
@@ -90,6 +95,31 @@ def read_sequences(path: Path) -> pd.DataFrame:
             taken.setdefault(user, []).extend(items)
     rows = [(user, item, place) for user, items in taken.items() for place, item in enumerate(items, 1)]
     return pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+
+
+def _refuse_ratings(path: Path) -> None:
+    """Raises DataError where the lines are a table with times, or with ratings, of users who stand on several lines."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = [line for line in islice(file, LOOKED_AT) if NUMBERS.fullmatch(line)]
+    rows = [line.split() for line in lines]
+    if not rows or {len(row) for row in rows} not in ({3}, {4}):
+        return
+    fields = list(zip(*rows, strict=True))
+    late = [sum(len(field) >= TIME for field in column) / len(rows) for column in fields]
+    has_time = late[-1] > 0.95 and late[1] < 0.05
+    has_rating = len(set(fields[2])) <= GRADES < len(set(fields[1])) and 2 * len(set(fields[0])) <= len(rows)
+    if not has_time and not has_rating:
+        return
+    words = ["user", "item", *(["time"] if has_time and len(fields) == 3 else ["rating", "time"][: len(fields) - 2])]
+    named = f"user_id=1,interactions.item_id=2,timestamp={len(fields)}"
+    tabs = "" if "\t" in lines[0] else " (with tabs instead of spaces between the fields)"
+    how = f"`mmesid add NAME --files {path.parent} --interactions {path.name} --columns {named}` reads it{tabs}"
+    if words[-1] != "time":
+        how = "add a column of times, or of the order in which a user took the items"
+    raise DataError(
+        f"{path} looks like a table of {', '.join(words)}, as in its first line, {lines[0].strip()!r}, and not like "
+        f"`user item item ...`, a user a line; {how}"
+    )
 
 
 def _embedding(path: Path, items: list[str], target: Path) -> str:

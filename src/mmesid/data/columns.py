@@ -16,7 +16,7 @@ KNOWN = {  # what others call them
     "item_id": ("item", "iid", "movie", "asin", "article", "product", "business", "book", "track", "artist", "news"),
     "timestamp": ("time", "date", "t_dat", "ts", "when", "created"),
 }
-_NO_NAME = re.compile(r"|__index_level_\d+__")
+NO_NAME = re.compile(r"|__index_level_\d+__")
 
 
 class Wanted(NamedTuple):
@@ -42,7 +42,7 @@ class Wanted(NamedTuple):
         if not self.only:
             taken = set(found.values())
             free = {name: place for place, name in enumerate(present) if place not in taken}
-            rest = {name: place for name, place in free.items() if not _NO_NAME.fullmatch(name)}
+            rest = {name: place for name, place in free.items() if not NO_NAME.fullmatch(name)}
             found = {
                 name if self.has_header() or not name.isdigit() else f"column{name}": place
                 for name, place in rest.items()
@@ -57,7 +57,7 @@ class Wanted(NamedTuple):
             present: its columns.
             nested: those that hold objects or lists, which are no ids or times.
         """
-        twice = [name for name in present if present.count(name) > 1 and not _NO_NAME.fullmatch(name)]
+        twice = [name for name in present if present.count(name) > 1 and not NO_NAME.fullmatch(name)]
         if twice:
             raise DataError(f"{path} has the column {twice[0]} {present.count(twice[0])} times; rename or drop one")
         found = self.find(present)

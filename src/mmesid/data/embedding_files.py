@@ -13,6 +13,7 @@ from mmesid.data.picture_names import is_noise
 from mmesid.errors import DataError
 
 FOLDER = "embeddings"
+EMBED = "embed"  # in the names of others' files
 ALIASES = {  # of modalities, in others' file names
     **dict.fromkeys(("vision", "visual", "img", "images", "picture", "pictures", "photo", "pixel"), "image"),
     **dict.fromkeys(("txt", "texts", "textual", "title", "titles", "language"), "text"),
@@ -38,6 +39,14 @@ def unused_files(folder: Path) -> list[tuple[Path, str]]:
     return [(path, _why_unused(path)) for path in inside if path not in usable] + [
         (path, f"it lies beside {FOLDER}/; move it there as {_right_name(path.stem)}") for path in beside
     ]
+
+
+def why_no_table(path: Path) -> str | None:
+    """What would make an embedding of a file beside the tables, None where its name speaks of none."""
+    if EMBED not in path.name.lower() or not path.is_file():
+        return None
+    name = _right_name(path.stem)
+    return f"embeddings lie in {FOLDER}/; save it there with np.savez as {name}, with the arrays item_id and embedding"
 
 
 def _why_unused(path: Path) -> str:
@@ -102,6 +111,11 @@ def read_embedding(path: Path) -> RawEmbedding:
 
 
 def _check(path: Path, item_ids: NDArray[Any], matrix: NDArray[Any]) -> None:
+    if item_ids.dtype.kind == "f" and item_ids.ndim == 1 and (lost := np.isnan(item_ids)).any():
+        raise DataError(
+            f"{path}: item_id holds NaN, which is no item: {lost.sum():,} of {len(item_ids):,}, the first in row "
+            f"{lost.argmax() + 1}; leave out these rows, and their vectors"
+        )
     whole = item_ids.dtype.kind == "f" and bool((item_ids % 1 == 0).all())
     if item_ids.ndim != 1 or not (whole or item_ids.dtype.kind in "USiu"):
         raise DataError(f"{path}: item_id must be (items,) text, it is {item_ids.shape} {item_ids.dtype}")

@@ -12,7 +12,7 @@ import pandas as pd
 from mmesid.artifacts.values import Catalogue
 from mmesid.config import Validate
 from mmesid.data import checks
-from mmesid.data.joins import THIN, explain_join
+from mmesid.data.joins import explain_join
 from mmesid.data.rules import Rule, rules
 
 EXAMPLES = 5
@@ -171,8 +171,8 @@ def _kind(reason: str) -> str:
 def _summary(catalogue: Catalogue, frames: dict[str, pd.DataFrame], rejected: int) -> dict[str, Any]:
     users, items = len(frames["users"]), len(frames["items"])
     faults = frames["pictures"]["fault"]
-    thin = frames["interactions"]["item_is_known"].mean() < THIN
-    join = explain_join(catalogue.interactions["item_id"], catalogue.items["item_id"]) if thin else None
+    whole = frames["interactions"]["item_is_known"].all()
+    join = None if whole else explain_join(catalogue.interactions["item_id"], catalogue.items["item_id"])
     return {
         "users": users,
         "items": items,

@@ -21,6 +21,7 @@ from mmesid.data import texts
 from mmesid.data.embedding_files import find_embedding, read_embedding
 from mmesid.data.formats import PLAIN, How
 from mmesid.data.ids import canonical_ids
+from mmesid.data.no_values import NO_VALUE
 from mmesid.data.picture_names import find
 from mmesid.data.pictures import list_pictures, read_pictures
 from mmesid.data.tables import Table, as_text, read_table, swallowed
@@ -111,7 +112,8 @@ def canonical_items(raw: Table, choice: texts.Choice) -> Read:
         frame[name] = texts.readable(name, as_text(columns[name]))
     frame["image"] = pd.Series(None, frame.index, object)
     frame["image_name"] = as_text(columns["image"]) if "image" in columns else pd.Series(None, frame.index, "str")
-    return Read(frame.assign(**origin.columns()), [*notes, *swallowed(columns, origin)])
+    words = [note for name in choice.columns if (note := texts.words_for_none(name, frame[name], origin))]
+    return Read(frame.assign(**origin.columns()), [*notes, *words, *swallowed(columns, origin)])
 
 
 def with_pictures(folder: Path, items: Read) -> Read:
@@ -121,7 +123,8 @@ def with_pictures(folder: Path, items: Read) -> Read:
     found = find(frame["image_name"].tolist(), frame["item_id"].tolist(), files)
     places = pd.Series([one.place for one in found], frame.index, "str")
     faults = pd.Series([one.fault for one in found], frame.index, "str")
-    if not files and (links := int((frame["image_name"].notna() & faults.isna()).sum())):
+    given = frame["image_name"].notna() & ~frame["image_name"].isin(NO_VALUE)
+    if not files and (links := int((given & faults.isna()).sum())):
         notes = [*notes, f"links in the column image, which nobody fetches: {links:,}; there are no picture files"]
     named = frame["image_name"].fillna(places).where(places.notna() | faults.notna(), None)
     frame["image"] = pd.Series(read_pictures(folder, [one.place for one in found]), frame.index, dtype=object)

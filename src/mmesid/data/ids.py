@@ -1,5 +1,6 @@
 """What an id is in tables and embeddings: text without outer white space or invisible characters. 1198.0 is 1198, 007
-stays 007, and blank is no id. Of ids that stand alone `artifacts.items.canonical_id` makes the same.
+stays 007, and blank is no id, nor is `nan` or `NULL` among numbers. Of ids that stand alone
+`artifacts.items.canonical_id` makes the same.
 """
 
 import json
@@ -12,12 +13,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mmesid.artifacts.items import BLANK, INVISIBLE
+from mmesid.data.id_doubts import doubts, without_words
 from mmesid.data.tables import EXACT, Origin, as_pandas, is_whole, shortened, written
 from mmesid.errors import DataError
 
 WHOLE = r"^-?\d+(\.0*)?$"  # 1198, 1198.0
 GROUPED = r"^-?\d{1,3}\.000$"  # 1.000: one, or a thousand as Germans write it
-ROUNDED = r"^-?\d(\.\d+)?[eE]\+\d+$"  # 1.23E+12: what a spreadsheet leaves of a long number
+ROUNDED = r"^-?\d([.,]\d+)?[eE]\+\d+$"  # 1.23E+12: what a spreadsheet leaves of a long number
 SINGLE = 2.0**24  # from here on 32-bit floats skip whole numbers
 
 
@@ -64,8 +66,9 @@ def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[st
     blank = pc.equal(text, "")
     if pc.any(blank).as_py():
         text = pc.if_else(blank, None, text)
-    text, doubts = _without_fraction(text, name, origin)
-    return as_pandas(text), [*notes, *doubts]
+    text, words = without_words(text, name, origin)
+    text, grouped = _without_fraction(text, name, origin)
+    return as_pandas(text), [*notes, *words, *grouped, *doubts(text, name, origin)]
 
 
 def canonical_array(values: NDArray[Any]) -> NDArray[Any]:

@@ -25,7 +25,9 @@ DIFFERENCES: dict[str, Callable[[str], str]] = {
 
 
 def explain_join(interactions: "pd.Series[str]", items: "pd.Series[str]") -> str | None:
-    """A sentence on why items of the interactions are unknown, None where nine in ten are known.
+    """A sentence on why items of the interactions are unknown.
+
+    Where nine in ten are known it is None, unless an unknown id looks the same as a known one.
 
     Args:
         interactions: item_id of each interaction.
@@ -33,12 +35,16 @@ def explain_join(interactions: "pd.Series[str]", items: "pd.Series[str]") -> str
     """
     wanted = interactions.dropna()
     unknown = wanted[~wanted.isin(items)]
-    if len(unknown) <= (1 - THIN) * len(wanted):
+    few = len(unknown) <= (1 - THIN) * len(wanted)
+    distinct = unknown.unique().tolist()
+    strange = ([text for text in distinct if not text.isascii()] if few else distinct)[:_SEARCHED]
+    if not strange:
         return None
     known = items.dropna().unique().tolist()
-    strange = unknown.unique()[:_SEARCHED].tolist()
     start = f"{len(unknown):,} of {len(wanted):,} interactions have an item that the items table lacks: "
     for name, simplify in DIFFERENCES.items():
+        if few and name != ALIKE:
+            return None
         if pair := _pair(strange, known, simplify):
             sides = [ascii(text) if name == ALIKE else repr(text) for text in pair]
             return f"{start}{sides[0]} in interactions, {sides[1]} in items; they differ by {name}"

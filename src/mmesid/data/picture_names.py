@@ -17,6 +17,7 @@ from typing import NamedTuple
 from mmesid.artifacts.items import canonical_id
 from mmesid.data.formats import unquote
 from mmesid.data.nested import leaves, parsed
+from mmesid.data.no_values import NO_VALUE
 
 SUFFIXES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm")
 SUFFIX = re.compile(rf"\.(?:{'|'.join(SUFFIXES)})$", re.IGNORECASE)
@@ -75,6 +76,8 @@ class PictureNames:
         found = [(self.by_name(name), name) for name in names]
         if first := next((pair for pair in found if pair[0].place), None):
             return first
+        if cell.strip() in NO_VALUE:
+            return NO_PICTURE, cell
         return found[0] if self._whole or not all(map(LINK.match, names)) else (NO_PICTURE, cell)
 
     def by_name(self, name: str) -> Found:
@@ -107,6 +110,16 @@ class PictureNames:
             found.append(_only(top or candidates) if candidates else NO_PICTURE)
         return _unshared(found, [item_id or "" for item_id in ids])
 
+    def by_folders(self, item_ids: Sequence[object]) -> list[Found]:
+        """The first picture, by name, of the folder that is called like each item's id; none where two folders are."""
+        held: dict[str, dict[str, str]] = defaultdict(dict)  # id -> folder -> its first picture
+        for place in sorted(self._whole.values()):
+            folder, _, name = place.rpartition("/")
+            if folder and SUFFIX.search(name):
+                held[canonical_id(folder.rpartition("/")[2])].setdefault(folder, place)
+        firsts = [list(held.get(canonical_id(item_id), {}).values()) if item_id else [] for item_id in item_ids]
+        return [_only(places) if places else NO_PICTURE for places in firsts]
+
     def _agree(self, parts: list[str]) -> None:
         """Folders in which a name and a file agree are no mere beginnings."""
         for count, end in _ends(parts):
@@ -132,6 +145,8 @@ class PictureNames:
 def find(names: Sequence[object], item_ids: Sequence[object], places: Sequence[str]) -> list[Found]:
     """The file of each item: by the names of the table, or by the items' ids where no name leads to any file.
 
+    Where no id is a file's name either, but most items have a folder called by their id, it is the first file there.
+
     Args:
         names: of each item's picture, or a list of such, null where the table has none. Links lead to no file where
             there are no files at all.
@@ -145,7 +160,10 @@ def find(names: Sequence[object], item_ids: Sequence[object], places: Sequence[s
     if not places or any(one.place for one, _ in pairs):
         return found
     by_id = files.by_ids(item_ids)
-    return by_id if any(one.place or one.fault for one in by_id) else found
+    if any(one.place or one.fault for one in by_id):
+        return by_id
+    by_folder = files.by_folders(item_ids)
+    return by_folder if 2 * sum(one.place is not None for one in by_folder) >= len(by_folder) else found
 
 
 def parts_of(path: str) -> list[str]:

@@ -102,6 +102,19 @@ def parquet(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, e
 READERS: dict[str, Reader] = {"delimited": delimited, "json": json, "parquet": parquet}
 
 
+def names_of(part: Part, wanted: Wanted, encoding: str) -> list[str]:
+    """The names of a file's columns; of JSON those of its first line, none where that is no object."""
+    if part.format.kind == "parquet":
+        return clean(pq.read_schema(part.path).names)
+    encoding = encoding_of(part, encoding)
+    if part.format.kind == "delimited":
+        return _header(part, wanted, _choose(part, wanted, encoding)[1])
+    with suppress(ValueError):
+        first = loads(next(lines(part, encoding), ""))
+        return clean(list(first)) if isinstance(first, dict) else []
+    return []
+
+
 def _choose(part: Part, wanted: Wanted, encoding: str) -> tuple[Dialect, list[str]]:
     """The delimiter that makes most sense of the beginning, the format's own where several do, and the first record."""
     quoted = part.format.quotes != "never"

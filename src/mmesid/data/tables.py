@@ -149,8 +149,16 @@ def _column(table: Any, name: str) -> Any:
 
 
 def _stack(columns: list[Any]) -> Any:
-    """Parts below each other; as text where their types differ."""
+    """Parts below each other; as text where their types differ, whole floats as a part of integers writes them."""
     if len({str(column.type) for column in columns}) > 1:
-        columns = [written(column) for column in columns]
+        columns = [written(_bare(column)) for column in columns]
     chunks = [chunk for column in columns for chunk in getattr(column, "chunks", [column])]
     return pa.chunked_array(chunks, columns[0].type)
+
+
+def _bare(column: Any) -> Any:
+    """Floats without NaN, and as integers where all are whole; any other column as it is."""
+    if not pa.types.is_floating(column.type):
+        return column
+    column = pc.if_else(pc.is_nan(column), None, column)
+    return column.cast(pa.int64()) if is_whole(column) else column

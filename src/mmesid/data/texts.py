@@ -13,12 +13,15 @@ import numpy as np
 import pandas as pd
 
 from mmesid.data.nested import flatten, parsed
+from mmesid.data.no_values import NO_VALUE
 from mmesid.data.picture_names import SUFFIX
+from mmesid.data.tables import Origin
 from mmesid.errors import DataError
 
 TITLES = ("title", "name", "itemname", "itemtitle", "producttitle", "productname", "prodname", "movietitle", "titel")
 SAMPLED = 1000  # values of a column that the rule looks at
 NEARLY_ALL = 0.9
+SELDOM = 0.01  # share of a column's texts up to which a word like `None` may be a title or a brand
 
 MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 DAYS = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
@@ -94,6 +97,25 @@ def one_line(value: object) -> str | None:
         text = html.unescape(text)
         text = TAG.sub(" ", INLINE.sub("", text))
     return " ".join(text.split()) or None
+
+
+def words_for_none(name: str, column: "pd.Series[str]", origin: Origin) -> str | None:
+    """A sentence where more of a column's texts are words for no value than names that look like one would be.
+
+    Args:
+        name: of the column.
+        column: as `readable` gives it.
+        origin: where its rows came from.
+    """
+    is_word = column.isin(NO_VALUE)
+    count = int(is_word.sum())
+    if count < 2 or count <= SELDOM * column.notna().sum():
+        return None
+    first = int(is_word.to_numpy().argmax())
+    return (
+        f"column {name} with a word for no value, which is read as text: {count:,}, the first is "
+        f"{column.iloc[first]!r} in {origin.place(first)}; leave such cells empty where nothing is meant"
+    )
 
 
 def _is_nested(value: object) -> bool:

@@ -1,5 +1,6 @@
 """Timestamps that are text: numerals with their decimals, ISO-8601 dates, and any form that is named."""
 
+import re
 from typing import Any
 
 import duckdb
@@ -13,6 +14,17 @@ from mmesid.errors import DataError, first_line
 Times = tuple[NDArray[np.int64], NDArray[np.bool_]]  # nanoseconds since 1970, and which rows have none
 REPRESENTABLE = 9_223_372_000_000_000  # microseconds: the year 2262
 SCIENTIFIC = r"^[+-]?\d(?:\.(\d+))?[eE]\+?(\d+)$"  # 1.6E+09
+OF_EXCEL = r"\d(\.\d{1,5})?E\+\d\d"  # six digits, as a spreadsheet writes long numbers
+OF_EXCEL_ABROAD = re.compile(r"\d,\d+E\+\d\d")
+ZONE = r"\d ?([A-Za-z]{2,4})$"  # CEST, BST
+UNIVERSAL = ("UTC", "GMT", "UCT", "UT", "ZULU")
+HALVES = ("AM", "PM")
+MENDS = (  # ways to write a moment that DuckDB lacks -> those that it has
+    (r"(\d),(\d)", r"\1.\2"),
+    (r"t(\d)", r"T\1"),
+    (r" ?[zZ]$", "Z"),
+    (r"([+-]\d\d:?\d\d) ?[A-Za-z]{2,5}$", r"\1"),  # an offset says more than the zone's name behind it
+)
 
 
 def from_numerals(text: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
@@ -35,8 +47,17 @@ def from_texts(text: Any, form: str | None) -> Times:
     """
     if form is None:
         iso = "replace(replace(trim(value), ' +', '+'), ' -', '-')"
-        parsed = f"CASE WHEN substr(trim(value), 5, 1) IN ('-', '/') THEN try_cast({iso} AS TIMESTAMPTZ) END"
-        digits = r"rpad(regexp_extract(value, '\.\d{6}(\d{1,3})', 1), 3, '0')"  # DuckDB stops at the sixth
+        mended = iso
+        for pattern, by in MENDS:
+            mended = f"regexp_replace({mended}, '{pattern}', '{by}')"
+        parsed = (
+            "CASE WHEN substr(trim(value), 5, 1) NOT IN ('-', '/') THEN NULL "
+            "WHEN right(trim(value), 1) > '9' AND right(trim(value), 1) <> 'Z' AND right(trim(value), 3) <> 'UTC' "
+            f"AND upper(regexp_extract({mended}, '{ZONE}', 1)) NOT IN ('', "
+            f"{', '.join(map(engine.literal, UNIVERSAL))}) THEN NULL "
+            f"ELSE coalesce(try_cast({iso} AS TIMESTAMPTZ), try_cast({mended} AS TIMESTAMPTZ)) END"
+        )
+        digits = r"rpad(regexp_extract(value, '[.,]\d{6}(\d{1,3})', 1), 3, '0')"  # DuckDB stops at the sixth
         finer = f"CASE WHEN length(value) > 26 THEN try_cast({digits} AS BIGINT) END"
     else:
         parsed, finer = f"try_strptime(trim(value), {engine.literal(form)})", "0"
@@ -51,16 +72,36 @@ def from_texts(text: Any, form: str | None) -> Times:
     return times.fill_null(0).to_numpy(), times.is_null().to_numpy()
 
 
+def hint_of(value: str) -> str:
+    """What to change where a text is no time, as the end of a message."""
+    if OF_EXCEL_ABROAD.fullmatch(value.strip()):
+        return ". A spreadsheet has rounded it; export the column as text"
+    zone = re.search(ZONE, value.strip())
+    if zone and zone[1].upper() not in (*UNIVERSAL, *HALVES):
+        return (
+            f". {zone[1]!r} is no zone for sure, as letters like BST and IST stand for several; write the offset, such "
+            "as +01:00, or times in UTC"
+        )
+    return (
+        ". For another way to write times name it with the key ingest.timestamp_format, such as '%d/%m/%Y %H:%M' "
+        "(`mmesid add NAME --timestamp-format`)"
+    )
+
+
 def refuse_rounded(text: Any, origin: Origin) -> None:
-    """Raises DataError where most numerals are like 1.6E+09, with fewer digits than the number has."""
+    """Raises DataError where numerals are like 1.6E+09, with fewer digits than the number has.
+
+    One is enough where it is written as spreadsheets do; else they must be most, as 1.6E9 may be a whole number.
+    """
     answer = engine.ask(
         text,
         "WITH numbered AS (SELECT value, row_number() OVER () - 1 AS position FROM asked "
-        "QUALIFY contains(upper(value), 'E')) SELECT count(*) AS rows, min(position) AS first FROM numbered "
-        f"WHERE length(regexp_extract(value, '{SCIENTIFIC}', 1)) "
+        "QUALIFY contains(upper(value), 'E')) SELECT count(*) AS rows, min(position) AS first, "
+        f"count(*) FILTER (WHERE regexp_full_match(value, '{OF_EXCEL}')) AS of_excel FROM numbered WHERE "
+        f" length(regexp_extract(value, '{SCIENTIFIC}', 1)) "
         f"< try_cast(regexp_extract(value, '{SCIENTIFIC}', 2) AS BIGINT)",
     ).to_pylist()[0]
-    if answer["rows"] * 2 > len(text):
+    if answer["of_excel"] or answer["rows"] * 2 > len(text):
         first = answer["first"]
         raise DataError(
             f"{origin.place(first)}, column timestamp: {text[first].as_py()!r} is a number that a spreadsheet has "

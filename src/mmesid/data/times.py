@@ -5,7 +5,8 @@
 - Where most numbers are below 500,000,000 (seconds: November 1985), they are no times since 1970 but order numbers or
   steps since a user's first; all are kept as they are, or read as seconds where any has a fraction.
 - Text is ISO-8601 with up to nine decimals; `T` or a space, `Z`, ` UTC` or an offset; UTC where it names no zone. Other
-  texts need `ingest.timestamp_format`: 01/02/2024 could be two days.
+  texts need `ingest.timestamp_format`: 01/02/2024 could be two days. Zones like BST, of which there are several, are
+  refused; so are days like 31052024, whose numbers are in another order.
 - One column has one unit, and no rounding: a mixture is refused, years that cannot be are warned of.
 """
 
@@ -16,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mmesid.data.packed_days import may_be_days, refuse_days
 from mmesid.data.tables import Origin, shortened, written
-from mmesid.data.time_texts import from_numerals, from_texts, refuse_rounded
+from mmesid.data.time_texts import from_numerals, from_texts, hint_of, refuse_rounded
 from mmesid.errors import DataError
 
 SECOND = 1_000_000_000  # nanoseconds
@@ -122,7 +124,8 @@ def _from_numbers(numbers: Numbers, column: Any, origin: Origin) -> tuple[NDArra
 def _kept(
     numbers: Numbers, small: NDArray[np.bool_], column: Any, origin: Origin
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Numbers that are no times since 1970, as they are."""
+    """Numbers that are no times since 1970, as they are; raises DataError where they are days after all."""
+    refuse_days(numbers.whole, numbers.billionths, column, origin)
     notes = []
     if not small.all():
         large, little = int((~small).argmax()), int(small.argmax())
@@ -135,6 +138,7 @@ def _kept(
     beyond = np.abs(numbers.whole) > 2**33
     if beyond.any():
         raise DataError(_say_bad(column, beyond, origin, None))
+    notes += may_be_days(numbers.whole, numbers.billionths, column, origin)
     return numbers.whole * SECOND + numbers.billionths, notes
 
 
@@ -184,10 +188,7 @@ def _say_bad(column: Any, bad: NDArray[np.bool_], origin: Origin, form: str | No
     if isinstance(value, str) and value[:1] in ("[", "{"):
         hint = f". It holds {'a list' if value[0] == '[' else 'an object'}; write one row for each interaction"
     elif isinstance(value, str) and not form:
-        hint = (
-            ". For another way to write times name it with the key ingest.timestamp_format, such as '%d/%m/%Y %H:%M' "
-            "(`mmesid add NAME --timestamp-format`)"
-        )
+        hint = hint_of(value)
     return (
         f"{origin.place(first)}, column timestamp: expected {expected}, found "
         f"{'nothing' if value is None else shortened(value)}; {bad.sum():,} of {len(bad):,} rows are like this{hint}"
