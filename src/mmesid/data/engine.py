@@ -5,10 +5,10 @@ line in which a CSV breaks. It streams: what outgrows memory spills to disk, so 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +18,13 @@ from mmesid import host
 NUMBERS = ("Long", "Int", "Double", "Decimal")
 KEPT = re.compile(r"U?(TINY|SMALL|BIG)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|TIMESTAMP.*|DATE|VARCHAR")
 EXTENDED = ('$."$oid"', '$."$date"."$numberLong"', '$."$date"', *(f'$."$number{of}"' for of in NUMBERS))
+
+
+class Read(NamedTuple):
+    """What was read of a file: an Arrow table, and a sentence on each thing that is doubtful about it."""
+
+    table: Any
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -43,6 +50,12 @@ def ask(column: Any, question: str) -> Any:
     with connect() as connection:
         connection.register("asked", pa.table({"value": column}))
         return connection.sql(question).to_arrow_table()
+
+
+def select(connection: duckdb.DuckDBPyConnection, source: str, columns: Mapping[str, str]) -> Any:
+    """An Arrow table of columns, given as SQL by their names, of a source."""
+    selected = [f"{sql} AS {quoted(name)}" for name, sql in columns.items()]
+    return connection.sql(f"SELECT {', '.join(selected)} FROM {source}").to_arrow_table()
 
 
 def literal(text: str) -> str:
