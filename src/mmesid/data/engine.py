@@ -92,7 +92,7 @@ def plain(name: str, kind: str, single: bool = False) -> str:
             words = f"CASE WHEN json_array_length({column}) > 1 THEN {column}::VARCHAR ELSE {words} END"
         return (
             f"CASE json_type({column}) WHEN 'VARCHAR' THEN {column} ->> '$' WHEN 'NULL' THEN NULL "
-            f"WHEN 'ARRAY' THEN {words} "
+            f"WHEN 'ARRAY' THEN {words} WHEN 'DOUBLE' THEN {_number(column)} "
             f"WHEN 'OBJECT' THEN coalesce({_extended(column)}, {column}::VARCHAR) ELSE {column}::VARCHAR END"
         )
     if kind.endswith("]") and not any(nested in kind for nested in ("STRUCT", "MAP", "][", "BLOB")):
@@ -101,6 +101,11 @@ def plain(name: str, kind: str, single: bool = False) -> str:
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP")):
         return f"to_json({column})::VARCHAR"
     return f"{column}::VARCHAR"
+
+
+def _number(column: str) -> str:
+    """A number of JSON as text; what Python writes where there is none is null."""
+    return f"CASE WHEN {column}::VARCHAR IN ('NaN', 'Infinity', '-Infinity') THEN NULL ELSE {column}::VARCHAR END"
 
 
 def _extended(column: str) -> str:
