@@ -295,7 +295,7 @@ def test_an_object_of_columns_is_refused_with_what_to_write(orient: str, shop: P
     (shop / "interactions.csv").unlink()
     content = table.to_json() if orient == "columns" else json.dumps(table.to_dict("list"))
     (shop / "interactions.json").write_text(content, encoding="utf-8")
-    assert "found one that holds whole columns: user_id, item_id, timestamp. Write rows" in refusal(shop)
+    assert "found one that holds the whole table: user_id, item_id, timestamp. Write rows" in refusal(shop)
 
 
 def test_a_row_of_lists_is_told_to_be_taken_apart(shop: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmesid.data.columns import NO_NAME, Wanted
+from mmesid.data.columns import NO_NAME, Wanted, listed
 from mmesid.data.embedding_files import FOLDER, unused_files, why_no_table
 from mmesid.data.files import INTERACTIONS
 from mmesid.data.formats import How, find_parts
@@ -26,9 +26,14 @@ def rows(folder: Path, how: How) -> list[tuple[str, str]]:
     others = [name for name in files if name not in embeddings]
     return [
         *(("not used", f"{name}: {why}") for name, why in embeddings.items()),
-        *([("files not read", _listed(others))] if others else []),
+        *([("files not read", listed(others, SHOWN))] if others else []),
         *(
-            [("columns not read", f"{_listed(columns)}; every row of the interactions counts, whatever stands there")]
+            [
+                (
+                    "columns not read",
+                    f"{listed(columns, SHOWN)}; every row of the interactions counts, whatever stands there",
+                )
+            ]
             if columns
             else []
         ),
@@ -55,8 +60,3 @@ def _columns(folder: Path, how: How) -> list[str]:
     read = set(wanted.find(names).values())
     others = [name for place, name in enumerate(names) if place not in read and not NO_NAME.fullmatch(name)]
     return others if wanted.has_header() else [f"column{name}" for name in others]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,6 +17,7 @@ KNOWN = {  # what others call them
     "item_id": ("item", "iid", "movie", "asin", "article", "product", "business", "book", "track", "artist", "news"),
     "timestamp": ("time", "date", "t_dat", "ts", "when", "created"),
 }
+LISTED = 60  # names that a message shows
 NO_NAME = re.compile(r"|__index_level_\d+__")
 
 
@@ -50,17 +52,17 @@ class Wanted(NamedTuple):
         return dict(sorted(found.items(), key=lambda pair: pair[1]))
 
     def locate(self, path: Path, present: list[str], nested: Collection[str] = ()) -> dict[str, int]:
-        """As `find`; raises DataError where a column is missing or a name stands twice.
+        """As `find`; raises DataError where a column is missing, or one that is read stands twice.
 
         Args:
             path: of the file.
             present: its columns.
             nested: those that hold objects or lists, which are no ids or times.
         """
-        twice = [name for name in present if present.count(name) > 1 and not NO_NAME.fullmatch(name)]
-        if twice:
-            raise DataError(f"{path} has the column {twice[0]} {present.count(twice[0])} times; rename or drop one")
         found = self.find(present)
+        read = [present[place] for place in found.values() if not NO_NAME.fullmatch(present[place])]
+        if twice := [name for name in read if present.count(name) > 1]:
+            raise DataError(f"{path} has the column {twice[0]} {present.count(twice[0])} times; rename or drop one")
         absent = [name for name in {**dict.fromkeys(self.required), **self.named} if name not in found]
         if absent:
             called = [str(self.named.get(name, name)) for name in absent]
@@ -102,6 +104,12 @@ def clean(names: list[str], typed: bool = False) -> list[str]:
     return [(name.rpartition(":")[0] or name).strip() for name in bare] if typed else bare
 
 
+def listed(names: Collection[str], shown: int = LISTED) -> str:
+    """Names for a message, which are cut where they are too many."""
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(islice(names, shown)) + more
+
+
 def nearest(name: str, present: list[str]) -> str | None:
     """The present column that is most likely meant by a canonical name."""
     lowered = {re.sub(r"[^a-z]", "", column.lower()): column for column in reversed(present)}
@@ -122,7 +130,7 @@ def _place(new: str, name: str | int, present: list[str]) -> int | None:
 
 def _say_missing(path: Path, called: list[str], absent: list[str], present: list[str], nested: Collection[str]) -> str:
     """What is missing, what is there, and how to name what is probably meant."""
-    message = f"{path} lacks the column {', '.join(called)}; it has: {', '.join(present)}"
+    message = f"{path} lacks the column {', '.join(called)}; it has: {listed(present)}"
     if len(present) == 1 and not present[0].isidentifier():
         return (
             f"{message}. The delimiter looks wrong: line 1 has a single field. Separate fields by commas or tabs, not "

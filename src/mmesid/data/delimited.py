@@ -15,6 +15,7 @@ from mmesid.data.formats import Part
 from mmesid.errors import DataError
 
 QUOTE = '"'
+WHITE = " \t\r\n\x1a"  # what a blank cell may hold; the last is Ctrl-Z, by which DOS ended files
 SAMPLE = 20  # records by which delimiters are compared
 HEAD = 1 << 16  # bytes in which a file without any line feed is known
 OTHERS = {  # what else files are that are called text, by their first bytes
@@ -25,6 +26,7 @@ OTHERS = {  # what else files are that are called text, by their first bytes
     b"BZh": "packed with bzip2",
 }
 SEPARATOR = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)  # a first line by which Excel is told the delimiter
+_BACKSLASHED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # a quote with a backslash of its own
 _MAGIC = b"\x1f\x8b"  # gzip
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -35,6 +37,7 @@ class Dialect(NamedTuple):
     delimiter: str
     quoted: bool
     header: bool  # whether the first record names the columns
+    escaped: bool = False  # whether a backslash stands before quotes that belong to the text
 
 
 REWRITTEN = Dialect(",", quoted=True, header=True)
@@ -59,13 +62,22 @@ def encoding_of(part: Part, wanted: str) -> str:
     """
     try:
         name = codecs.lookup(wanted).name
-    except LookupError:
+        io.TextIOWrapper(io.BytesIO(), name)  # takes no codec that makes no text of bytes
+    except (LookupError, ValueError):
         raise DataError(f"ingest.encoding: there is no encoding {wanted!r}; cp1252 and gb18030 are some") from None
     with open_bytes(part.path) as file:
         start = file.read(4)
     if found := next((what for mark, what in OTHERS.items() if start.startswith(mark)), None):
         raise DataError(f"{part.path} is {found}, whatever its name says; export the table as CSV or Parquet")
-    return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), name)
+    if marked := next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), None):
+        return marked
+    if b"\0" in start and not name.startswith(("utf-16-", "utf-32")):
+        meant = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
+        raise DataError(
+            f"{part.path} looks like UTF-16 without a byte order mark; name it with the key ingest.encoding "
+            f"(`mmesid add NAME --encoding {meant}`)"
+        )
+    return name
 
 
 def lines(part: Part, encoding: str) -> Iterator[str]:
@@ -73,9 +85,15 @@ def lines(part: Part, encoding: str) -> Iterator[str]:
     return ("\n" if n == 0 and SEPARATOR.fullmatch(line) else line for n, line in enumerate(_lines(part, encoding)))
 
 
-def names_separator(part: Part, encoding: str) -> bool:
-    """Whether the file begins with a line that tells Excel the delimiter."""
-    return SEPARATOR.fullmatch(next(_lines(part, encoding), "")) is not None
+def is_odd(part: Part, encoding: str) -> bool:
+    """Whether the file begins with what is no record: a line that tells Excel the delimiter, or blank cells."""
+    first = next(_lines(part, encoding), "")
+    return SEPARATOR.fullmatch(first) is not None or not first.strip(f"{WHITE}{QUOTE},;|")
+
+
+def begins_with_quote(part: Part, encoding: str) -> bool:
+    """Whether the file's first line does, as where all cells are quoted."""
+    return next(_lines(part, encoding), "").startswith(QUOTE)
 
 
 def _lines(part: Part, encoding: str) -> Iterator[str]:
@@ -100,6 +118,8 @@ def _lines(part: Part, encoding: str) -> Iterator[str]:
                 yield text
         except UnicodeDecodeError as error:
             raise _not_text(part, f"line {number + 1} or later", error.object[error.start], encoding) from None
+        except UnicodeError as error:
+            raise DataError(f"{part.path} is not {encoding} text: {error}; name another with ingest.encoding") from None
 
 
 def _pieces(file: BinaryIO) -> Iterable[bytes]:
@@ -159,16 +179,23 @@ def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pat
 
 
 def _split(text: Iterable[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """The last line and the fields of each record; no fields where a line is blank."""
+    """The last line and the fields of each record; no fields where all of them are blank."""
+    for number, fields in _fields(text, dialect):
+        yield number, fields if any(field.strip(WHITE) for field in fields) else []
+
+
+def _fields(text: Iterable[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     if dialect.quoted:
         csv.field_size_limit(sys.maxsize)
+        if dialect.escaped:
+            text = (_BACKSLASHED.sub(r'\1""', line) for line in text)
         reader = csv.reader(text, delimiter=dialect.delimiter, quotechar=QUOTE, skipinitialspace=True, strict=True)
         for fields in reader:
             yield reader.line_num, fields
         return
     for number, line in enumerate(text, start=1):
         bare = line.rstrip("\r\n")
-        yield number, bare.split(dialect.delimiter) if bare else []
+        yield number, bare.split(dialect.delimiter)
 
 
 def _remembered(text: Iterable[str], kept: list[str]) -> Iterator[str]:

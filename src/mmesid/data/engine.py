@@ -5,10 +5,10 @@ line in which a CSV breaks. It streams: what outgrows memory spills to disk, so 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +18,13 @@ from mmesid import host
 NUMBERS = ("Long", "Int", "Double", "Decimal")
 KEPT = re.compile(r"U?(TINY|SMALL|BIG)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|TIMESTAMP.*|DATE|VARCHAR")
 EXTENDED = ('$."$oid"', '$."$date"."$numberLong"', '$."$date"', *(f'$."$number{of}"' for of in NUMBERS))
+
+
+class Read(NamedTuple):
+    """What was read of a file: an Arrow table, and a sentence on each thing that is doubtful about it."""
+
+    table: Any
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -43,6 +50,12 @@ def ask(column: Any, question: str) -> Any:
     with connect() as connection:
         connection.register("asked", pa.table({"value": column}))
         return connection.sql(question).to_arrow_table()
+
+
+def select(connection: duckdb.DuckDBPyConnection, source: str, columns: Mapping[str, str]) -> Any:
+    """An Arrow table of columns, given as SQL by their names, of a source."""
+    selected = [f"{sql} AS {quoted(name)}" for name, sql in columns.items()]
+    return connection.sql(f"SELECT {', '.join(selected)} FROM {source}").to_arrow_table()
 
 
 def literal(text: str) -> str:
@@ -79,7 +92,7 @@ def plain(name: str, kind: str, single: bool = False) -> str:
             words = f"CASE WHEN json_array_length({column}) > 1 THEN {column}::VARCHAR ELSE {words} END"
         return (
             f"CASE json_type({column}) WHEN 'VARCHAR' THEN {column} ->> '$' WHEN 'NULL' THEN NULL "
-            f"WHEN 'ARRAY' THEN {words} "
+            f"WHEN 'ARRAY' THEN {words} WHEN 'DOUBLE' THEN {_number(column)} "
             f"WHEN 'OBJECT' THEN coalesce({_extended(column)}, {column}::VARCHAR) ELSE {column}::VARCHAR END"
         )
     if kind.endswith("]") and not any(nested in kind for nested in ("STRUCT", "MAP", "][", "BLOB")):
@@ -88,6 +101,11 @@ def plain(name: str, kind: str, single: bool = False) -> str:
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP")):
         return f"to_json({column})::VARCHAR"
     return f"{column}::VARCHAR"
+
+
+def _number(column: str) -> str:
+    """A number of JSON as text; what Python writes where there is none is null."""
+    return f"CASE WHEN {column}::VARCHAR IN ('NaN', 'Infinity', '-Infinity') THEN NULL ELSE {column}::VARCHAR END"
 
 
 def _extended(column: str) -> str:

@@ -69,13 +69,13 @@ def check_folder(folder: Path) -> None:
 
 def read_interactions(folder: Path, how: How = PLAIN) -> Read:
     """Interactions in the order of the files, columns as in `Catalogue`."""
-    columns, origin = read_table(folder, "interactions", INTERACTIONS, how, only=True)
-    frame, notes = {}, []
+    columns, origin, doubts = read_table(folder, "interactions", INTERACTIONS, how, only=True)
+    frame, notes = {}, [*doubts]
     for name in ("user_id", "item_id"):
         frame[name], said = canonical_ids(columns.pop(name), f"interactions: {name}", origin)
         notes += said
-    times, doubts = to_timestamps(columns.pop("timestamp"), origin, how.timestamp_format)
-    return Read(pd.DataFrame({**frame, "timestamp": times, **origin.columns()}), [*notes, *doubts])
+    times, more = to_timestamps(columns.pop("timestamp"), origin, how.timestamp_format)
+    return Read(pd.DataFrame({**frame, "timestamp": times, **origin.columns()}), [*notes, *more])
 
 
 def read_items(folder: Path, how: How = PLAIN) -> Read:
@@ -101,7 +101,7 @@ def canonical_items(raw: Table, choice: texts.Choice) -> Read:
     Raises:
         DataError: a text column has a name that is needed for something else.
     """
-    columns, origin = raw
+    columns, origin, doubts = raw
     if taken := [column for column in RESERVED if column in choice.columns]:
         raise DataError(
             f"{origin.files[0]} has a column {', '.join(taken)}, a name that is needed for something else; rename it"
@@ -113,7 +113,8 @@ def canonical_items(raw: Table, choice: texts.Choice) -> Read:
     frame["image"] = pd.Series(None, frame.index, object)
     frame["image_name"] = as_text(columns["image"]) if "image" in columns else pd.Series(None, frame.index, "str")
     words = [note for name in choice.columns if (note := texts.words_for_none(name, frame[name], origin))]
-    return Read(frame.assign(**origin.columns()), [*notes, *words, *swallowed(columns, origin)])
+    lost = [] if doubts else swallowed(columns, origin)
+    return Read(frame.assign(**origin.columns()), [*doubts, *notes, *words, *lost])
 
 
 def with_pictures(folder: Path, items: Read) -> Read:

@@ -2,13 +2,23 @@
 
 import ast
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from mmesid.data.columns import listed
 from mmesid.data.delimited import lines
 from mmesid.data.formats import Part
+from mmesid.data.object_lines import encodable
 from mmesid.errors import DataError
+
+WHOLE_TABLE = (
+    "{}: expected an object for each row, found one that holds the whole table: {}. Write rows, as pandas does with "
+    "to_json(path, orient='records', lines=True)"
+)
+DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN is not JSON, but Python writes it
+NEXT = re.compile(r"[^\s,]")  # where the next of several objects begins
 
 
 def is_array(part: Part, encoding: str) -> bool:
@@ -33,33 +43,42 @@ def rewrite_json(part: Part, encoding: str, target: Path, known: Collection[str]
     if len(found) == 1:
         found = _unwrapped(part, found[0], known)
     with target.open("w", encoding="utf-8") as out:
-        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
+        out.writelines(encodable(json.dumps(row, ensure_ascii=False)) + "\n" for row in found)
 
 
 def _each(part: Part, encoding: str) -> list[dict[str, Any]]:
-    if (only := _only_object(part, encoding)) is not None:
-        return [only]
     rows = []
-    for number, line in enumerate(lines(part, encoding), start=1):
-        if line.strip():
-            rows.append(_object(part, number, line))
+    try:
+        for number, line in enumerate(lines(part, encoding), start=1):
+            if line.strip():
+                rows.append(_object(part, number, line))
+    except DataError:
+        rows = _stream("".join(lines(part, encoding)))
+        if not rows:
+            raise
     return rows
 
 
-def _only_object(part: Part, encoding: str) -> dict[str, Any] | None:
-    """The object that the whole file is, printed over several lines."""
-    first = next((line.strip() for line in lines(part, encoding) if line.strip()), "")
-    if first[:1] != "{" or _parsed(first) is not None or _python(first) is not None:
-        return None
-    whole = _parsed("".join(lines(part, encoding)))
-    return whole if isinstance(whole, dict) else None
+def _stream(text: str) -> list[dict[str, Any]]:
+    """The objects of a text, whatever lines they stand in, with commas between them or not; none if it has others."""
+    rows: list[dict[str, Any]] = []
+    place = 0
+    while start := NEXT.search(text, place):
+        try:
+            row, place = DECODER.raw_decode(text, start.start())
+        except ValueError:
+            return []
+        if not isinstance(row, dict):
+            return []
+        rows.append(row)
+    return rows
 
 
 def _unwrapped(part: Part, only: dict[str, Any], known: Collection[str]) -> list[dict[str, Any]]:
     """The rows of a file that is one object: those in its only list of objects, else itself.
 
     Raises:
-        DataError: it holds whole columns.
+        DataError: it holds whole columns, or rows by their number.
     """
     lists = [value for value in only.values() if isinstance(value, list) and value]
     tables = [rows for rows in lists if all(isinstance(row, dict) for row in rows)]
@@ -67,10 +86,9 @@ def _unwrapped(part: Part, only: dict[str, Any], known: Collection[str]) -> list
         return tables[0]
     held = [list(value) if isinstance(value, dict) else len(value) for value in only.values() if _is_column(value)]
     if len(held) == len(only) > 1 and all(rows == held[0] for rows in held):
-        raise DataError(
-            f"{part.path}: expected an object for each row, found one that holds whole columns: {', '.join(only)}. "
-            "Write rows, as pandas does with to_json(path, orient='records', lines=True)"
-        )
+        raise DataError(WHOLE_TABLE.format(part.path, listed(only)))
+    if set(only) - {"index"} == {"columns", "data"}:  # as pandas does with orient='split'
+        raise DataError(WHOLE_TABLE.format(part.path, listed(only)))
     return [only]
 
 
@@ -79,16 +97,9 @@ def _is_column(value: object) -> bool:
     return isinstance(value, list | dict) and len(value) > 1
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=lambda _: None)
-    except ValueError:
-        return None
-
-
 def _whole(part: Part, encoding: str) -> list[dict[str, Any]]:
     try:
-        rows = json.loads("".join(lines(part, encoding)), parse_constant=lambda _: None)
+        rows = DECODER.decode("".join(lines(part, encoding)))
     except ValueError as error:
         raise DataError(f"{part.path}: expected one JSON array of objects, {error}") from None
     for number, row in enumerate(rows, start=1):
@@ -99,7 +110,7 @@ def _whole(part: Part, encoding: str) -> list[dict[str, Any]]:
 
 def _object(part: Part, number: int, line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line, parse_constant=lambda _: None)  # NaN is not JSON, but Python writes it
+        row = DECODER.decode(line)
     except ValueError as error:
         row = _python(line)
         if row is None:
@@ -111,9 +122,19 @@ def _object(part: Part, number: int, line: str) -> dict[str, Any]:
 
 def _python(line: str) -> Any:
     try:
-        return ast.literal_eval(line.strip())
+        return ast.literal_eval(_Numbers().visit(ast.parse(line.strip(), mode="eval")))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
+
+
+class _Numbers(ast.NodeTransformer):
+    """Turns what Python prints where there is no number into None."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(None) if node.id in ("nan", "inf") else node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        return ast.Constant(None) if isinstance(node.operand, ast.Name) and node.operand.id == "inf" else node
 
 
 def _is_plain_list(line: str) -> bool:

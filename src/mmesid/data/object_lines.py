@@ -21,6 +21,7 @@ from mmesid.errors import DataError, first_line
 GZIP = b"\x1f\x8b"
 SHOWN = 80  # characters of a broken line that are kept
 STRING = re.compile(r"""'([^']*)'|"([^"]*)\"""")  # a whole string literal, where the line has no backslash
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a character beyond 16 bits, as JSON escapes it
 
 
 class Line(NamedTuple):
@@ -97,6 +98,15 @@ def parse(text: str) -> Any:
     return _literal(text)
 
 
+def encodable(text: str) -> str:
+    """Halves of UTF-16 pairs as the characters that they make; one alone, as of a text that was cut, is replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def _requoted(found: "re.Match[str]") -> str:
     inner = found[1] if found[1] is not None else found[2]
     return '"' + inner.replace('"', '\\"') + '"'
@@ -121,9 +131,15 @@ def _line(row: int, raw: bytes) -> Line:
             fault = f"neither JSON nor a Python dictionary: {getattr(error, 'msg', '') or first_line(error)}"
         else:
             if isinstance(found, dict):
-                return Line(row, found)
+                return Line(
+                    row, json.loads(encodable(json.dumps(found, ensure_ascii=False))) if HALF.search(text) else found
+                )
             fault = f"expected an object, found {type(found).__name__}"
     return Line(row, None, fault, text[:SHOWN])
+
+
+def _paired(found: dict[str, Any]) -> Any:
+    return json.loads(encodable(json.dumps(found, ensure_ascii=False, default=str)))
 
 
 def _text(raw: bytes) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mmesid import host
 from mmesid.data import engine
 from mmesid.data.columns import Wanted
+from mmesid.data.engine import Read
 from mmesid.data.formats import How, Part, find_parts
 from mmesid.data.readers import READERS
 from mmesid.errors import DataError, first_line
@@ -51,6 +52,7 @@ class Table(NamedTuple):
 
     columns: dict[str, Any]  # Arrow arrays, each (rows,)
     origin: Origin
+    notes: tuple[str, ...] = ()  # what is doubtful about them
 
 
 def read_table(folder: Path, name: str, required: Collection[str], how: How, only: bool = False) -> Table:
@@ -69,11 +71,12 @@ def read_table(folder: Path, name: str, required: Collection[str], how: How, onl
     parts = find_parts(folder, name, how.interactions if name == "interactions" else how.items)
     wanted = Wanted(how.names(name), required, only)
     read = [_read_part(part, wanted, how.encoding) for part in parts]
-    if not any(table.num_rows for table in read):
+    tables, notes = [part.table for part in read], tuple(note for part in read for note in part.notes)
+    if not any(table.num_rows for table in tables):
         raise DataError(f"{parts[0].path} is empty: it has columns but no rows")
-    names = dict.fromkeys(column for table in read for column in table.column_names)
-    columns = {column: _stack([_column(table, column) for table in read]) for column in names}
-    return Table(columns, Origin([part.shown for part in parts], [table.num_rows for table in read]))
+    names = dict.fromkeys(column for table in tables for column in table.column_names)
+    columns = {column: _stack([_column(table, column) for table in tables]) for column in names}
+    return Table(columns, Origin([part.shown for part in parts], [table.num_rows for table in tables]), notes)
 
 
 def as_text(column: Any) -> "pd.Series[str]":
@@ -133,7 +136,9 @@ def as_pandas(text: Any) -> "pd.Series[str]":
     return series.astype("str")
 
 
-def _read_part(part: Part, wanted: Wanted, encoding: str) -> Any:
+def _read_part(part: Part, wanted: Wanted, encoding: str) -> Read:
+    if not part.path.exists():
+        raise DataError(f"{part.path} links to {part.path.readlink()}, which does not exist")
     if not part.path.stat().st_size:
         raise DataError(f"{part.path} is empty: it has no bytes")
     with host.scratch() as aside, engine.connect() as connection:

@@ -1,0 +1,195 @@
+"""Text files with the small faults that exports leave: each is read rightly, said with its row, or refused clearly."""
+
+from pathlib import Path
+
+import pytest
+
+from mmesid.data import files
+from mmesid.data.formats import How
+from mmesid.errors import DataError
+from tests.data.test_cases import RIGHT, histories, rows, shop
+from tests.data.test_exports import refusal
+
+__all__ = ["shop"]
+
+NAMES = ("user_id", "item_id", "timestamp")
+
+
+def commented(folder: Path, comments: dict[int, str], mark: str = ",", name: str = "interactions.csv") -> None:
+    """The interactions with a further column, in which rows, from 1, have these comments."""
+    taken = [(*NAMES, "comment"), *((*row, comments.get(n, "fine")) for n, row in enumerate(rows(folder), start=1))]
+    (folder / "interactions.csv").unlink()
+    (folder / name).write_text("".join(mark.join(row) + "\n" for row in taken), encoding="utf-8")
+
+
+def items(folder: Path, text: str, name: str = "items.csv") -> None:
+    (folder / "items.csv").unlink(missing_ok=True)
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+# Quotes
+
+
+@pytest.mark.parametrize(("mark", "name"), [(",", "interactions.csv"), ("\t", "interactions.tsv")])
+def test_a_quote_in_a_column_that_is_not_read_is_told(mark: str, name: str, shop: Path) -> None:
+    commented(shop, {3: '"Loved it', 9: 'again"'}, mark, name)
+    (note,) = files.read_interactions(shop).notes
+    assert note.startswith(f"{name}, row 3, column comment: some of its 7 lines look like rows of the table")
+    assert note.endswith("; 1 rows are like this")
+
+
+def test_a_quote_that_closes_in_the_next_row_is_told(shop: Path) -> None:
+    commented(shop, {3: '"Loved it', 4: 'again"'})
+    (note,) = files.read_interactions(shop).notes
+    assert note.startswith("interactions.csv, row 3, column comment: some of its 2 lines look like rows of the table")
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        '"Loved it.\nGood, cheap, quick, well made"',
+        '"Loved it\n\nAll in all, 5, 6 or 7, all good\nbye"',
+        '"one\na,b,c,d\ne,f,3,h"',
+        '"a,b\nc,d"',
+        '"\n,,,\n"',
+    ],
+)
+def test_a_text_of_several_lines_is_no_fault(comment: str, shop: Path) -> None:
+    commented(shop, {3: comment, 9: comment})
+    assert not files.read_interactions(shop).notes
+    assert histories(shop) == RIGHT
+
+
+def test_bytes_of_a_column_that_is_not_read_do_not_matter(shop: Path) -> None:
+    commented(shop, {23: '"one\ntwo"'})  # behind the rows by which the delimiter is known
+    text = (shop / "interactions.csv").read_bytes()
+    (shop / "interactions.csv").write_bytes(text.replace(b"two", b"caf\xe9"))
+    assert histories(shop) == RIGHT
+
+
+@pytest.mark.parametrize("rows_between", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["", ",amber"])
+def test_a_quote_that_swallows_items_is_told(kind: str, rows_between: int, shop: Path) -> None:
+    last = 2 + rows_between
+    titles = {1: '"Lamp', last: f'Lamp {last}"'}
+    lines = [f"{1000 + 7 * n},{titles.get(n, f'Lamp {n}')}{kind}" for n in range(8)]
+    items(shop, "\n".join([f"item_id,title{',kind' * bool(kind)}", *lines]) + "\n")
+    (note,) = files.read_items(shop).notes
+    assert note.startswith(f"items.csv, row 2, column title: some of its {last} lines look like rows of the table")
+
+
+@pytest.mark.parametrize("title", ['"Lamp\n1007,5 cm"', '"Lamp,\nwarm"', '"Lamp\nwarm, bright"', '"Lamp\n10,5 cm"'])
+def test_a_title_of_several_lines_is_no_fault(title: str, shop: Path) -> None:
+    items(shop, f"item_id,title\n1000,{title}\n1007,b\n1014,c\n")
+    assert not files.read_items(shop).notes
+
+
+@pytest.mark.parametrize("late", [0, 40])
+@pytest.mark.parametrize("name", ["items.csv", "items.tsv"])
+def test_quotes_with_a_backslash_before_them_are_read(name: str, late: int, shop: Path) -> None:
+    mark = "\t" if name == "items.tsv" else ","
+    lines = [
+        ["item_id", "title"],
+        *([str(n), "plain"] for n in range(late)),
+        ["1000", r"9\" wide, \"tall\""],
+        ["x", "y"],
+    ]
+    items(shop, "".join(mark.join(f'"{cell}"' for cell in line) + "\n" for line in lines), name)
+    frame = files.read_items(shop).frame
+    assert frame["item_id"].to_list()[-2:] == ["1000", "x"]
+    assert frame["title"].to_list()[-2:] == ['9" wide, "tall"', "y"]
+
+
+def test_quotes_that_stay_around_texts_are_said(shop: Path) -> None:
+    lines = "".join(f'{n}\t"Lamp {n}"\n' for n in range(30))
+    items(shop, f'item_id\ttitle\n{lines}30\t"Lamp" 30\n', "items.tsv")
+    (note,) = files.read_items(shop).notes
+    assert note.startswith(
+        "items.tsv, column title: quotes stay around 30 of 31 values, because quotes make no sense in"
+    )
+    assert "line 32" in note
+
+
+def test_quotes_of_a_header_are_quotes(shop: Path) -> None:
+    items(shop, '"item_id"\t"title"\n"1"\t"Lamp" 1\n', "items.tsv")
+    assert "items.tsv, line 2: a quote opens here" in refusal(shop)
+
+
+# Lines that are no rows
+
+
+@pytest.mark.parametrize("line", ["   ", "\x1a", " , , ", "\t,,"])
+def test_blank_lines_are_no_rows(line: str, shop: Path) -> None:
+    path = shop / "interactions.csv"
+    text = path.read_text(encoding="utf-8")
+    for end in ("", "\n"):
+        path.write_text(text + line + end, encoding="utf-8")
+        assert histories(shop) == RIGHT
+
+
+@pytest.mark.parametrize("line", [" \n", ",,\n", "\n"])
+def test_a_blank_line_above_the_header_is_none(line: str, shop: Path) -> None:
+    text = (shop / "interactions.csv").read_text(encoding="utf-8")
+    (shop / "interactions.csv").write_text(line + text, encoding="utf-8")
+    assert histories(shop) == RIGHT
+
+
+@pytest.mark.parametrize("title", ["# exported 2024", "My export", "report, 2024"])
+def test_a_title_above_the_header_is_told(title: str, shop: Path) -> None:
+    text = (shop / "interactions.csv").read_text(encoding="utf-8")
+    (shop / "interactions.csv").write_text(f"{title}\n\n{text}", encoding="utf-8")
+    said = refusal(shop)
+    assert f"interactions.csv, line 3: the columns stand here, but {title!r} stands above them" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("item_id,title\n1,a\n2,b\nitem_id,title\n3,c\n", How()),
+        ("1,a\n2,b\nitem_id,title\n", How(columns={"item_id": 1, "title": 2})),
+        ("id,title\n1,a\n2,b\nid,title\n", How(columns={"item_id": "id"})),
+    ],
+)
+def test_a_header_among_rows_is_said(text: str, how: How, shop: Path) -> None:
+    items(shop, text)
+    (note,) = files.read_items(shop, how).notes
+    assert note.startswith("items.csv, row 3: the names of the columns stand here as a row")
+
+
+def test_a_name_that_stands_twice_matters_where_it_is_read(shop: Path) -> None:
+    lines = ["id,user_id,item_id,timestamp,id", *(f"1,{','.join(row)},2" for row in rows(shop))]
+    (shop / "interactions.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert histories(shop) == RIGHT
+    assert "has the column id 2 times" in refusal(shop, How(columns={"interactions.user_id": "id"}))
+
+
+# Files
+
+
+def test_a_file_that_links_to_nowhere_is_named(shop: Path) -> None:
+    (shop / "interactions.csv").unlink()
+    (shop / "interactions.csv").symlink_to("moved.csv")
+    assert "interactions.csv links to moved.csv, which does not exist" in refusal(shop)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_utf_16_without_a_mark_is_told_and_read(ending: str, encoding: str, shop: Path) -> None:
+    text = '{"item_id": "1", "title": "é"}\n' if ending == "jsonl" else "item_id,title\n1,é\n"
+    (shop / "items.csv").unlink()
+    (shop / f"items.{ending}").write_bytes(text.encode(encoding))
+    assert files.read_items(shop, How(encoding=encoding)).frame["title"].to_list() == ["é"]
+    for named in ("utf-8", "utf-16"):
+        with pytest.raises(DataError, match=rf"looks like UTF-16 without a byte order mark.* --encoding {encoding}`"):
+            files.read_items(shop, How(encoding=named))
+
+
+def test_utf_16_that_is_named_needs_its_mark(shop: Path) -> None:
+    (shop / "items.csv").write_bytes("商品,题\n1,x\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"items\.csv is not utf-16 text: .*BOM"):
+        files.read_items(shop, How(encoding="utf-16"))
+
+
+@pytest.mark.parametrize("encoding", ["base64", "rot13"])
+def test_what_encodes_no_text_is_no_encoding(encoding: str, shop: Path) -> None:
+    assert f"there is no encoding '{encoding}'" in refusal(shop, How(encoding=encoding))
