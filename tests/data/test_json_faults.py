@@ -55,7 +55,7 @@ def test_a_list_of_columns_that_is_long_is_cut(shop: Path) -> None:
         assert "found one that holds the whole table: " in said
         assert "orient='records', lines=True" in said
         assert len(said) < 700
-    assert "58, 59, and 420 more" in refusal_of(shop, table.to_json(orient="index"))
+    assert "58, 59 and 420 more" in refusal_of(shop, table.to_json(orient="index"))
 
 
 def refusal_of(folder: Path, text: str) -> str:

@@ -131,14 +131,13 @@ def _line(row: int, raw: bytes) -> Line:
             fault = f"neither JSON nor a Python dictionary: {getattr(error, 'msg', '') or first_line(error)}"
         else:
             if isinstance(found, dict):
-                return Line(
-                    row, json.loads(encodable(json.dumps(found, ensure_ascii=False))) if HALF.search(text) else found
-                )
+                return Line(row, _paired(found) if HALF.search(text) else found)
             fault = f"expected an object, found {type(found).__name__}"
     return Line(row, None, fault, text[:SHOWN])
 
 
 def _paired(found: dict[str, Any]) -> Any:
+    """The object with halves of characters made whole or replaced."""
     return json.loads(encodable(json.dumps(found, ensure_ascii=False, default=str)))
 
 
