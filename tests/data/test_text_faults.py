@@ -186,7 +186,7 @@ def test_utf_16_without_a_mark_is_told_and_read(ending: str, encoding: str, shop
 
 def test_utf_16_that_is_named_needs_its_mark(shop: Path) -> None:
     (shop / "items.csv").write_bytes("商品,题\n1,x\n".encode("utf-16-le"))
-    with pytest.raises(DataError, match=r"items\.csv is not utf-16 text: .*BOM"):
+    with pytest.raises(DataError, match=r"items\.csv.* is not utf-16 text"):
         files.read_items(shop, How(encoding="utf-16"))
 
 
