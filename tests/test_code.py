@@ -1,9 +1,11 @@
 """The code behind a stage: which files count, what changes their digest, and what `make deps` writes."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
+from mmesid.pipeline import code
 from mmesid.pipeline.code import digest, files_of
 from mmesid.pipeline.deps import render
 
@@ -102,6 +104,12 @@ def test_what_the_code_does_changes_the_digest(package: Path, file: str, old: st
     before = digest("train", package)
     replace(package / file, old, new)
     assert digest("train", package) != before
+
+
+def test_a_syntax_tree_is_told_alike_by_every_python() -> None:
+    """Since 3.12 functions have type parameters, and since 3.13 `ast.dump` leaves out lists that are empty."""
+    expected = "Module(body=[FunctionDef(name='f', args=arguments(), body=[Return(value=Constant(value=0))])])"
+    assert code._dump(ast.parse("def f():\n    return 0")) == expected
 
 
 def test_a_template_changes_the_digest(package: Path) -> None:

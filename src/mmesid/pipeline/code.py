@@ -46,7 +46,7 @@ def digest(stage: str, package: Path = PACKAGE) -> str:
     """Of all that the stage's code does: comments, docstrings and layout do not count."""
     hashed = hashlib.sha256()
     for path in files_of(stage, package):
-        content = ast.dump(_without_docstrings(path)).encode() if path.suffix == ".py" else path.read_bytes()
+        content = _dump(_without_docstrings(path)).encode() if path.suffix == ".py" else path.read_bytes()
         hashed.update(f"{path.relative_to(package)} {len(content)}\n".encode() + content)
     return hashed.hexdigest()
 
@@ -102,6 +102,16 @@ def _templates(path: Path) -> set[Path]:
         named = {folder / name for name in INCLUDED.findall(template.read_text(encoding="utf-8"))}
         waiting += named - found
     return found
+
+
+def _dump(node: object) -> str:
+    """A syntax tree as text, the same by every version of Python: fields that are empty do not count."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_dump, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = (f"{name}={_dump(value)}" for name, value in ast.iter_fields(node) if value is not None and value != [])
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 def _without_docstrings(path: Path) -> ast.Module:
