@@ -12,6 +12,7 @@ from mmesid.data.readers import names_of
 
 TABLES = ("interactions", "items")
 SHOWN = 8  # names in a row
+ALL_COUNT = "every row of the interactions counts, whatever stands there"
 
 
 def rows(folder: Path, how: How) -> list[tuple[str, str]]:
@@ -27,16 +28,7 @@ def rows(folder: Path, how: How) -> list[tuple[str, str]]:
     return [
         *(("not used", f"{name}: {why}") for name, why in embeddings.items()),
         *([("files not read", listed(others, SHOWN))] if others else []),
-        *(
-            [
-                (
-                    "columns not read",
-                    f"{listed(columns, SHOWN)}; every row of the interactions counts, whatever stands there",
-                )
-            ]
-            if columns
-            else []
-        ),
+        *([("columns not read", f"{listed(columns, SHOWN)}; {ALL_COUNT}")] if columns else []),
     ]
 
 
