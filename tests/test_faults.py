@@ -19,7 +19,7 @@ from tests import faulty, ports, tiny_world
 from tests.faulty import NOBODY, Fault, at_version, cut_short, database, garbage, hanging, locked, other_server, set_to
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]  # a busy machine: the first cell waits for the world
-LIMIT = 15.0  # seconds; on a busy machine as long as three commands take that have nothing to complain about
+LIMIT = 15.0  # seconds; on a busy machine as long as four commands take that have nothing to complain about
 
 URI, API, STATE = "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"
 PREFECT = ".prefect/prefect.db"
@@ -138,12 +138,11 @@ def root(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path]
     return folder
 
 
-@pytest.fixture(scope="module")
-def limit(root: Path) -> float:
-    """Seconds that a cell may take."""
+def allowed(root: Path) -> float:
+    """Seconds that a cell may take on a machine as busy as it is now."""
     started = time.monotonic()
     assert run(root, "history sample", {}).returncode == 0
-    return max(LIMIT, 3 * (time.monotonic() - started))
+    return 4 * (time.monotonic() - started)
 
 
 def run(root: Path, command: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -172,7 +171,7 @@ def run(root: Path, command: str, environment: dict[str, str]) -> "subprocess.Co
 
 
 @pytest.mark.parametrize(("fault", "command"), CELLS, ids=[f"{name}: {command}" for name, command in CELLS])
-def test_a_fault_is_one_sentence_within_seconds(fault: str, command: str, root: Path, limit: float) -> None:
+def test_a_fault_is_one_sentence_within_seconds(fault: str, command: str, root: Path) -> None:
     cell = MATRIX[fault]
     with cell.fault(root) as environment:
         started = time.monotonic()
@@ -184,7 +183,7 @@ def test_a_fault_is_one_sentence_within_seconds(fault: str, command: str, root: 
     assert done.returncode == 1, said
     assert cell.named in said, said
     assert "secret" not in said
-    assert seconds <= limit, f"{seconds:.0f} s: {said}"
+    assert seconds <= LIMIT or seconds <= allowed(root), f"{seconds:.0f} s: {said}"
 
 
 def test_after_the_faults_everything_is_as_before(root: Path) -> None:
