@@ -25,7 +25,7 @@ from mmesid.fusion.fused import Fused
 from mmesid.models import MAIN_MODEL
 from mmesid.recommender import loading
 from mmesid.recommender.inference import Scorer
-from mmesid.serving import Service
+from mmesid.serving import Service, split_ids
 from mmesid.serving.service import in_catalog
 from tests import tiny_world
 from tests.tiny_world import DATASET, N_ITEMS
@@ -192,6 +192,11 @@ def test_no_request_is_no_answer(service: Service) -> None:
 def test_a_request_without_an_answer_says_why(service: Service, histories: list, k: int, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         service.recommend(histories, k)
+
+
+def test_an_endless_id_is_refused() -> None:
+    with pytest.raises(RequestError, match="item ids between commas: field larger than"):
+        split_ids('"' + "item-1," * 30_000)
 
 
 @pytest.fixture(scope="module")

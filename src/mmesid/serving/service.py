@@ -131,8 +131,15 @@ class Service:
 
 
 def split_ids(text: str) -> list[str]:
-    """Item ids between commas; one that holds a comma itself stands in double quotes, as in CSV."""
-    rows = csv.reader(text.splitlines(), skipinitialspace=True)
+    """Item ids between commas; one that holds a comma itself stands in double quotes, as in CSV.
+
+    Raises:
+        RequestError: one id is longer than CSV allows.
+    """
+    try:
+        rows = list(csv.reader(text.splitlines(), skipinitialspace=True))
+    except csv.Error as error:
+        raise RequestError(f"a history is item ids between commas: {error}") from error
     return [item.strip() for row in rows for item in row if item.strip()]
 
 
