@@ -8,20 +8,28 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from mmesid import registry, tracking
+from mmesid.artifacts.fuse import load_fusion
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.errors import RegistryError, ServiceError
+from mmesid.evaluation.ranking import best
+from mmesid.fusion.fused import Fused
+from mmesid.models import MAIN_MODEL
+from mmesid.recommender import loading
+from mmesid.recommender.inference import Scorer
 from mmesid.servers import serve
 from tests import ports, tiny_world
-from tests.tiny_world import DATASET, N_ITEMS, USERS
+from tests.tiny_world import DATASET, N_ITEMS
 
 pytestmark = pytest.mark.timeout(600)  # a server starts in a fraction of that, unless the machine is busy
 
@@ -123,6 +131,22 @@ def test_the_served_champion_answers_as_the_service(address: str, root: Path) ->
         assert row["scores"] == pytest.approx([item.score for item in expected.items], abs=1e-4)
 
 
+def evaluated(root: Path, histories: Sequence[NDArray[np.int64]], k: int) -> list[list[str]]:
+    """The lists of the row that `evaluate` judges."""
+    store = Store(DATASET, root)
+    model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), "cpu")
+    row = Fused(Scorer(model), load_fusion(store.folder("fuse")), MAIN_MODEL)
+    return [[f"item-{item}" for item in found if item] for found in best(row, histories, k, True).items.tolist()]
+
+
+@pytest.mark.pipeline
+def test_the_served_lists_are_the_evaluations(address: str, root: Path) -> None:
+    histories = load_sequences(Store(DATASET, root)).history("test")
+    asked = [{"history": [f"item-{item}" for item in history]} for history in histories]
+    answer = httpx.post(address, json={"dataframe_records": asked, "params": {"k": 20}}, timeout=60, trust_env=False)
+    assert [row["item_ids"] for row in answer.json()["predictions"]] == evaluated(root, histories, 20)
+
+
 @pytest.mark.pipeline
 def test_the_readmes_request_is_answered(address: str) -> None:
     (shown,) = re.findall(r"curl .*? -d '(.*?)'", (tiny_world.PROJECT / "README.md").read_text(encoding="utf-8"))
@@ -160,16 +184,13 @@ def test_odd_histories_have_a_defined_answer(address: str) -> None:
 
 
 @pytest.mark.pipeline
-def test_every_user_is_scored_as_the_service_scores_one(server: None, root: Path) -> None:
+def test_the_batch_lists_are_the_evaluations(server: None, root: Path) -> None:
     from flows.recommend import recommend
 
     table = pd.read_parquet(recommend(DATASET, 5, root))
     assert list(table.columns) == ["user_id", "rank", "item_id", "title", "score", "model"]
-    assert table["user_id"].nunique() == USERS
     assert set(table["model"]) == {"mme-sid-sample/1"}
     sequences = load_sequences(Store(DATASET, root))
-    history = [f"item-{item}" for item in sequences.items[7]]
-    (expected,) = registry.load_champion(DATASET, root).recommend([history], 5)
-    found = table[table["user_id"] == sequences.user_ids[7]]
-    assert found["item_id"].to_list() == [item.item_id for item in expected.items]
-    assert found["rank"].to_list() == [1, 2, 3, 4, 5]
+    found = {user: rows["item_id"].to_list() for user, rows in table.groupby("user_id")}
+    assert found == dict(zip(sequences.user_ids, evaluated(root, sequences.items, 5), strict=True))
+    assert (table["rank"] == table.groupby("user_id").cumcount() + 1).all()
