@@ -238,11 +238,11 @@ def _json_lines(text: str) -> Callable[[Path], None]:
         (_csv("interactions.csv", "user_id^item_id^timestamp\nu^i^1\n"), r"delimiter looks wrong: line 1 has a single"),
         (
             _csv("interactions.csv", "1,2,978300760\n1,3,978300761\n"),
-            r"first line looks like a row.*user_id=1,item_id=2",
+            r"first line looks like a row.*user_id=1,interactions\.item_id=2,timestamp=3`",
         ),
         (
             _csv("interactions.csv", "userId,movieId,ts\nu,i,1\n"),
-            r"--columns user_id=userId,item_id=movieId,timestamp=ts`",
+            r"--columns user_id=userId,interactions\.item_id=movieId,timestamp=ts`",
         ),
         (_csv("items.csv", "item_id,title,title\n1,a,b\n"), r"items\.csv has the column title 2 times"),
         (_csv("items.csv", "item_id,title\n1,a,b,c\n"), r"items\.csv, line 2: expected 2 fields, found 4"),

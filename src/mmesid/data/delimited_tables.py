@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow.compute as pc
 
-from mmesid.data import engine
+from mmesid.data import engine, hints
 from mmesid.data.columns import Wanted, choose_columns, clean
 from mmesid.data.delimited import (
     QUOTE,
@@ -109,13 +109,40 @@ def _look(part: Part, wanted: Wanted, encoding: str, dialect: Dialect, first: li
     """The file with its columns; raises DataError where one is missing, which may be because of a title above them."""
     names = _header(part, wanted, first)
     try:
-        chosen = choose_columns(part, wanted, names, lambda place, _: f"c{place}")
+        chosen = choose_columns(
+            part,
+            wanted,
+            names,
+            lambda place, _: f"c{place}",
+            rows=lambda: _sample(part, dialect, encoding)[dialect.header :],
+        )
     except DataError:
         _refuse_title(part, wanted, encoding)
         raise
     places = {new: _place(sql) for new, sql in chosen.items() if new in wanted.required and sql.startswith("c")}
+    if not dialect.header:
+        _refuse_header(part, wanted, places, _sample(part, dialect, encoding))
     headings = {new: first[place] if wanted.has_header() else new for new, place in places.items()}
     return _File(part, dialect.delimiter, names, chosen, headings)
+
+
+def _sample(part: Part, dialect: Dialect, encoding: str) -> list[list[str]]:
+    """The first records, a header included; quotes are characters where they make no sense."""
+    try:
+        return beginning(part, dialect, encoding)
+    except csv.Error:
+        return beginning(part, dialect._replace(quoted=False), encoding)
+
+
+def _refuse_header(part: Part, wanted: Wanted, places: dict[str, int], records: list[list[str]]) -> None:
+    """Raises DataError where columns have positions, but the first record names them."""
+    columns = {new: [record[at] for record in records if at < len(record)] for new, at in places.items()}
+    if columns and all(hints.is_header(new, values) for new, values in columns.items()):
+        named = {new: clean(values[:1], part.format.typed)[0] for new, values in columns.items()}
+        raise DataError(
+            f"{part.path}, line 1 is a header, but ingest.columns gives positions, as for a file without one: drop the "
+            f"line, or give names, {hints.command(wanted.table, {}, named)}"
+        )
 
 
 def _refuse_title(part: Part, wanted: Wanted, encoding: str) -> None:

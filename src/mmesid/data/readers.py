@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mmesid.data import engine
 from mmesid.data.columns import Wanted, choose_columns, clean
-from mmesid.data.delimited import encoding_of, is_packed, lines
+from mmesid.data.delimited import SAMPLE, encoding_of, is_packed, lines
 from mmesid.data.delimited_tables import delimited, header_of
 from mmesid.data.engine import Read
 from mmesid.data.formats import Part
@@ -54,6 +54,7 @@ def parquet(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, e
         lambda at, single: engine.plain(columns[at], kinds[at], single),
         [name for name, kind in zip(names, kinds, strict=True) if kind.endswith((")", "]")) and "DEC" not in kind],
         _ranges(schema),
+        source.limit(SAMPLE).fetchall,
     )
     if any(name == "image" and "BLOB" in kind != "BLOB" for name, kind in zip(names, kinds, strict=True)):
         raise DataError(SAY_PICTURES.format(part.path))
@@ -105,21 +106,36 @@ def _read_json(connection: duckdb.DuckDBPyConnection, path: Path, form: str, par
     if listed[0][3] == 1 and path == part.path:
         raise duckdb.InvalidInputException("the only object may hold all rows")
     keys = [str(name) for name, *_ in listed]
-    (first,) = connection.sql(f"SELECT json FROM read_json_objects({options}) LIMIT 1").fetchall()[0]
-    nested = [key.strip() for key, value in loads(first).items() if isinstance(value, dict | list)]
+    head = connection.sql(f"SELECT json FROM read_json_objects({options}) LIMIT {SAMPLE}").fetchall()
+    sample = [loads(text) for (text,) in head]
+    nested = [key.strip() for key, value in sample[0].items() if isinstance(_plain(value), dict | list)]
     read: list[int] = []
 
     def sql(place: int, single: bool) -> str:
         read.append(place)
         return engine.plain(f"c{place}", "JSON", single)
 
-    chosen = choose_columns(part, wanted, clean(keys), sql, nested)
+    chosen = choose_columns(
+        part,
+        wanted,
+        clean(keys),
+        sql,
+        nested,
+        rows=lambda: [[_plain(row.get(key)) for key in keys] for row in sample],
+    )
     if len({keys[place].casefold() for place in read}) == len(read):
         columns = ", ".join(f"{engine.literal(keys[place])}: 'JSON'" for place in read)
         names = ", ".join(f"{engine.quoted(keys[place])} AS c{place}" for place in read)
         return engine.select(connection, f"(SELECT {names} FROM read_json({options}, columns={{{columns}}}))", chosen)
     names = ", ".join(f"json -> {engine.literal(keys[place])} AS c{place}" for place in read)
     return engine.select(connection, f"(SELECT {names} FROM read_json_objects({options}))", chosen)
+
+
+def _plain(value: Any) -> Any:
+    """A value of JSON without the object by which MongoDB writes its type."""
+    while isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$"):
+        (value,) = value.values()
+    return value
 
 
 def _say_bytes(connection: duckdb.DuckDBPyConnection, part: Part, source: str, blobs: dict[str, str]) -> str:

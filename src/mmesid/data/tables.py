@@ -69,8 +69,9 @@ def read_table(folder: Path, name: str, required: Collection[str], how: How, onl
         DataError: a file is missing, breaks the rules of its format, has no rows, or lacks a column.
     """
     parts = find_parts(folder, name, how.interactions if name == "interactions" else how.items)
-    wanted = Wanted(how.names(name), required, only)
-    read = [_read_part(part, wanted, how.encoding) for part in parts]
+    wanted = Wanted(how.names(name), required, only, name, how.columns)
+    later = wanted._replace(before=parts[0].shown)
+    read = [_read_part(part, later if number else wanted, how.encoding) for number, part in enumerate(parts)]
     tables, notes = [part.table for part in read], tuple(note for part in read for note in part.notes)
     if not any(table.num_rows for table in tables):
         raise DataError(f"{parts[0].path} is empty: it has columns but no rows")

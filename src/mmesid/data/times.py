@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mmesid.data.clock_times import refuse_clock
 from mmesid.data.packed_days import may_be_days, refuse_days
 from mmesid.data.tables import Origin, shortened, written
 from mmesid.data.time_texts import from_numerals, from_texts, hint_of, refuse_rounded
@@ -124,7 +125,8 @@ def _from_numbers(numbers: Numbers, column: Any, origin: Origin) -> tuple[NDArra
 def _kept(
     numbers: Numbers, small: NDArray[np.bool_], column: Any, origin: Origin
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Numbers that are no times since 1970, as they are; raises DataError where they are days after all."""
+    """Numbers that are no times since 1970, as they are; raises DataError where they are days or hours after all."""
+    refuse_clock(numbers.whole, numbers.billionths, column, origin)
     refuse_days(numbers.whole, numbers.billionths, column, origin)
     notes = []
     if not small.all():
