@@ -211,6 +211,12 @@ def test_a_join_that_holds_needs_no_words() -> None:
     assert "seem to count differently" in (explain_join(ids, pd.Series(["x"], dtype="str")) or "")
 
 
+def test_a_join_that_holds_for_most_rows_is_no_other_way_of_counting() -> None:
+    ids = pd.Series([str(number) for number in range(20)], dtype="str")
+    said = "3 of 20 interactions have an item that the items table lacks: such as '0'"
+    assert explain_join(ids, ids[3:]) == said
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -138,8 +138,20 @@ def repeat_vector(catalogue: Catalogue) -> Catalogue:
 INTEGER = "interactions.timestamp_is_integer"
 BROKEN = {"max_broken_images": 0.05}
 FAULTS = {
-    "null user": Fault(cell("interactions", 9, "user_id", None), "interactions.user_id_not_null", 1, row=9),
-    "null item": Fault(cell("interactions", 9, "item_id", None), "interactions.item_id_not_null", 1, row=9),
+    "null user": Fault(
+        cell("interactions", 9, "user_id", None),
+        "interactions.user_id_not_null",
+        1,
+        row=9,
+        tolerated_by={"max_missing_ids": 0.01},
+    ),
+    "null item": Fault(
+        cell("interactions", 9, "item_id", None),
+        "interactions.item_id_not_null",
+        1,
+        row=9,
+        tolerated_by={"max_missing_ids": 0.01},
+    ),
     "null time": Fault(cell("interactions", 9, "timestamp", None), "interactions.timestamp_not_null", 1, row=9),
     "empty user": Fault(cell("interactions", 9, "user_id", ""), "interactions.user_id_is_text", 1, row=9),
     "text as time": Fault(cell("interactions", 9, "timestamp", "May"), INTEGER, 1, row=9),

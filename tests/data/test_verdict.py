@@ -68,3 +68,19 @@ def test_equal_rows_of_two_files_repeat_each_other_whatever_their_numbers() -> N
     (repeat,) = (refusal for refusal in refusals(catalogue, gate.DEFAULTS) if refusal.table == "items")
     assert (repeat.name, repeat.failed) == ("items.is_new", 1)
     assert repeat.example.startswith("items/b.csv row ")
+
+
+def test_variants_of_an_item_are_told_how_to_become_equal() -> None:
+    items = gate.good().items.assign(size="S", title=[f"Scarf {row}" for row in range(gate.ITEMS)])
+    catalogue = gate.good()._replace(items=pd.concat([items, items[:2].assign(row=98, size="M")], ignore_index=True))
+    said = "rows of an item differ in size alone: with ingest.text: [title, times] they are equal, and validate."
+    (refusal,) = (refusal for refusal in refusals(catalogue, gate.DEFAULTS) if refusal.table == "items")
+    assert said in str(refusal)
+    assert any(note.startswith(said) for note in judge(catalogue, gate.DEFAULTS).summary["notes"])
+    other = catalogue._replace(items=catalogue.items.assign(title=catalogue.items["title"] + catalogue.items["size"]))
+    (refusal,) = (
+        r
+        for r in refusals(other._replace(items=other.items.drop(columns="times")), gate.DEFAULTS)
+        if r.table == "items"
+    )
+    assert not refusal.instead

@@ -49,6 +49,7 @@ class Validate(Section):
     min_interactions: Positive
     min_user_interactions: Positive
     max_short_users: Share
+    max_missing_ids: Share
     max_unknown_items: Share
     max_duplicates: Share
     max_duplicate_items: Share

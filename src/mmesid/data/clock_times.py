@@ -21,7 +21,7 @@ def refuse_clock(whole: NDArray[np.int64], billionths: NDArray[np.int64], column
     """
     if not billionths.any() and are_clock(whole):
         raise DataError(
-            f"{origin.place(0)}, column timestamp: {column[0].as_py()} and nearly all others look like times of day "
-            "without their day, as 1830 or 183000, and as numbers they would mix the days; join day and time in one column, such "
-            "as 2024-05-31T18:30:00"
+            f"{origin.place(0)}, column timestamp: {column[0].as_py()} and nearly all others look like times of day, "
+            "as 1830 or 183000, and as numbers without their day they would mix the days; join day and time in one "
+            "column, such as 2024-05-31T18:30:00"
         )

@@ -14,6 +14,7 @@ from mmesid.config import Validate
 from mmesid.data import checks
 from mmesid.data.joins import explain_join
 from mmesid.data.rules import Rule, rules
+from mmesid.data.variants import explain_variants
 
 EXAMPLES = 5
 _SEARCHED = 10_000  # rejects among which examples are chosen
@@ -173,6 +174,7 @@ def _summary(catalogue: Catalogue, frames: dict[str, pd.DataFrame], rejected: in
     faults = frames["pictures"]["fault"]
     whole = frames["interactions"]["item_is_known"].all()
     join = None if whole else explain_join(catalogue.interactions["item_id"], catalogue.items["item_id"])
+    variants = None if frames["items"]["rows_agree"].all() else explain_variants(catalogue.items)
     return {
         "users": users,
         "items": items,
@@ -186,5 +188,5 @@ def _summary(catalogue: Catalogue, frames: dict[str, pd.DataFrame], rejected: in
         },
         "embedding_width": {m: int(embedding.matrix.shape[1]) for m, embedding in catalogue.embeddings.items()},
         "broken_pictures": dict(Counter(_kind(fault) for fault in faults.dropna())),
-        "notes": [*catalogue.notes, *([join] if join else [])],
+        "notes": [*catalogue.notes, *filter(None, (join, variants))],
     }

@@ -48,6 +48,8 @@ def explain_join(interactions: "pd.Series[str]", items: "pd.Series[str]") -> str
         if pair := _pair(strange, known, simplify):
             sides = [ascii(text) if name == ALIKE else repr(text) for text in pair]
             return f"{start}{sides[0]} in interactions, {sides[1]} in items; they differ by {name}"
+    if 2 * len(unknown) < len(wanted):
+        return f"{start}such as {strange[0]!r}"
     shown = repr(known[0]) if known else "none"
     return f"{start}{strange[0]!r} in interactions, {shown} in items; the two tables seem to count differently"
 

@@ -56,11 +56,12 @@ class Table(NamedTuple):
         arguments = {"column": fact, "value_set": [True]}
         return self.share(column, fact, says, "ExpectColumnValuesToBeInSet", arguments, ~self.frame[fact], because, key)
 
-    def not_null(self, column: str) -> Rule:
-        """The column has no nulls."""
+    def not_null(self, column: str, key: str | None = None) -> Rule:
+        """The column has no nulls; `key` is named where it has some, or may."""
         wrong, expectation = self.frame[column].isna(), "ExpectColumnValuesToNotBeNull"
+        key = key if key and (wrong.any() or getattr(self.settings, key)) else None
         return self.share(
-            column, f"{column}_not_null", f"{column} is given", expectation, {"column": column}, wrong, "null"
+            column, f"{column}_not_null", f"{column} is given", expectation, {"column": column}, wrong, "null", key
         )
 
     def unique(self, column: str) -> Rule:
@@ -120,7 +121,8 @@ def _interactions(table: Table) -> list[Rule]:
     whole, once = "user_id, item_id, timestamp", "interaction stands only once"
     return [
         table.enough("interactions", "min_interactions"),
-        *(table.not_null(column) for column in ("user_id", "item_id", "timestamp")),
+        *(table.not_null(column, "max_missing_ids") for column in ("user_id", "item_id")),
+        table.not_null("timestamp"),
         table.true("user_id", "user_id_is_text", "user_id is text", "not text, or empty"),
         table.true("item_id", "item_id_is_text", "item_id is text", "not text, or empty"),
         table.true("timestamp", "timestamp_is_integer", "timestamp is a whole number", "not a whole number"),

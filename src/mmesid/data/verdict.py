@@ -13,9 +13,12 @@ from mmesid.artifacts.values import Catalogue
 from mmesid.config import Validate
 from mmesid.data import checks
 from mmesid.data.rules import Rule, rules
+from mmesid.data.variants import explain_variants
 
+VARIANTS = "items.rows_agree"
 # What a limit does not say about the rows that it lets pass.
 REMARKS = {
+    "max_missing_ids": "; `prepare` leaves these rows out",
     "max_duplicates": "; prepare.repeats then says whether they are dropped or kept",
     "max_duplicate_items": "; the first of equal rows is kept",
 }
@@ -32,6 +35,7 @@ class Refusal(NamedTuple):
     failed: int  # of them; of a count: the rows that are lacking
     example: str  # file, row and value of the first row to blame; empty where none is
     allowed_by: str  # `validate.max_duplicates: 0.02`, what would let it pass; empty where nothing does
+    instead: str = ""  # what else may be done
 
     def __str__(self) -> str:
         found = f"{self.failed:,} of {self.checked:,} {self.table} do not hold"
@@ -39,7 +43,7 @@ class Refusal(NamedTuple):
             found = f"there are {self.checked:,}"
         first = f"; first {self.example}" if self.example else ""
         way = f"mend the source, or set {self.allowed_by}" if self.allowed_by else "mend the source"
-        return f"{self.description}: {found}{first}; {way}"
+        return f"{self.description}: {found}{first}; {way}{f'; {self.instead}' if self.instead else ''}"
 
 
 def refusals(catalogue: Catalogue, settings: Validate) -> list[Refusal]:
@@ -60,6 +64,7 @@ def refusals(catalogue: Catalogue, settings: Validate) -> list[Refusal]:
                     *(rule.name, rule.table, rule.description, rule.kind, checked, failed),
                     _example(rule, frame),
                     _allowed_by(rule, checked, failed, frame),
+                    (explain_variants(catalogue.items) or "") if rule.name == VARIANTS else "",
                 )
             )
     return found
