@@ -242,6 +242,36 @@ def test_a_line_with_one_field_is_told_for_what_it_is(line: str, says: str, colu
     assert found.endswith("not by spaces") is (" 120" in line)
 
 
+def test_items_that_nobody_describes_need_their_ids_alone(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\nu,101,1527490314\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"has no items: .* items\.csv with the column item_id alone, .* will do"):
+        files.read(tmp_path, {}, How())
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("", "They have no time: leave such rows out of the file"),
+        ("NA", "They have no time: leave such rows out of the file"),
+        ("0000-00-00 00:00:00", "They have no time: leave such rows out of the file"),
+        ("02:54:02", "It is a time of day without its day"),
+        ("43916,0901504630", "It is a number with a decimal comma"),
+    ],
+)
+def test_what_is_no_time_is_told_for_what_it_is(value: str, says: str, tmp_path: Path) -> None:
+    found = said(tmp_path, f"user_id\titem_id\ttimestamp\nu\t101\t{value}\n", name="interactions.tsv")
+    assert found.endswith(says) or f"{says}: " in found
+    assert "1 of 1 rows are like this. " in found
+    assert "timestamp_format" not in found
+
+
+def test_plain_quotes_beside_a_bar_need_another_ending(tmp_path: Path) -> None:
+    items = 'item_id|title\n101|"Weird Al" Yankovic\n'
+    assert "call the file .dat" in said(tmp_path, "user_id,item_id,timestamp\nu,101,1527490314\n", items)
+    (tmp_path / "items.csv").rename(tmp_path / "items.dat")
+    assert files.read(tmp_path, {}, How()).items["title"].to_list() == ['"Weird Al" Yankovic']
+
+
 def test_an_ending_of_recbole_is_not_that_of_movielens() -> None:
     assert "copy it as .dat" in hints.odd_line("1|Toy Story (1995)|01-Jan-1995", ".item")
 

@@ -1,5 +1,6 @@
 """Inspection and the first conf file: what is found is said, and what is suggested is valid."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,22 +95,32 @@ def test_what_lies_there_and_is_not_read_is_named(folder: Path, tmp_path: Path) 
     loaded(render_conf("shop", inspect(folder)[0]), tmp_path)
 
 
-@pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".json", ".tsv", " by place"])
+@pytest.mark.parametrize(
+    "ending", [".parquet", ".jsonl", ".json", ".tsv", " by place", " of pandas", " of Python", " wrapped"]
+)
 def test_columns_that_are_not_read_are_named_in_every_format(ending: str, folder: Path) -> None:
     table = pd.read_csv(folder / "interactions.csv").assign(rating=5)
     (folder / "interactions.csv").unlink()
     how = How()
     if ending == ".parquet":
         table.to_parquet(folder / "interactions.parquet")
+    elif ending == " of pandas":
+        table.to_json(folder / "interactions.json", orient="table", index=False)
+    elif ending == " wrapped":
+        rows = json.dumps({"status": "ok", "results": table.to_dict("records")}, indent=1)
+        (folder / "interactions.json").write_text(rows, encoding="utf-8")
+    elif ending == " of Python":
+        rows = "".join(f"{row}\n" for row in table.to_dict("records"))
+        (folder / "interactions.json").write_text(rows, encoding="utf-8")
     elif ending.startswith(".j"):
         table.to_json(folder / f"interactions{ending}", orient="records", lines=ending == ".jsonl")
     else:
         table.to_csv(folder / "interactions.tsv", sep="\t", index=False, header=ending == ".tsv")
     if ending == " by place":
         how = How(columns={"user_id": 1, "interactions.item_id": 2, "timestamp": 3})
-    named = {" by place": "column4", ".json": None}.get(ending, "rating")
+    named = {" by place": "column4"}.get(ending, "rating")
     said = dict(inspect(folder, how)[0].rows()).get("columns not read")
-    assert said == (named and f"{named}; every row of the interactions counts, whatever stands there")
+    assert said == f"{named}; every row of the interactions counts, whatever stands there"
 
 
 @pytest.mark.parametrize(

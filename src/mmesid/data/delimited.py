@@ -229,10 +229,13 @@ def _say_quote(part: Part, dialect: Dialect, last: int, record: list[str]) -> st
     line = last + 1 + (_opening(record, dialect.delimiter) or 0)
     end = last + len(record)
     text = record[line - last - 1].strip()[:60]
+    plain = part.format.quotes == "always" and dialect.delimiter in "|\t"
+    ending = "; where quotes are characters like others, as is usual with this delimiter, call the file .dat"
     where = "in the same line" if end == line else f"in line {end}"
     return (
         f"{part.path}, line {line}: a quote opens here and never closes as it should; what stands {where} is no end "
         f"of a field. The line reads {text!r}; close the quote, or double one that belongs to the text"
+        f"{ending if plain else ''}"
     )
 
 

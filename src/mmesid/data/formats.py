@@ -108,9 +108,13 @@ def find_parts(folder: Path, table: str, named: str | None = None) -> list[Part]
         raise DataError(f"{folder} has no {named}, which ingest.{table} names; it holds: {_held(folder)}")
     if not found:
         endings = ", ".join(f"{table}{ending}" for ending in FORMATS)
+        alone = (
+            f". Where there is no such table, {table}.csv with the column item_id alone, a row for each item, will do"
+        )
         raise DataError(
             f"{folder} has no {table}: expected is one of {endings} (text also with {GZIP}) or a folder {table}/ of "
             f"such parts; it holds: {_held(folder)}. `mmesid add NAME --files {folder} --{table} FILE` names another"
+            f"{alone if table == 'items' else ''}"
         )
     if len(found) > 1:
         both = " and ".join(path.name for path in found)

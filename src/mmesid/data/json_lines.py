@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ WHOLE_TABLE = (
     "to_json(path, orient='records', lines=True)"
 )
 DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN is not JSON, but Python writes it
+HEAD = 1000  # lines in which the first row stands
 NEXT = re.compile(r"[^\s,]")  # where the next of several objects begins
 
 
@@ -44,6 +46,19 @@ def rewrite_json(part: Part, encoding: str, target: Path, known: Collection[str]
         found = _unwrapped(part, found[0], known)
     with target.open("w", encoding="utf-8") as out:
         out.writelines(encodable(json.dumps(row, ensure_ascii=False)) + "\n" for row in found)
+
+
+def first_row(part: Part, encoding: str, known: Collection[str]) -> dict[str, Any]:
+    """The first row of a file, whatever form its objects have; empty where none is found in its first lines."""
+    text = "".join(islice(lines(part, encoding), HEAD))
+    start = text.find("{")
+    try:
+        row, end = DECODER.raw_decode(text, max(0, start))
+    except ValueError:
+        row, end = _python(text.strip().partition("\n")[0]), start
+    if not isinstance(row, dict):
+        return {}
+    return row if "{" in text[end:] else _unwrapped(part, row, known)[0]
 
 
 def _each(part: Part, encoding: str) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """One reader for each kind of file: a file into an Arrow table of plain columns under their canonical names."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ import pyarrow.parquet as pq
 
 from mmesid.data import engine
 from mmesid.data.columns import Wanted, choose_columns, clean
-from mmesid.data.delimited import SAMPLE, encoding_of, is_packed, lines
+from mmesid.data.delimited import SAMPLE, encoding_of, is_packed
 from mmesid.data.delimited_tables import delimited, header_of
 from mmesid.data.engine import Read
 from mmesid.data.formats import Part
-from mmesid.data.json_lines import is_array, rewrite_json
+from mmesid.data.json_lines import first_row, is_array, rewrite_json
 from mmesid.errors import DataError
 
 SAY_PICTURES = (
@@ -71,15 +70,13 @@ READERS: dict[str, Reader] = {"delimited": delimited, "json": json, "parquet": p
 
 
 def names_of(part: Part, wanted: Wanted, encoding: str) -> list[str]:
-    """The names of a file's columns; of JSON those of its first line, none where that is no object."""
+    """The names of a file's columns; of JSON those of its first row."""
     if part.format.kind == "parquet":
         return clean(pq.read_schema(part.path).names)
     if part.format.kind == "delimited":
         return header_of(part, wanted, encoding)
-    with suppress(ValueError):
-        first = loads(next(lines(part, encoding_of(part, encoding)), ""))
-        return clean(list(first)) if isinstance(first, dict) else []
-    return []
+    known = {*wanted.required, *map(str, wanted.named.values())}
+    return clean(list(first_row(part, encoding_of(part, encoding), known)))
 
 
 def _ranges(schema: pa.Schema) -> dict[str, str]:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmesid.data import engine
+from mmesid.data.moments import CLOCK
+from mmesid.data.no_values import NO_VALUE
 from mmesid.data.tables import Origin
 from mmesid.errors import DataError, first_line
 
@@ -72,8 +74,17 @@ def from_texts(text: Any, form: str | None) -> Times:
     return times.fill_null(0).to_numpy(), times.is_null().to_numpy()
 
 
+def is_none(value: object) -> bool:
+    """Whether a value says that there is no time, as a null, a blank, R's NA or MySQL's year zero."""
+    return value is None or str(value).strip() in {"", *NO_VALUE} or str(value).strip().startswith("0000-00-00")
+
+
 def hint_of(value: str) -> str:
     """What to change where a text is no time, as the end of a message."""
+    if CLOCK.fullmatch(value.strip()):
+        return ". It is a time of day without its day: join day and time in one column, such as 2024-05-31T18:00:00"
+    if re.fullmatch(r"\d+,\d+", value.strip()):
+        return ". It is a number with a decimal comma: write a point, as in 43916.09, or export the column as dates"
     if OF_EXCEL_ABROAD.fullmatch(value.strip()):
         return ". A spreadsheet has rounded it; export the column as text"
     zone = re.search(ZONE, value.strip())

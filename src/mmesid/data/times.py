@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mmesid.data.clock_times import refuse_clock
 from mmesid.data.packed_days import may_be_days, refuse_days
 from mmesid.data.tables import Origin, shortened, written
-from mmesid.data.time_texts import from_numerals, from_texts, hint_of, refuse_rounded
+from mmesid.data.time_texts import from_numerals, from_texts, hint_of, is_none, refuse_rounded
 from mmesid.errors import DataError
 
 SECOND = 1_000_000_000  # nanoseconds
@@ -102,6 +102,7 @@ def _from_numbers(numbers: Numbers, column: Any, origin: Origin) -> tuple[NDArra
         raise DataError(_say_bad(column, bad, origin, None))
     small = np.abs(whole) < SMALL
     if small.sum() * 2 > len(whole):
+        refuse_clock(whole, billionths, column, origin)
         return _kept(numbers, small, column, origin)
     unit = np.searchsorted(BOUNDS, np.abs(whole), side="right")
     unit_of_most = int(np.bincount(unit[~small], minlength=4).argmax())
@@ -125,8 +126,7 @@ def _from_numbers(numbers: Numbers, column: Any, origin: Origin) -> tuple[NDArra
 def _kept(
     numbers: Numbers, small: NDArray[np.bool_], column: Any, origin: Origin
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Numbers that are no times since 1970, as they are; raises DataError where they are days or hours after all."""
-    refuse_clock(numbers.whole, numbers.billionths, column, origin)
+    """Numbers that are no times since 1970, as they are; raises DataError where they are days after all."""
     refuse_days(numbers.whole, numbers.billionths, column, origin)
     notes = []
     if not small.all():
@@ -187,7 +187,9 @@ def _say_bad(column: Any, bad: NDArray[np.bool_], origin: Origin, form: str | No
     )
     value = column[first].as_py()
     hint = ""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
+    if is_none(value):
+        hint = ". They have no time: leave such rows out of the file"
+    elif isinstance(value, str) and value[:1] in ("[", "{"):
         hint = f". It holds {'a list' if value[0] == '[' else 'an object'}; write one row for each interaction"
     elif isinstance(value, str) and not form:
         hint = hint_of(value)
