@@ -1,12 +1,15 @@
 """`mmesid ablate`: what it would run, what it keeps, that it goes on, and what it says of the results."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from mmesid import config, tracking
 from mmesid.artifacts import ablations as kept
@@ -58,7 +61,7 @@ def drawn(name: str, seed: int, better: int = 0, users: str = "u", key: str = "k
         key=key,
         parameters={},
         users=users,
-        metrics={"collapse": {"kept_dimensions": 0.5}},
+        metrics={"collapse": {"kept_dimensions": 0.5}, "data": {"items": 9, "users": 50}, "tokenizer": {}},
         spectra={"item input": [1.0, 0.5]},
         stages={"finetune": {"key": "f", "seconds": 60.0}, "fuse": {"key": "g", "seconds": 6.0}},
         tokens=1000,
@@ -151,9 +154,54 @@ def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     assert np.array_equal(found.taus["text.tau_finetuned"], result.taus["text.tau_finetuned"], equal_nan=True)
     assert found.minutes == pytest.approx(1.1)
     assert (kept.load(tmp_path, tiny.NAME, "mse", 2), kept.datasets(tmp_path)) == (None, [tiny.NAME])
-    path.with_suffix(".npz").write_bytes(b"half")
-    with pytest.raises(ArtifactError, match=r"seed-1\.npz is missing or damaged"):
-        kept.load(tmp_path, tiny.NAME, "mse", 1)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def altered(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content = change(content) or content
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def rewritten(path: Path, **arrays: NDArray[Any]) -> None:
+    with np.load(path) as found:
+        np.savez_compressed(path, **{**found, **{name.replace("__", "/"): each for name, each in arrays.items()}})
+
+
+@pytest.mark.parametrize(
+    ("ending", "damage", "said"),
+    [
+        (".npz", cut, r"seed-1\.npz is damaged"),
+        (".npz", lambda path: path.write_bytes(b""), r"seed-1\.npz is damaged"),
+        (".npz", lambda path: path.write_bytes(b"half"), r"seed-1\.npz is damaged"),
+        (".npz", lambda path: path.unlink(), r"seed-1\.npz is missing"),
+        (".npz", lambda path: rewritten(path, ranks__sasrec=np.ones(7, np.uint8)), r"ranks/sasrec is uint8 \(7,\)"),
+        (".npz", lambda path: rewritten(path, other=np.ones(50, np.uint8)), "other is uint8"),
+        (".npz", lambda path: np.savez(path, **{"taus/a": np.ones(50)}), "lacks ranks/mme_sid"),
+        (".json", cut, r"seed-1\.json is damaged"),
+        (".json", lambda path: path.write_text(""), r"seed-1\.json is damaged"),
+        (".json", lambda path: path.write_text("[]"), r"seed-1\.json is damaged \(content: .*dictionary"),
+        (".json", lambda path: altered(path, lambda v: v["stages"]["fuse"].pop("seconds") and None), "fuse.seconds"),
+        (".json", lambda path: altered(path, lambda v: v["metrics"].pop("collapse") and None), "metrics.collapse"),
+        (".json", lambda path: altered(path, lambda v: v | {"more": 1}), r"\(more: "),
+        (".json", lambda path: altered(path, lambda v: v | {"name": "other"}), "holds the result of other, seed 1"),
+        (".json", lambda path: altered(path, lambda v: v | {"seed": 2}), "holds the result of mse, seed 2"),
+        (".json", lambda path: altered(path, lambda v: v | {"dataset": "a"}), "holds the result of mse, seed 1, on a"),
+    ],
+)
+def test_a_damaged_result_is_named_with_what_mends_it(
+    tmp_path: Path, ending: str, damage: Callable[[Path], object], said: str
+) -> None:
+    path = kept.save(drawn("mse", 1), tmp_path)
+    damage(path.with_suffix(ending))
+    with pytest.raises(ArtifactError, match=said) as raised:
+        kept.load_all(tmp_path, tiny.NAME)
+    remedy = f"`rm -f {path} {path.with_suffix('.npz')}` removes the result, and `mmesid ablate tiny --only mse"
+    assert f"{remedy} --seeds 2` makes it" in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path, settings: Config) -> None:

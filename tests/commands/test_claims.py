@@ -38,7 +38,7 @@ def result(name: str, seed: int = 0, rank: int = 3, kept_order: float = 0.4, ful
         metrics={
             "collapse": {"kept_dimensions": full},
             "tokenizer": {"text": quality},
-            "data": {"items": 90},
+            "data": {"items": 90, "users": USERS},
         },
         spectra={"item input": spectrum, "collaborative alone": [1.0] * 64 + [0.0] * 36},
         stages={"finetune": {"key": "f", "seconds": 120.0}},
