@@ -92,7 +92,24 @@ def test_every_shipped_ablation_fits_the_sample() -> None:
             "best: {tells: a, set: {}}\nodd: {tells: b, set: {}, needs: [sound]}",
             "a list of some of text, image",
         ),
-        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, like: later}", "must stand above"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, like: later}", "odd has `like: 'later'`.* above it"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, like: [best]}", r"odd has `like: \['best'\]`"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: [mme_sid]}", r"odd has the row \['mme_sid'\]"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: {a: 1}}", "odd has the row {'a': 1}"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: oracle}", "odd has the row 'oracle', which is none"),
+        (
+            "best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: content_transformer_fused}",
+            r"odd: .*put `baselines.rivals: \[content_transformer\]`",
+        ),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, needs: [[text]]}", r"odd needs \[\['text'\]\]"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, 3: 4}", "odd must have .*it has 3, set, tells"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {3: 4}}", "odd has 3 in `set`"),
+        ("best: {tells: a, set: {}}\n3: {tells: b, set: {}}", "'3' must be a name"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}}\nodd: {tells: c, set: {}}", "lines 2 and 3 both say odd"),
+        (
+            "best: {tells: a, set: {}}\nodd:\n  tells: b\n  set:\n    finetune.rank: 1\n    finetune.rank: 2",
+            "lines 5 and 6 both say finetune.rank",
+        ),
         ("odd: {tells: b, set: {}}", "must hold `best`"),
     ],
 )
@@ -146,7 +163,7 @@ def test_an_ablation_of_a_modality_that_the_dataset_lacks_is_left_out(world: Pat
 
 def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     result = drawn("mse", 1)
-    path = kept.save(result, tmp_path)
+    kept.save(result, tmp_path)
     found = kept.load(tmp_path, tiny.NAME, "mse", 1)
     assert found is not None
     assert found._replace(ranks={}, taus={}) == result._replace(ranks={}, taus={})
