@@ -11,14 +11,13 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from mmesid import config, tracking
+from mmesid import tracking
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.values import Sequences
 from mmesid.commands import ablate
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.gather import each_order_kept
-from mmesid.config import Config
 from mmesid.errors import ArtifactError, ConfigError
 from mmesid.evaluation.forgetting import order_kept
 from mmesid.evaluation.metrics import per_user
@@ -41,12 +40,6 @@ def world(tmp_path: Path, project_copy: Callable[[Path], Path]) -> Path:
     only_best = yaml.safe_dump({REFERENCE: {"tells": "the dataset's own", "set": {}}})
     (root / "conf" / "ablations.yaml").write_text(only_best + THREE_LINES, encoding="utf-8")
     return root
-
-
-@pytest.fixture
-def settings(world: Path) -> Config:
-    """The tiny dataset's."""
-    return config.load(tiny.NAME, world)
 
 
 def drawn(name: str, seed: int, better: int = 0, users: str = "u", key: str = "k") -> AblationResult:
@@ -221,13 +214,13 @@ def test_a_damaged_result_is_named_with_what_mends_it(
     assert "\n" not in str(raised.value)
 
 
-def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path, settings: Config) -> None:
+def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path) -> None:
     for seed in (0, 1):
         kept.save(drawn("best", seed), tmp_path)
         kept.save(drawn("good", seed, better=3), tmp_path)
     kept.save(drawn("other", 0, users="v"), tmp_path)
     known = [Ablation(name, "", {}, "mme_sid") for name in ("best", "good", "other", "missing")]
-    best, good, other, missing = comparison.rows(known, settings, {("good", 1): "new"}, tmp_path)
+    best, good, other, missing = comparison.rows(known, tiny.NAME, {}, {("good", 1): "new"}, tmp_path)
     expected = np.mean(
         [per_user(drawn("", seed, 3).ranks["mme_sid"].astype(int), ["hr_at_5"])["hr_at_5"] for seed in (0, 1)]
     )
@@ -241,19 +234,23 @@ def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path, settings:
     )
     assert other.difference is None, "its users are others"
     assert missing.seeds == ()
-    assert missing.command == "mmesid ablate tiny --only missing --seeds 3"
+    assert [row.command for row in (good, other, missing)] == [
+        "mmesid ablate tiny --only good --seeds 2",
+        "mmesid ablate tiny --only other --seeds 1",
+        "mmesid ablate tiny --only missing --seeds 3",
+    ]
     tau = np.nanmean([drawn("", seed).taus["text.tau_finetuned"].astype(float) for seed in (0, 1)])
     assert best.order_kept["text"].value == pytest.approx(100 * tau, abs=0.01)
 
 
-def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path, settings: Config) -> None:
+def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path) -> None:
     """`best` has the same ranks in all its rows; the rival is 2 places better before late fusion and 3 after it."""
     ranks = drawn("", 0).ranks["mme_sid"]
     of_rival = {"content_transformer": ranks - 2, "content_transformer_fused": ranks - 3}
     kept.save(drawn("best", 0), tmp_path)
     kept.save(drawn("rival", 0)._replace(ranks=drawn("", 0).ranks | of_rival), tmp_path)
     known = [Ablation("best", "", {}, "mme_sid"), Ablation("rival", "", {}, "content_transformer_fused")]
-    best, rival = comparison.rows(known, settings, {}, tmp_path)
+    best, rival = comparison.rows(known, tiny.NAME, {}, {}, tmp_path)
     expected = per_user((ranks - 2).astype(int), ["ndcg_at_10"])["ndcg_at_10"].mean()
     assert rival.network is not None
     assert rival.network.value == pytest.approx(expected)
@@ -262,6 +259,25 @@ def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path, 
     assert rival.difference.value > rival.network_difference.value > 0
     assert (rival.order_kept, rival.kept_dimensions, rival.tokens) == ({}, None, None)
     assert (best.kept_dimensions, best.tokens) == (0.5, 1000)
+
+
+def test_a_result_without_the_row_that_the_entry_names_now_counts_as_not_run(tmp_path: Path) -> None:
+    kept.save(drawn("odd", 0), tmp_path)
+    (row,) = comparison.rows([Ablation("odd", "", {}, "content_transformer_fused")], tiny.NAME, {}, {}, tmp_path)
+    assert row.seeds == ()
+
+
+def test_the_table_of_a_dataset_without_a_conf_says_that_nobody_knows_its_age(world: Path) -> None:
+    best = drawn("best", 0)._replace(parameters={"encode_content": {"text": "lsa", "image": "none"}})
+    kept.save(best, world)
+    with (world / "conf" / "ablations.yaml").open("a", encoding="utf-8") as file:
+        file.write("pictures:\n  tells: what pictures add\n  needs: [image]\n  set: {tokenize.codes: 3}\n")
+    assert ablate.table(tiny.NAME, world)[0].outdated == [0]
+    (world / "conf" / f"{tiny.NAME}.yaml").unlink()
+    shown, *_, pictures = ablate.write_table(tiny.NAME, world)
+    assert (shown.seeds, shown.outdated, pictures.lacks) == ([0], [], ["image"])
+    table = (kept.place(world, tiny.NAME) / ablate.TABLE).read_text(encoding="utf-8")
+    assert f"no `conf/{tiny.NAME}.yaml`, so nobody can tell" in table
 
 
 def test_a_difference_of_no_user_is_no_verdict() -> None:
