@@ -1,21 +1,23 @@
 """`mmesid ablate`: what it would run, what it keeps, that it goes on, and what it says of the results."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
-from mmesid import config, tracking
+from mmesid import tracking
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.values import Sequences
 from mmesid.commands import ablate
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.gather import each_order_kept
-from mmesid.config import Config
 from mmesid.errors import ArtifactError, ConfigError
 from mmesid.evaluation.forgetting import order_kept
 from mmesid.evaluation.metrics import per_user
@@ -40,12 +42,6 @@ def world(tmp_path: Path, project_copy: Callable[[Path], Path]) -> Path:
     return root
 
 
-@pytest.fixture
-def settings(world: Path) -> Config:
-    """The tiny dataset's."""
-    return config.load(tiny.NAME, world)
-
-
 def drawn(name: str, seed: int, better: int = 0, users: str = "u", key: str = "k") -> AblationResult:
     """A result of 50 users whose ranks are `better` places higher than the reference's."""
     ranks = np.random.default_rng(seed).integers(6, 12, 50)
@@ -58,7 +54,7 @@ def drawn(name: str, seed: int, better: int = 0, users: str = "u", key: str = "k
         key=key,
         parameters={},
         users=users,
-        metrics={"collapse": {"kept_dimensions": 0.5}},
+        metrics={"collapse": {"kept_dimensions": 0.5}, "data": {"items": 9, "users": 50}, "tokenizer": {}},
         spectra={"item input": [1.0, 0.5]},
         stages={"finetune": {"key": "f", "seconds": 60.0}, "fuse": {"key": "g", "seconds": 6.0}},
         tokens=1000,
@@ -89,7 +85,24 @@ def test_every_shipped_ablation_fits_the_sample() -> None:
             "best: {tells: a, set: {}}\nodd: {tells: b, set: {}, needs: [sound]}",
             "a list of some of text, image",
         ),
-        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, like: later}", "must stand above"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, like: later}", "odd has `like: 'later'`.* above it"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, like: [best]}", r"odd has `like: \['best'\]`"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: [mme_sid]}", r"odd has the row \['mme_sid'\]"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: {a: 1}}", "odd has the row {'a': 1}"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: oracle}", "odd has the row 'oracle', which is none"),
+        (
+            "best: {tells: a, set: {}}\nodd: {tells: b, set: {}, row: content_transformer_fused}",
+            r"odd: .*put `baselines.rivals: \[content_transformer\]`",
+        ),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, needs: [[text]]}", r"odd needs \[\['text'\]\]"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, 3: 4}", "odd must have .*it has 3, set, tells"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {3: 4}}", "odd has 3 in `set`"),
+        ("best: {tells: a, set: {}}\n3: {tells: b, set: {}}", "'3' must be a name"),
+        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}}\nodd: {tells: c, set: {}}", "lines 2 and 3 both say odd"),
+        (
+            "best: {tells: a, set: {}}\nodd:\n  tells: b\n  set:\n    finetune.rank: 1\n    finetune.rank: 2",
+            "lines 5 and 6 both say finetune.rank",
+        ),
         ("odd: {tells: b, set: {}}", "must hold `best`"),
     ],
 )
@@ -143,7 +156,7 @@ def test_an_ablation_of_a_modality_that_the_dataset_lacks_is_left_out(world: Pat
 
 def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     result = drawn("mse", 1)
-    path = kept.save(result, tmp_path)
+    kept.save(result, tmp_path)
     found = kept.load(tmp_path, tiny.NAME, "mse", 1)
     assert found is not None
     assert found._replace(ranks={}, taus={}) == result._replace(ranks={}, taus={})
@@ -151,18 +164,63 @@ def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     assert np.array_equal(found.taus["text.tau_finetuned"], result.taus["text.tau_finetuned"], equal_nan=True)
     assert found.minutes == pytest.approx(1.1)
     assert (kept.load(tmp_path, tiny.NAME, "mse", 2), kept.datasets(tmp_path)) == (None, [tiny.NAME])
-    path.with_suffix(".npz").write_bytes(b"half")
-    with pytest.raises(ArtifactError, match=r"seed-1\.npz is missing or damaged"):
-        kept.load(tmp_path, tiny.NAME, "mse", 1)
 
 
-def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path, settings: Config) -> None:
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def altered(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content = change(content) or content
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def rewritten(path: Path, **arrays: NDArray[Any]) -> None:
+    with np.load(path) as found:
+        np.savez_compressed(path, **{**found, **{name.replace("__", "/"): each for name, each in arrays.items()}})
+
+
+@pytest.mark.parametrize(
+    ("ending", "damage", "said"),
+    [
+        (".npz", cut, r"seed-1\.npz is damaged"),
+        (".npz", lambda path: path.write_bytes(b""), r"seed-1\.npz is damaged"),
+        (".npz", lambda path: path.write_bytes(b"half"), r"seed-1\.npz is damaged"),
+        (".npz", lambda path: path.unlink(), r"seed-1\.npz is missing"),
+        (".npz", lambda path: rewritten(path, ranks__sasrec=np.ones(7, np.uint8)), r"ranks/sasrec is uint8 \(7,\)"),
+        (".npz", lambda path: rewritten(path, other=np.ones(50, np.uint8)), "other is uint8"),
+        (".npz", lambda path: np.savez(path, **{"taus/a": np.ones(50)}), "lacks ranks/mme_sid"),
+        (".json", cut, r"seed-1\.json is damaged"),
+        (".json", lambda path: path.write_text(""), r"seed-1\.json is damaged"),
+        (".json", lambda path: path.write_text("[]"), r"seed-1\.json is damaged \(content: .*dictionary"),
+        (".json", lambda path: altered(path, lambda v: v["stages"]["fuse"].pop("seconds") and None), "fuse.seconds"),
+        (".json", lambda path: altered(path, lambda v: v["metrics"].pop("collapse") and None), "metrics.collapse"),
+        (".json", lambda path: altered(path, lambda v: v | {"more": 1}), r"\(more: "),
+        (".json", lambda path: altered(path, lambda v: v | {"name": "other"}), "holds the result of other, seed 1"),
+        (".json", lambda path: altered(path, lambda v: v | {"seed": 2}), "holds the result of mse, seed 2"),
+        (".json", lambda path: altered(path, lambda v: v | {"dataset": "a"}), "holds the result of mse, seed 1, on a"),
+    ],
+)
+def test_a_damaged_result_is_named_with_what_mends_it(
+    tmp_path: Path, ending: str, damage: Callable[[Path], object], said: str
+) -> None:
+    path = kept.save(drawn("mse", 1), tmp_path)
+    damage(path.with_suffix(ending))
+    with pytest.raises(ArtifactError, match=said) as raised:
+        kept.load_all(tmp_path, tiny.NAME)
+    remedy = f"`rm -f {path} {path.with_suffix('.npz')}` removes the result, and `mmesid ablate tiny --only mse"
+    assert f"{remedy} --seeds 2` makes it" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path) -> None:
     for seed in (0, 1):
         kept.save(drawn("best", seed), tmp_path)
         kept.save(drawn("good", seed, better=3), tmp_path)
     kept.save(drawn("other", 0, users="v"), tmp_path)
     known = [Ablation(name, "", {}, "mme_sid") for name in ("best", "good", "other", "missing")]
-    best, good, other, missing = comparison.rows(known, settings, {("good", 1): "new"}, tmp_path)
+    best, good, other, missing = comparison.rows(known, tiny.NAME, {}, {("good", 1): "new"}, tmp_path)
     expected = np.mean(
         [per_user(drawn("", seed, 3).ranks["mme_sid"].astype(int), ["hr_at_5"])["hr_at_5"] for seed in (0, 1)]
     )
@@ -176,19 +234,23 @@ def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path, settings:
     )
     assert other.difference is None, "its users are others"
     assert missing.seeds == ()
-    assert missing.command == "mmesid ablate tiny --only missing --seeds 3"
+    assert [row.command for row in (good, other, missing)] == [
+        "mmesid ablate tiny --only good --seeds 2",
+        "mmesid ablate tiny --only other --seeds 1",
+        "mmesid ablate tiny --only missing --seeds 3",
+    ]
     tau = np.nanmean([drawn("", seed).taus["text.tau_finetuned"].astype(float) for seed in (0, 1)])
     assert best.order_kept["text"].value == pytest.approx(100 * tau, abs=0.01)
 
 
-def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path, settings: Config) -> None:
+def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path) -> None:
     """`best` has the same ranks in all its rows; the rival is 2 places better before late fusion and 3 after it."""
     ranks = drawn("", 0).ranks["mme_sid"]
     of_rival = {"content_transformer": ranks - 2, "content_transformer_fused": ranks - 3}
     kept.save(drawn("best", 0), tmp_path)
     kept.save(drawn("rival", 0)._replace(ranks=drawn("", 0).ranks | of_rival), tmp_path)
     known = [Ablation("best", "", {}, "mme_sid"), Ablation("rival", "", {}, "content_transformer_fused")]
-    best, rival = comparison.rows(known, settings, {}, tmp_path)
+    best, rival = comparison.rows(known, tiny.NAME, {}, {}, tmp_path)
     expected = per_user((ranks - 2).astype(int), ["ndcg_at_10"])["ndcg_at_10"].mean()
     assert rival.network is not None
     assert rival.network.value == pytest.approx(expected)
@@ -197,6 +259,25 @@ def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path, 
     assert rival.difference.value > rival.network_difference.value > 0
     assert (rival.order_kept, rival.kept_dimensions, rival.tokens) == ({}, None, None)
     assert (best.kept_dimensions, best.tokens) == (0.5, 1000)
+
+
+def test_a_result_without_the_row_that_the_entry_names_now_counts_as_not_run(tmp_path: Path) -> None:
+    kept.save(drawn("odd", 0), tmp_path)
+    (row,) = comparison.rows([Ablation("odd", "", {}, "content_transformer_fused")], tiny.NAME, {}, {}, tmp_path)
+    assert row.seeds == ()
+
+
+def test_the_table_of_a_dataset_without_a_conf_says_that_nobody_knows_its_age(world: Path) -> None:
+    best = drawn("best", 0)._replace(parameters={"encode_content": {"text": "lsa", "image": "none"}})
+    kept.save(best, world)
+    with (world / "conf" / "ablations.yaml").open("a", encoding="utf-8") as file:
+        file.write("pictures:\n  tells: what pictures add\n  needs: [image]\n  set: {tokenize.codes: 3}\n")
+    assert ablate.table(tiny.NAME, world)[0].outdated == [0]
+    (world / "conf" / f"{tiny.NAME}.yaml").unlink()
+    shown, *_, pictures = ablate.write_table(tiny.NAME, world)
+    assert (shown.seeds, shown.outdated, pictures.lacks) == ([0], [], ["image"])
+    table = (kept.place(world, tiny.NAME) / ablate.TABLE).read_text(encoding="utf-8")
+    assert f"no `conf/{tiny.NAME}.yaml`, so nobody can tell" in table
 
 
 def test_a_difference_of_no_user_is_no_verdict() -> None:

@@ -12,10 +12,11 @@ import yaml
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts import claims as file
 from mmesid.artifacts.ablations import AblationResult
-from mmesid.artifacts.claims import FAILS, HOLDS, NOT_RUN, OPEN, SILENT, Finding
+from mmesid.artifacts.claims import FAILS, HOLDS, NOT_JUDGED, NOT_RUN, OPEN, SILENT, Finding
 from mmesid.commands.claims import judging, report, scoreboard
 from mmesid.errors import ConfigError
 from mmesid.pipeline import ablations
+from mmesid.reporting.claims import cell, section
 
 ROOT = Path(__file__).parents[2]
 USERS, DATASET = 400, "sample"
@@ -38,7 +39,7 @@ def result(name: str, seed: int = 0, rank: int = 3, kept_order: float = 0.4, ful
         metrics={
             "collapse": {"kept_dimensions": full},
             "tokenizer": {"text": quality},
-            "data": {"items": 90},
+            "data": {"items": 90, "users": USERS},
         },
         spectra={"item input": spectrum, "collaborative alone": [1.0] * 64 + [0.0] * 36},
         stages={"finetune": {"key": "f", "seconds": 120.0}},
@@ -50,7 +51,7 @@ def result(name: str, seed: int = 0, rank: int = 3, kept_order: float = 0.4, ful
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with results of most ablations that the claims need."""
+    """A project with results of most ablations that the claims need, on a dataset without a conf."""
     (tmp_path / "conf").mkdir()
     for name in ("params.yaml", "conf/ablations.yaml"):
         shutil.copyfile(ROOT / name, tmp_path / name)
@@ -96,6 +97,49 @@ def test_claims_are_judged_by_what_was_measured(project: Path) -> None:
     assert float(times[1]) == pytest.approx(10, abs=1)
     ndcg = 1 / np.log2(4) - 1 / np.log2(6)
     assert found["above_sasrec"].value == pytest.approx(ndcg)
+    assert found["collaborative_collapses"].measured.startswith(
+        "64 of C = 100 dimensions filled at D = 64, 36.0% empty"
+    )
+
+
+def test_the_interval_that_decides_is_the_one_that_is_shown(project: Path) -> None:
+    found = judged(project)["trained_keeps"]
+    assert f", {found.value:+.1f} points [{found.low:+.1f}, {found.high:+.1f}] beyond 5 times" in found.measured
+
+
+def test_the_verdict_says_whose_settings_it_judges(project: Path) -> None:
+    kept.save(result("collaborative_only", rank=4), project)
+    kept.save(result("paper", rank=5), project)
+    found = judged(project)["above_collaborative"]
+    assert found.verdict == HOLDS
+    assert re.match(r"with our settings \+.*; does not hold: with the paper's settings -", found.measured)
+
+
+def test_only_seeds_that_all_sides_have_are_averaged(project: Path) -> None:
+    names = ("trained_keeps", "above_collaborative")
+    one = [judged(project)[name] for name in names]
+    kept.save(result("paper", seed=1, kept_order=0.9), project)
+    kept.save(result("collaborative_only", seed=1, rank=2), project)
+    assert [judged(project)[name] for name in names] == one
+    kept.save(result("best", seed=1, rank=3), project)
+    both = judged(project)
+    assert (both["above_sasrec"].seeds, both["above_sasrec"].command[-1]) == ([0, 1], "2")
+    assert "the paper's settings" in both["above_sasrec"].measured
+
+
+def test_the_papers_settings_name_their_seeds_where_they_have_fewer(project: Path) -> None:
+    kept.save(result("best", seed=1), project)
+    assert re.search(r"the paper's settings [^;]*, seed 0 ", judged(project)["above_sasrec"].measured)
+
+
+def test_without_a_common_seed_nothing_is_judged(project: Path) -> None:
+    kept.save(result("mse", seed=0)._replace(users="v"), project)
+    kept.save(result("mse", seed=2), project)
+    found = judged(project)["mmd_above_mse"]
+    assert (found.verdict, found.value, found.seeds) == (NOT_JUDGED, None, [])
+    assert found.measured == "no seed is common to all, on the same users (mmd has seed 0; mse has seeds 0, 2)"
+    assert cell(found) == f"not judged: {found.measured}"
+    assert judged(project)["order_mse"].seeds == [0], "seed 2 has other users"
 
 
 def test_what_was_not_run_says_so_with_its_command(project: Path) -> None:
@@ -132,6 +176,20 @@ def test_results_of_other_code_are_judged_and_marked(project: Path) -> None:
     assert "code" not in found["order_mmd"].measured
     assert found["order_mse"].measured.endswith("(mse: of other parameters or code)")
     assert (found["order_mmd"].verdict, found["order_mse"].verdict) == (HOLDS, FAILS)
+
+
+def test_without_a_conf_nobody_can_tell_how_old_a_result_is(project: Path) -> None:
+    said = " (no conf/sample.yaml here: nobody can tell whether of today's parameters and code)"
+    assert all(found.measured.endswith(said) == (found.verdict != NOT_RUN) for found in judged(project).values())
+
+
+def test_the_commands_make_the_seeds_that_are_shown(project: Path) -> None:
+    found = judging.findings([DATASET, "other"], project)
+    rows = {row[0]: row[-1] for row in section(found).rows}
+    told = judging.published()["claims"]
+    made, absent = (f"`mmesid ablate DATASET --only mse --seeds {seeds}`" for seeds in (1, 3))
+    assert rows[told["order_mse"]["says"]] == f"{made} (sample); {absent} (other)"
+    assert rows[told["above_e4srec"]["says"]] == "`mmesid ablate DATASET --only best,e4srec,paper --seeds 3`"
 
 
 def test_every_claim_has_its_published_figure_and_ablations_that_exist() -> None:
@@ -184,6 +242,12 @@ def test_the_report_keeps_ours_and_others_apart_and_names_commands(project: Path
         assert all(len(row) == len(sections[title].heads) for row in sections[title].rows)
 
 
+def test_the_report_keeps_the_ablations_of_a_dataset_without_a_conf(project: Path) -> None:
+    shown = next(section for section in report.collect(project) if section.title == "Ablations on sample")
+    assert "no `conf/sample.yaml`" in shown.text
+    assert {row[0]: row[-1] for row in shown.rows}["mse"] == "`mmesid ablate sample --only mse --seeds 1`"
+
+
 def test_cost_is_per_gain_over_sasrec(project: Path) -> None:
     cost = next(section for section in report.collect(project) if section.title == "Cost")
     best = dict(zip(cost.heads, next(row for row in cost.rows if row[1] == "best"), strict=True))
@@ -194,10 +258,11 @@ def test_cost_is_per_gain_over_sasrec(project: Path) -> None:
     assert worse["minutes per .01"] == "–", "no gain has no price"
 
 
-def test_a_rival_has_no_cost_of_its_own(project: Path) -> None:
+def test_nothing_of_ours_stands_under_the_name_of_a_rival(project: Path) -> None:
     kept.save(result("content_transformer"), project)
-    cost = next(section for section in report.collect(project) if section.title == "Cost")
-    assert "content_transformer" not in {row[1] for row in cost.rows}
+    sections = {section.title: section for section in report.collect(project)}
+    for title in ("Order kept", "Spectra", "Semantic IDs", "Cost"):
+        assert "content_transformer" not in {row[1] for row in sections[title].rows}, title
 
 
 def test_the_three_languages_say_the_same(project: Path) -> None:

@@ -1,15 +1,21 @@
 """What is kept of an ablation's run, small enough for git: `reports/ablations/<dataset>/<name>/seed-<k>.{json,npz}`."""
 
 import json
-from collections.abc import Mapping
+import shlex
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mmesid.artifacts.files import load_json, save_json, write_atomically
-from mmesid.errors import ArtifactError
+from mmesid.artifacts.files import save_json, write_atomically
+from mmesid.errors import ArtifactError, first_line
+from mmesid.models import MAIN_BASELINE, MAIN_MODEL, NETWORK_MODEL
 
 LARGEST = 255  # a rank from here on is written as this: no metric but the mean reciprocal rank looks so far down
 _PLACE = ("reports", "ablations")
@@ -95,21 +101,99 @@ def _path(root: Path, dataset: str, name: str, seed: int) -> Path:
     return place(root, dataset) / name / f"seed-{seed}.json"
 
 
+class _Stage(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    key: str
+    seconds: float | None
+
+
+class _Collapse(BaseModel):
+    kept_dimensions: float
+
+
+class _Data(BaseModel):
+    items: int
+    users: int
+
+
+class _Quality(BaseModel):
+    collision_rate: float
+    code_use: float
+
+
+class _Metrics(BaseModel):
+    """What tables read beside the ranks."""
+
+    collapse: _Collapse
+    data: _Data
+    tokenizer: dict[str, _Quality]
+
+
+class _Plain(BaseModel):
+    """The file without arrays."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    dataset: str
+    name: str
+    seed: int
+    key: str
+    parameters: dict[str, Any]
+    users: str
+    metrics: _Metrics
+    spectra: dict[str, list[float]]
+    stages: dict[str, _Stage]
+    tokens: int
+
+
 def _load(path: Path) -> AblationResult:
-    values: dict[str, Any] = dict(load_json(path))
-    ranks: dict[str, NDArray[Any]] = {}
-    taus: dict[str, NDArray[Any]] = {}
+    with _whole(path, path):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        plain = _Plain.model_validate(values)
+        if path.parts[-3:] != _path(Path(), plain.dataset, plain.name, plain.seed).parts[-3:]:
+            raise ValueError(f"it holds the result of {plain.name}, seed {plain.seed}, on {plain.dataset}")
     beside = path.with_suffix(".npz")
+    with _whole(beside, path):
+        ranks, taus = _arrays(beside, plain.metrics.data.users)
+    return AblationResult(**values, ranks=ranks, taus=taus)
+
+
+def _arrays(path: Path, users: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Ranks and taus by name; raises ValueError where one is not (users,) numbers."""
+    found: dict[str, dict[str, NDArray[Any]]] = {"ranks": {}, "taus": {}}
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in arrays.files:
+            kind, _, short = name.partition("/")
+            values = arrays[name]
+            if values.shape != (users,) or values.dtype.kind != {"ranks": "u", "taus": "f"}.get(kind):
+                raise ValueError(f"{name} is {values.dtype} {values.shape}, not one number for each of {users} users")
+            found[kind][short] = values
+    if absent := [row for row in (MAIN_MODEL, NETWORK_MODEL, MAIN_BASELINE) if row not in found["ranks"]]:
+        raise ValueError(f"it lacks ranks/{absent[0]}")
+    return found["ranks"], found["taus"]
+
+
+@contextmanager
+def _whole(file: Path, path: Path) -> Iterator[None]:
+    """Read one of the two files of the result at `path`; what is wrong with it is said with what mends it."""
     try:
-        with np.load(beside, allow_pickle=False) as arrays:
-            for name in arrays.files:
-                kind, _, short = name.partition("/")
-                {"ranks": ranks, "taus": taus}[kind][short] = arrays[name]
-        return AblationResult(**values, ranks=ranks, taus=taus)
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ArtifactError(
-            f"{beside} is missing or damaged ({error}): delete it, and `mmesid ablate` makes it"
-        ) from None
+        yield
+    except FileNotFoundError:
+        why = "missing"
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = f"damaged ({'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']})"
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        why = f"damaged ({first_line(error)})"
+    else:
+        return
+    both = shlex.join(["rm", "-f", str(path), str(path.with_suffix(".npz"))])
+    dataset, name, seed = *path.parts[-3:-1], path.stem.removeprefix("seed-")
+    seeds = f" --seeds {int(seed) + 1}" if seed.isdecimal() else ""
+    raise ArtifactError(
+        f"{file} is {why}: `{both}` removes the result, and `mmesid ablate {dataset} --only {name}{seeds}` makes it"
+    )
 
 
 def _compress(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from mmesid.artifacts.files import load_json, save_json
 
 PATH = Path("reports", "claims.json")
-HOLDS, FAILS, OPEN, SILENT, NOT_RUN = "holds", "does not hold", "not decided", "says nothing here", "not run"
+HOLDS, FAILS, OPEN, SILENT = "holds", "does not hold", "not decided", "says nothing here"
+NOT_JUDGED, NOT_RUN = "not judged", "not run"
 
 
 class Finding(NamedTuple):
@@ -26,7 +27,7 @@ class Finding(NamedTuple):
     value: float | None
     low: float | None
     high: float | None
-    verdict: str  # one of the five above
+    verdict: str  # one of the six above
     seeds: list[int]
     command: str  # that makes the finding
 

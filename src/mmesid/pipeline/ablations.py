@@ -20,7 +20,7 @@ from mmesid.artifacts.values import CONTENT
 from mmesid.config import Config
 from mmesid.config.loading import read_sections
 from mmesid.errors import ConfigError
-from mmesid.models import MAIN_MODEL, MODELS
+from mmesid.models import MAIN_MODEL, MODELS, alone, with_role
 from mmesid.pipeline import code, overrides
 from mmesid.pipeline.overrides import Value
 
@@ -72,35 +72,61 @@ def read(root: Path = Path()) -> dict[str, Ablation]:
     """Every ablation of conf/ablations.yaml by name, in the order of the file.
 
     Raises:
-        ConfigError: the file is missing or an entry is not as its head says.
+        ConfigError: the file is missing, names a key twice, or an entry is not as its head says.
     """
     path = root / "conf" / f"{config.ABLATIONS}.yaml"
     found: dict[str, Ablation] = {}
-    for name, values in read_sections(path).items():
+    entries = read_sections(path)
+    _check_once(yaml.compose(path.read_text(encoding="utf-8")), path)
+    for name, values in entries.items():
         found[str(name)] = _entry(str(name), values, found, path)
     if REFERENCE not in found or found[REFERENCE].overrides:
         raise ConfigError(f"{path} must hold `{REFERENCE}` with `set: {{}}`: all others are compared with it")
     return found
 
 
+def _check_once(node: yaml.Node | None, path: Path) -> None:
+    """YAML takes the last of two equal keys without a word."""
+    waiting, seen = [node], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+            continue
+        keys: dict[Any, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in keys:
+                raise ConfigError(f"{path}: lines {keys[key.value]} and {line} both say {key.value}; keep one of them")
+            if isinstance(key, yaml.ScalarNode):
+                keys[key.value] = line
+            waiting.append(value)
+
+
 def _entry(name: str, values: Any, before: Mapping[str, Ablation], path: Path) -> Ablation:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{path}: {name!r} must be a name of lower-case letters, digits and `_`")
     if not isinstance(values, dict) or not {"tells", "set"} <= set(values) <= KEYS:
-        keys = ", ".join(sorted(values)) if isinstance(values, dict) else repr(values)
+        keys = ", ".join(sorted(map(str, values))) if isinstance(values, dict) else repr(values)
         may = "row, like and needs"
         raise ConfigError(f"{path}: {name} must have the keys tells and set, and may have {may}; it has {keys}")
     if not isinstance(values["set"], dict) or not isinstance(values["tells"], str):
         raise ConfigError(f"{path}: {name} must have a sentence as `tells` and keys with values as `set`")
+    if wrong := [key for key in values["set"] if not isinstance(key, str)]:
+        raise ConfigError(f"{path}: {name} has {wrong[0]!r} in `set`, which must be SECTION.KEY, like finetune.epochs")
     like = values.get("like", REFERENCE)
-    if "like" in values and like not in before:
-        raise ConfigError(f"{path}: {name} is like {like!r}, which must stand above it")
+    if "like" in values and (not isinstance(like, str) or like not in before):
+        raise ConfigError(f"{path}: {name} has `like: {like!r}`, which must be the name of an entry above it")
     shared = before[like] if "like" in values else Ablation("", "", {}, MAIN_MODEL)
     row = values.get("row", shared.row)
-    if row not in MODELS:
-        raise ConfigError(f"{path}: {name} has the row {row!r}, which is none of {', '.join(MODELS)}")
+    rows = [model for model in MODELS if model not in with_role("bound")]  # whose ranks are kept
+    if row not in rows:
+        raise ConfigError(f"{path}: {name} has the row {row!r}, which is none of {', '.join(rows)}")
     needs = values.get("needs", list(shared.needs))
-    if not isinstance(needs, list) or not set(needs) <= set(CONTENT):
+    if not isinstance(needs, list) or not all(need in CONTENT for need in needs):
         raise ConfigError(f"{path}: {name} needs {needs!r}; it must be a list of some of {', '.join(CONTENT)}")
     return Ablation(name, values["tells"], {**shared.overrides, **values["set"]}, row, tuple(needs))
 
@@ -148,7 +174,18 @@ def run_of(ablation: Ablation, dataset: str, seed: int, code_of: Mapping[str, st
         shutil.copyfile(root / "params.yaml", trial / "params.yaml")
         (trial / "conf" / f"{dataset}.yaml").write_text(conf, encoding="utf-8")
         settings = config.load(dataset, trial)
+    _check_row(ablation, settings)
     return Run(ablation, dataset, seed, conf, settings, keys(settings, code_of, root))
+
+
+def _check_row(ablation: Ablation, settings: Config) -> None:
+    """Rivals have rows only where they are trained."""
+    rival = alone(ablation.row)
+    if MODELS[ablation.row].listed and rival not in settings.baselines.rivals:
+        raise ConfigError(
+            f"conf/ablations.yaml, {ablation.name}: the row {ablation.row} is there only where baselines.rivals names "
+            f"{rival}; put `baselines.rivals: [{rival}]` into its `set`, or take another row"
+        )
 
 
 def parameters(settings: Config) -> dict[str, Any]:

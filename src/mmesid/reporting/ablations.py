@@ -60,8 +60,8 @@ class AblationRow(NamedTuple):
     tokens: int | None = None  # that fine-tuning read
 
 
-def section(dataset: str, rows: Sequence[AblationRow]) -> Section:
-    """The table of a dataset."""
+def section(dataset: str, rows: Sequence[AblationRow], has_conf: bool = True) -> Section:
+    """The table of a dataset; without its conf nobody can tell which results are outdated."""
     text = (
         f"Each ablation is the whole pipeline on `{dataset}` with the keys that `conf/ablations.yaml` names. Each "
         "user's values are averaged over the seeds; intervals (95 %) and differences are over users, paired. `against "
@@ -69,6 +69,11 @@ def section(dataset: str, rows: Sequence[AblationRow]) -> Section:
         "after fine-tuning, times 100, by modality (in brackets where items are not made of those codes: before it). "
         "Minutes are of one run from the source on, tokens those that fine-tuning read."
     )
+    if not has_conf:
+        text += (
+            f" This checkout has no `conf/{dataset}.yaml`, so nobody can tell whether these results are of today's "
+            "parameters and code."
+        )
     return Section(f"Ablations on {dataset}", text, HEADS, [cells(row) for row in rows])
 
 

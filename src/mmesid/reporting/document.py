@@ -4,28 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mmesid.reporting.jinja import environment
+from mmesid.reporting.latex import escaped
 
-LATEX = {  # what LaTeX reads as its own
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "−": r"$-$",
-    "–": "--",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "…": r"\ldots{}",
-    "τ": r"$\tau$",
-    "`": "",
-}
 SMALLEST = 6  # columns from which a LaTeX table is set smaller
 
 
@@ -57,19 +37,19 @@ def _pipes(cells: Sequence[str]) -> str:
 
 
 def to_latex(sections: Sequence[Section], title: str) -> str:
-    """A document of its own; needs nothing but the packages booktabs, longtable and geometry."""
+    """A document of its own; needs nothing but the packages booktabs, longtable, textcomp and geometry."""
     body = "\n\n".join(_latex_section(section) for section in sections)
     return (
-        "\\documentclass{article}\n\\usepackage[utf8]{inputenc}\n\\usepackage[T1]{fontenc}\n"
-        "\\usepackage{booktabs,longtable}\n\\usepackage[landscape,margin=15mm]{geometry}\n"
-        f"\\title{{{_latex(title)}}}\n\\date{{}}\n\\begin{{document}}\n\\maketitle\n\n{body}\n\n\\end{{document}}\n"
+        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n"
+        "\\usepackage{booktabs,longtable,textcomp}\n\\usepackage[landscape,margin=15mm]{geometry}\n"
+        f"\\title{{{escaped(title)}}}\n\\date{{}}\n\\begin{{document}}\n\\maketitle\n\n{body}\n\n\\end{{document}}\n"
     )
 
 
 def _latex_section(section: Section) -> str:
     width = 0.97 / max(1, len(section.heads))
     columns = f"p{{{width:.3f}\\linewidth}}" * len(section.heads)
-    lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (section.heads, *section.rows)]
+    lines = [" & ".join(escaped(cell) for cell in row) + r" \\" for row in (section.heads, *section.rows)]
     size = "\\footnotesize" if len(section.heads) < SMALLEST else "\\scriptsize"
     table = [
         f"{{{size}\\setlength{{\\tabcolsep}}{{2pt}}",
@@ -81,11 +61,7 @@ def _latex_section(section: Section) -> str:
         "\\bottomrule",
         "\\end{longtable}}",
     ]
-    return "\n".join([f"\\section*{{{_latex(section.title)}}}", _latex(section.text), "", *table])
-
-
-def _latex(text: str) -> str:
-    return "".join(LATEX.get(sign, sign) for sign in text)
+    return "\n".join([f"\\section*{{{escaped(section.title)}}}", escaped(section.text), "", *table])
 
 
 def to_html(sections: Sequence[Section], title: str, version: str) -> str:

@@ -16,10 +16,10 @@ from mmesid.commands.ablate.planning import DONE, DUE, LACKS, TWIN, Planned
 from mmesid.commands.plan import duration
 from mmesid.errors import PipelineError
 from mmesid.pipeline import ablations, experiment
-from mmesid.pipeline.ablations import LAST, Run
+from mmesid.pipeline.ablations import LAST, REFERENCE, Run
 from mmesid.pipeline.stage import StageError
 from mmesid.reporting.ablations import AblationRow, section
-from mmesid.reporting.document import to_markdown
+from mmesid.reporting.document import Section, to_markdown
 from mmesid.tracking.run import ABLATION, EXPERIMENT
 
 Say = Callable[[str], object]
@@ -124,13 +124,25 @@ def _record(run: Run, result: AblationResult, path: Path, folder: Path, environm
 
 
 def table(dataset: str, root: Path) -> list[AblationRow]:
-    """Every ablation of conf/ablations.yaml, with what is kept of it."""
-    settings = config.load(dataset, root)
-    return comparison.rows(list(ablations.read(root).values()), settings, keys(dataset, root), root)
+    """Every ablation of conf/ablations.yaml, with what is kept of it; of a dataset without a conf as well."""
+    known = list(ablations.read(root).values())
+    return comparison.rows(known, dataset, _encoders(dataset, root), keys(dataset, root) or {}, root)
 
 
-def keys(dataset: str, root: Path) -> dict[tuple[str, int], str]:
-    """Of the runs that have a result, by ablation and seed, as they would be made now."""
+def _encoders(dataset: str, root: Path) -> dict[str, str]:
+    """Of content by modality, as the dataset's conf says, else as a kept result of its own parameters does."""
+    if dataset in config.known_datasets(root):
+        return planning.encoders(config.load(dataset, root))
+    own = (result for result in kept.load_all(root, dataset) if result.name == REFERENCE)
+    return next((dict(result.parameters.get("encode_content", {})) for result in own), {})
+
+
+def keys(dataset: str, root: Path) -> dict[tuple[str, int], str] | None:
+    """Of the runs that have a result, by ablation and seed, as they would be made now; None without the dataset's
+    conf, where nobody can tell.
+    """
+    if dataset not in config.known_datasets(root):
+        return None
     known, code_of = ablations.read(root), ablations.codes(root)
     found = {(result.name, result.seed) for result in kept.load_all(root, dataset) if result.name in known}
     return {
@@ -138,10 +150,15 @@ def keys(dataset: str, root: Path) -> dict[tuple[str, int], str]:
     }
 
 
+def shown(dataset: str, rows: Sequence[AblationRow], root: Path) -> Section:
+    """The table as it is printed."""
+    return section(dataset, rows, dataset in config.known_datasets(root))
+
+
 def write_table(dataset: str, root: Path) -> list[AblationRow]:
     """The table, also as `reports/ablations/<dataset>/table.md`."""
     rows = table(dataset, root)
-    text = to_markdown([section(dataset, rows)])
+    text = to_markdown([shown(dataset, rows, root)])
     path = kept.place(root, dataset) / TABLE
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
     return rows

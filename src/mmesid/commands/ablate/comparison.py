@@ -1,6 +1,6 @@
 """Results of ablations against the reference: means over seeds, bootstrap over users."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,38 +8,47 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts.ablations import AblationResult, load_all
 from mmesid.commands.ablate.planning import absent_modalities
-from mmesid.config import Config
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import confidence_interval, paired_bootstrap
 from mmesid.models import MAIN_METRIC, MAIN_MODEL, NETWORK_MODEL, RANK_METRICS, alone
 from mmesid.pipeline.ablations import REFERENCE, Ablation
 from mmesid.reporting.ablations import AblationRow, Estimate
 
+SEEDS = 3  # that `mmesid ablate` runs by itself
 RESAMPLES, SEED = 2000, 0  # of the bootstrap
 DEPTH = tuple(name for name in RANK_METRICS if name != "mrr")  # ranks are kept as far as these look
 AFTER, BEFORE = "tau_finetuned", "tau_init"
 
 
 def rows(
-    ablations: Sequence[Ablation], settings: Config, keys: Mapping[tuple[str, int], str], root: Path
+    ablations: Sequence[Ablation],
+    dataset: str,
+    encoders: Mapping[str, str],
+    keys: Mapping[tuple[str, int], str],
+    root: Path,
 ) -> list[AblationRow]:
     """One for each ablation, in their order; those without any result say by which command they are made.
 
     Args:
         ablations: of conf/ablations.yaml.
-        settings: of the dataset whose results these are.
+        dataset: whose results these are.
+        encoders: of its content by modality, as far as they are known.
         keys: of runs as they would be made now, by name and seed; a result with another one is outdated.
         root: the project's folder.
     """
-    dataset = settings.dataset
     found = load_all(root, dataset)
     reference = [result for result in found if result.name == REFERENCE]
     return [
         AblationRow(ablation.name, ablation.tells, "", ablation.row, lacks)
-        if (lacks := absent_modalities(ablation, settings))
-        else _row(ablation, dataset, [r for r in found if r.name == ablation.name], reference, keys)
+        if (lacks := absent_modalities(ablation, encoders))
+        else _row(ablation, dataset, of_ablation(found, ablation), reference, keys)
         for ablation in ablations
     ]
+
+
+def of_ablation(found: Sequence[AblationResult], ablation: Ablation) -> list[AblationResult]:
+    """Its results; one that lacks the row it is judged by was made before the entry named that row."""
+    return [result for result in found if result.name == ablation.name and ablation.row in result.ranks]
 
 
 def _row(
@@ -49,7 +58,7 @@ def _row(
     reference: Sequence[AblationResult],
     keys: Mapping[tuple[str, int], str],
 ) -> AblationRow:
-    command = command_of(dataset, ablation.name)
+    command = command_of(dataset, ablation.name, [result.seed for result in results])
     if not results:
         return AblationRow(ablation.name, ablation.tells, command, ablation.row)
     minutes = [result.minutes for result in results if result.minutes is not None]
@@ -78,9 +87,9 @@ def _kept_dimensions(results: Sequence[AblationResult]) -> float:
     return float(np.mean([result.metrics["collapse"]["kept_dimensions"] for result in results]))
 
 
-def command_of(dataset: str, name: str, seeds: int = 3) -> str:
-    """What makes an ablation's row."""
-    return f"mmesid ablate {dataset} --only {name} --seeds {seeds}"
+def command_of(dataset: str, names: str, seeds: Iterable[int] = ()) -> str:
+    """What makes these seeds of ablations, `mse,mmd`; without any, as many as `mmesid ablate` runs by itself."""
+    return f"mmesid ablate {dataset} --only {names} --seeds {max(seeds, default=SEEDS - 1) + 1}"
 
 
 def values(result: AblationResult, row: str, metric: str) -> NDArray[np.float64]:

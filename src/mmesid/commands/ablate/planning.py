@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mmesid import config
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
+from mmesid.artifacts.values import CONTENT
 from mmesid.commands.plan import durations
 from mmesid.commands.weights import lacking
 from mmesid.config import Config
@@ -88,14 +89,19 @@ def state_of(run: Run, root: Path) -> tuple[str, str]:
     twin = twin_of(run, root)
     if twin:
         return TWIN, f"{twin.name}, seed {twin.seed}"
-    absent = [f"encode_content.{m} is none" for m in absent_modalities(run.ablation, run.settings)]
+    absent = [f"encode_content.{m} is none" for m in absent_modalities(run.ablation, encoders(run.settings))]
     remedy = next(iter([*absent, *lacking(run.settings).values()]), "")
     return (LACKS, remedy) if remedy else (DUE, "")
 
 
-def absent_modalities(ablation: Ablation, settings: Config) -> list[str]:
+def encoders(settings: Config) -> dict[str, str]:
+    """Of a dataset's content, by modality."""
+    return {modality: getattr(settings.encode_content, modality) for modality in CONTENT}
+
+
+def absent_modalities(ablation: Ablation, encoders: Mapping[str, str]) -> list[str]:
     """Those that an ablation needs and a dataset has not."""
-    return [modality for modality in ablation.needs if getattr(settings.encode_content, modality) == "none"]
+    return [modality for modality in ablation.needs if encoders.get(modality) == "none"]
 
 
 def twin_of(run: Run, root: Path) -> AblationResult | None:

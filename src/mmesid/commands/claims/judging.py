@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
-from mmesid.artifacts.claims import FAILS, HOLDS, NOT_RUN, OPEN, SILENT, Finding
+from mmesid.artifacts.claims import FAILS, HOLDS, NOT_JUDGED, NOT_RUN, OPEN, SILENT, Finding
 from mmesid.commands import ablate
 from mmesid.commands.ablate.comparison import (
     AFTER,
@@ -18,6 +18,7 @@ from mmesid.commands.ablate.comparison import (
     RESAMPLES,
     SEED,
     averaged,
+    command_of,
     common_results,
     difference,
     order_kept,
@@ -27,6 +28,7 @@ from mmesid.evaluation.collapse import THRESHOLD
 from mmesid.evaluation.statistics import paired_bootstrap
 from mmesid.models import MAIN_BASELINE, NETWORK_MODEL
 from mmesid.reporting.ablations import Estimate
+from mmesid.reporting.claims import seeds_label
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 MODALITY = "collaborative"  # whose order the paper speaks of
@@ -57,19 +59,18 @@ def published() -> dict[str, Any]:
     return dict(yaml.safe_load(PUBLISHED.read_text(encoding="utf-8")))
 
 
-def findings(datasets: Sequence[str], root: Path, seeds: int = 3) -> list[Finding]:
+def findings(datasets: Sequence[str], root: Path) -> list[Finding]:
     """Every claim on every dataset.
 
     Args:
         datasets: in the order of the table.
         root: the project's folder.
-        seeds: that the commands name.
     """
     told = published()["claims"]
     by_dataset = {dataset: _kept(dataset, root) for dataset in datasets}
-    outdated = {dataset: _outdated(dataset, known, root) for dataset, known in by_dataset.items()}
+    age = {dataset: _age(dataset, known, root) for dataset, known in by_dataset.items()}
     return [
-        _finding(name, told[name], claim, dataset, by_dataset[dataset], outdated[dataset], seeds)
+        _finding(name, told[name], claim, dataset, by_dataset[dataset], age[dataset])
         for name, claim in CLAIMS.items()
         for dataset in datasets
     ]
@@ -82,36 +83,59 @@ def _kept(dataset: str, root: Path) -> dict[str, list[AblationResult]]:
     return found
 
 
-def _outdated(dataset: str, known: Kept, root: Path) -> set[str]:
-    """Ablations with a result of other parameters or code than those of now."""
-    if not (root / "conf" / f"{dataset}.yaml").exists():
-        return set()
-    keys = ablate.keys(dataset, root)
-    return {name for name, found in known.items() if any(keys.get((name, r.seed)) != r.key for r in found)}
+def _age(dataset: str, known: Kept, root: Path) -> Callable[[Sequence[str]], str]:
+    """Says of ablations which have a result of other parameters or code than those of now."""
+    keys = ablate.keys(dataset, root) if known else {}
+    if keys is None:
+        return lambda names: f" (no conf/{dataset}.yaml here: nobody can tell whether of today's parameters and code)"
+    old = {name for name, found in known.items() if any(keys.get((name, r.seed)) != r.key for r in found)}
+
+    def say(names: Sequence[str]) -> str:
+        outdated = ", ".join(name for name in names if name in old)
+        return f" ({outdated}: of other parameters or code)" if outdated else ""
+
+    return say
 
 
 def _finding(
-    name: str, told: Mapping[str, Any], claim: Claim, dataset: str, known: Kept, outdated: set[str], seeds: int
+    name: str, told: Mapping[str, Any], claim: Claim, dataset: str, known: Kept, age: Callable[[Sequence[str]], str]
 ) -> Finding:
-    command = f"mmesid ablate {dataset} --only {','.join((*claim.needs, *claim.also))} --seeds {seeds}"
-    lacking = [need for need in claim.needs if need not in known]
-    judged = Judgment("–", NOT_RUN) if lacking else claim.judge(known, told)
-    old = [] if lacking else [part for part in (*claim.needs, *claim.also) if part in outdated]
-    used = [] if lacking else sorted(set.intersection(*({r.seed for r in known[need]} for need in claim.needs)))
+    every = (*claim.needs, *claim.also)
+    is_run = all(need in known for need in claim.needs)
+    seeds = _common_seeds([known[need] for need in claim.needs]) if is_run else []
+    if seeds:
+        judged = claim.judge({part: [r for r in found if r.seed in seeds] for part, found in known.items()}, told)
+        judged = judged._replace(measured=judged.measured + age(every))
+    elif is_run:
+        has = "; ".join(f"{need} has {_listed(known[need])}" for need in claim.needs)
+        judged = Judgment(f"no seed is common to all, on the same users ({has})", NOT_JUDGED)
+    else:
+        judged = Judgment("–", NOT_RUN)
     return Finding(
         claim=name,
         says=told["says"],
         published=str(told["figure"]),
         source=told["source"],
         dataset=dataset,
-        measured=judged.measured + (f" ({', '.join(old)}: of other parameters or code)" if old else ""),
+        measured=judged.measured,
         value=judged.value,
         low=judged.low,
         high=judged.high,
         verdict=judged.verdict,
-        seeds=used,
-        command=command,
+        seeds=seeds,
+        command=command_of(dataset, ",".join(every), seeds),
     )
+
+
+def _common_seeds(parts: Sequence[Sequence[AblationResult]]) -> list[int]:
+    """Seeds that all have, each with the users of the first of them: only those can be averaged user by user."""
+    common = set.intersection(*({(result.seed, result.users) for result in part} for part in parts))
+    users = dict(sorted(common))
+    return [seed for seed in users if users[seed] == next(iter(users.values()))]
+
+
+def _listed(results: Sequence[AblationResult]) -> str:
+    return seeds_label([result.seed for result in results])
 
 
 def _side(low: float, high: float) -> str:
@@ -158,23 +182,21 @@ def _random_forgets(known: Kept, told: Mapping[str, Any]) -> Judgment:
 
 def _trained_keeps(known: Kept, told: Mapping[str, Any]) -> Judgment:
     """Holds where trained minus 5 times random lies above zero: a ratio of two small numbers has no interval."""
-    ratio, parts = float(told["value"]), []
-    main: Estimate | None = None
+    ratio = float(told["value"])
+    found, parts = {}, []
     trained, drawn = order_kept(known["paper"], AFTER), order_kept(known["paper_random_codes"], AFTER)
     for modality in trained:
-        plain = _paired(known["paper"], known["paper_random_codes"], f"{modality}.{AFTER}")
-        if plain is None or modality not in drawn:
+        beyond = _paired(known["paper"], known["paper_random_codes"], f"{modality}.{AFTER}", ratio)
+        if beyond is None:
             continue
-        times = trained[modality].value / drawn[modality].value if drawn[modality].value > 0 else float("inf")
-        both = f"{trained[modality].value:.1f} % against {drawn[modality].value:.1f} %"
+        found[modality], one, other = beyond, trained[modality].value, drawn[modality].value
+        times = one / other if other > 0 else float("inf")
         parts.append(
-            f"{modality} {both}, {times:.1f} times, {plain.value:+.1f} points [{plain.low:+.1f}, {plain.high:+.1f}]"
+            f"{modality} {one:.1f} % against {other:.1f} %, {times:.1f} times, "
+            f"{beyond.value:+.1f} points [{beyond.low:+.1f}, {beyond.high:+.1f}] beyond {ratio:g} times"
         )
-        if modality == MODALITY:
-            main = _paired(known["paper"], known["paper_random_codes"], f"{modality}.{AFTER}", ratio)
-    if main is None:
-        return Judgment("; ".join(parts) or "–", SILENT)
-    return Judgment("; ".join(parts), _side(main.low, main.high), *main)
+    main = found.get(MODALITY)
+    return Judgment("; ".join(parts) or "–", _side(main.low, main.high) if main else SILENT, *(main or ()))
 
 
 def _paired(
@@ -209,7 +231,7 @@ def _collaborative_collapses(known: Kept, told: Mapping[str, Any]) -> Judgment:
     if width >= hidden:
         return Judgment(f"D = {width} is no less than C = {hidden}: nothing could collapse", SILENT)
     kept_share, most = float(np.mean(shares)), width / hidden
-    measured = f"{kept_share:.1%} of C = {hidden} dimensions kept, at most D/C = {most:.1%}"
+    measured = f"{hidden * kept_share:.0f} of C = {hidden} dimensions filled at D = {width}, {1 - kept_share:.1%} empty"
     return Judgment(measured, HOLDS if kept_share <= most else FAILS, kept_share)
 
 
@@ -231,23 +253,28 @@ def _input_does_not_collapse(known: Kept, told: Mapping[str, Any]) -> Judgment:
 
 
 def _above(other: str, row: str) -> Callable[[Kept, Mapping[str, Any]], Judgment]:
-    """Our network and the paper's settings against a row of another ablation."""
+    """Our settings against a row of another ablation; the paper's, where they were run, get a verdict of their own."""
 
     def judge(known: Kept, told: Mapping[str, Any]) -> Judgment:
-        parts, main = [], None
-        for label, name in (("ours", "best"), ("the paper's settings", "paper")):
-            if (
-                name not in known
-                or (found := difference((known[name], NETWORK_MODEL), (known[other], row), METRIC)) is None
-            ):
-                continue
-            base = float(averaged(known[other], row, METRIC).mean())
-            share = f", {100 * found.value / base:+.1f} %" if base else ""
-            parts.append(f"{label} {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]{share}")
-            main = main or found
-        return Judgment("; ".join(parts), _side(main.low, main.high), *main) if main else Judgment("–", SILENT)
+        main = difference((known["best"], NETWORK_MODEL), (known[other], row), METRIC)
+        assert main is not None
+        measured = f"with our settings {_gain(main, known['best'], known[other], row)}"
+        paper = difference((known.get("paper", ()), NETWORK_MODEL), (known[other], row), METRIC)
+        if paper is not None:
+            gain = _gain(paper, known["paper"], known[other], row)
+            measured += f"; {_side(paper.low, paper.high)}: with the paper's settings {gain}"
+        return Judgment(measured, _side(main.low, main.high), *main)
 
     return judge
+
+
+def _gain(found: Estimate, mine: Sequence[AblationResult], theirs: Sequence[AblationResult], row: str) -> str:
+    """A difference, its share of the other's value, and the seeds where they are not all of the other's."""
+    common = common_results(mine, theirs)[1]
+    base = float(averaged(common, row, METRIC).mean())
+    share = f", {100 * found.value / base:+.1f} %" if base else ""
+    seeds = f", {_listed(common)}" if len(common) < len(theirs) else ""
+    return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]{share}{seeds}"
 
 
 CLAIMS = {

@@ -16,9 +16,10 @@ from mmesid.commands import ablate
 from mmesid.commands.ablate.comparison import AFTER, BEFORE, command_of, difference, mean, order_kept
 from mmesid.commands.claims.judging import published
 from mmesid.commands.results import BUNDLED, command_for
+from mmesid.config import known_datasets
 from mmesid.models import MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, MODELS, NETWORK_MODEL, metric_label, model_label
 from mmesid.pipeline.ablations import read
-from mmesid.reporting import ablations, claims
+from mmesid.reporting import claims
 from mmesid.reporting.ablations import NOTHING, estimate
 from mmesid.reporting.document import Section, to_html, to_latex, to_markdown
 from mmesid.reporting.tables import result_rows
@@ -52,20 +53,27 @@ def collect(root: Path) -> list[Section]:
     metrics = reported_metrics(root)
     names = in_order([*metrics, *kept.datasets(root)])
     results = {name: kept.load_all(root, name) for name in names}
+    judged_by = {name: each.row for name, each in read(root).items()}
+    ours = {name: [each for each in results[name] if _is_ours(each, judged_by)] for name in names}
     return [
         _results(names, metrics, results),
         _published(),
         *(
-            ablations.section(name, ablate.table(name, root))
+            ablate.shown(name, ablate.table(name, root), root)
             for name in names
-            if (root / "conf" / f"{name}.yaml").exists()
+            if results[name] or name in known_datasets(root)
         ),
-        _order(names, results),
-        _spectra(names, results),
-        _codes(names, results),
-        _cost(names, results, {name: each.row for name, each in read(root).items()}),
+        _order(names, ours),
+        _spectra(names, ours),
+        _codes(names, ours),
+        _cost(names, ours, judged_by),
         claims.section(load_claims(root)),
     ]
+
+
+def _is_ours(result: AblationResult, judged_by: Mapping[str, str]) -> bool:
+    """Whether an ablation tells of MME-SID; minutes, codes and spectra beside a rival's row are none of the rival's."""
+    return judged_by.get(result.name, MAIN_MODEL) in (MAIN_MODEL, NETWORK_MODEL)
 
 
 def in_order(names: Sequence[str]) -> list[str]:
@@ -96,7 +104,7 @@ def _results(
 def _over_seeds(name: str, row: str, best: Sequence[AblationResult]) -> list[str]:
     values = [estimate(mean(best, row, metric)) for metric in METRICS]
     seeds = ", ".join(str(result.seed) for result in best)
-    return [name, model_label(row), seeds, *values, f"`{command_of(name, 'best', len(best))}`"]
+    return [name, model_label(row), seeds, *values, _made_by(name, "best", best)]
 
 
 def _of_one(name: str, metrics: Mapping[str, Any]) -> list[list[str]]:
@@ -142,7 +150,7 @@ def _each(
 
 
 def _made_by(name: str, ablation: str, found: Sequence[AblationResult]) -> str:
-    return f"`{command_of(name, ablation, len(found))}`"
+    return f"`{command_of(name, ablation, [result.seed for result in found])}`"
 
 
 def _order(names: Sequence[str], results: Mapping[str, Sequence[AblationResult]]) -> Section:
@@ -216,8 +224,6 @@ def _cost(
     rows = []
     for name, ablation, found in _each(names, results):
         row = judged_by.get(ablation, MAIN_MODEL)
-        if row not in (MAIN_MODEL, NETWORK_MODEL):
-            continue  # the minutes are of both models
         minutes = [result.minutes for result in found if result.minutes is not None]
         spent, tokens = (float(np.mean(minutes)) if minutes else None), float(np.mean([r.tokens for r in found]))
         gain = difference((found, row), (found, MAIN_BASELINE))
