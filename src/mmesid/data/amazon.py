@@ -6,6 +6,7 @@ left out, and of a product that stands several times its first line counts. Pict
 network fetches them, and `with_pictures` puts them in their place.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from mmesid.data.times import to_timestamps
 from mmesid.errors import DataError
 
 PAGE = "getTime()"  # in titles of 2018 that are a page's script
+WHOLE = re.compile(r"-?[0-8]?[0-9]{1,18}")  # a number that 64 bits hold
 
 
 class Layout(NamedTuple):
@@ -158,8 +160,9 @@ def _review_fault(review: Mapping[str, Any], layout: Layout) -> str:
     if absent := [key for key in (layout.user, layout.item) if not str(review.get(key) or "").strip()]:
         return f"no {absent[0]}"
     time = review.get(layout.time)
-    good = isinstance(time, int) or (isinstance(time, str) and time.strip().isdigit())
-    return "" if good and not isinstance(time, bool) else f"{layout.time}: expected a whole number, found {time!r}"
+    if isinstance(time, int | str) and WHOLE.fullmatch(str(time).strip()):
+        return ""
+    return f"{layout.time}: expected a whole number of 64 bits, found {repr(time)[:SHOWN]}"
 
 
 def _interactions(reviews: Held) -> tuple[pd.DataFrame, list[str]]:
@@ -170,10 +173,7 @@ def _interactions(reviews: Held) -> tuple[pd.DataFrame, list[str]]:
         column = pa.chunked_array([pa.array(reviews.columns[name], pa.large_string())])
         frame[name], said = canonical_ids(column, f"interactions: {name}", origin)
         notes += said
-    try:
-        times = pa.chunked_array([pa.array(reviews.columns["timestamp"], pa.int64())])
-    except OverflowError:
-        raise DataError(f"{reviews.file}: a time is too large to be one: {max(reviews.columns['timestamp'])}") from None
+    times = pa.chunked_array([pa.array(reviews.columns["timestamp"], pa.int64())])
     frame["timestamp"], doubts = to_timestamps(times, origin)
     frame["file"] = pd.Series(reviews.file, frame.index, "str")
     frame["row"] = np.asarray(reviews.rows, np.int64)
