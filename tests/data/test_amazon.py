@@ -171,7 +171,9 @@ def test_a_folder_is_read_in_place_with_pictures_of_its_own(
 
 BROKEN = {
     "cut off": ("{'asin': 'B000000001', 'title': 'So", "neither JSON nor a Python dictionary"),
-    "code": ("{'asin': __import__('os').getcwd()}", "neither JSON nor a Python dictionary"),
+    "code": ("{'asin': os.getcwd()}", "neither JSON nor a Python dictionary: os.getcwd() is no literal"),
+    "a name": ("{'asin': 'B', 'price': [1, price]}", "neither JSON nor a Python dictionary: price is no literal"),
+    "a key": ("{'asin': {['B']: 1}}", "neither JSON nor a Python dictionary: {['B']: 1} is no literal"),
     "a list": ("['B000000001']", "expected an object, found list"),
     "no id": ("{'title': 'Soap'}", "no asin"),
     "an empty id": ("{'asin': ' ', 'title': 'Soap'}", "no asin"),
@@ -377,7 +379,17 @@ def test_a_dictionary_is_read_as_python_printed_it(value: dict[str, Any]) -> Non
     assert object_lines.parse(json.dumps(value)) == json.loads(json.dumps(value))
 
 
-@pytest.mark.parametrize("text", ["{'a': NaN}", "{'a': nan}", "{'a': f()}", "{'a': 'b' 1}", "{'a'}x", "", "{"])
+@pytest.mark.parametrize(
+    "write", ["{'a': %s}", '{"a": %s}', "{'a': %s, 'b': '\\\\'}"], ids=["quotes", "JSON", "backslash"]
+)
+@pytest.mark.parametrize("name", object_lines.CONSTANTS)
+def test_the_constants_of_python_and_json_are_read_alike(write: str, name: str) -> None:
+    assert object_lines.parse(write % name)["a"] is object_lines.CONSTANTS[name]
+    if "inf" in name.lower():
+        assert object_lines.parse(write % f"-{name}")["a"] is None
+
+
+@pytest.mark.parametrize("text", ["{'a': f()}", "{'a': 'b' 1}", "{'a'}x", "{'a': {[1]: 2}}", "", "{"])
 def test_what_python_would_not_print_is_refused(text: str) -> None:
     with pytest.raises((ValueError, SyntaxError)):
         object_lines.parse(text)
