@@ -24,7 +24,7 @@ from mmesid.artifacts.ingest import load_catalogue
 from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences
 from mmesid.artifacts.source import digest
 from mmesid.artifacts.store import Store
-from mmesid.data import amazon, object_lines
+from mmesid.data import amazon_layouts, object_lines
 from mmesid.data.formats import PLAIN
 from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline.downloads import address
@@ -228,6 +228,55 @@ def test_products_that_nobody_reviewed_are_left_out_and_counted(server: Server, 
     assert any("7 lines of products that no review names" in note for note in load_catalogue(store).notes)
 
 
+def test_the_share_of_broken_lines_is_of_the_lines_of_the_file(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    lines = metadata("2014", server.url, range(2000))
+    server.pages[f"/{names('2014')[1]}"] = Page(pack([*lines, "{'broken"]))
+    settings, store = project()
+    assert run(settings, store)["items"] == ITEMS
+    server.pages[f"/{names('2014')[1]}"] = Page(pack([*lines, "{'broken", "{'broken", "{'broken"]))
+    with pytest.raises(DataError, match=r"3 of 2,003 lines cannot be read, more than ingest\.max_broken_lines"):
+        run(*project())
+
+
+PLACEHOLDERS = (
+    "http://g-ecx.images-amazon.com/images/G/01/x-site/icons/no-img-sm._CB192198896_.gif",
+    "http://g-ecx.images-amazon.com/images/G/01/x-site/icons/no-img-lg._V192198896_.gif",
+    "http://ecx.images-amazon.com/images/G/01/nav2/dp/no-image-no-ciu._SL500_.gif",
+)
+
+
+def test_the_shops_placeholder_is_no_picture(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    products = [amazon_files.product("2014", number, server.url) for number in range(ITEMS)]
+    for found, link in zip(products, PLACEHOLDERS, strict=False):
+        found["imUrl"] = link
+    server.pages[f"/{names('2014')[1]}"] = Page(pack(map(repr, products)))
+    settings, store = project(prepare={**LOOSE, "drop_items_without": ["image"]})
+    logged = run(settings, store)
+    assert logged["pictures_unanswered"] == 0
+    assert logged["items"] == ITEMS - len(PLACEHOLDERS)
+    assert any("3 lines link to the shop's placeholder" in note for note in load_catalogue(store).notes)
+
+
+def test_a_picture_behind_a_placeholder_counts() -> None:
+    found = {"imageURLHighRes": [PLACEHOLDERS[0]], "imageURL": [" ", "http://x/no-img-sm/a.jpg"]}
+    assert amazon_layouts.find_picture(found, amazon_layouts.LAYOUTS["2018"]) == "http://x/no-img-sm/a.jpg"
+
+
+@pytest.mark.parametrize(("named", "held"), [("2014", "2018"), ("2018", "2014"), ("2014", "2023"), ("2023", "2018")])
+def test_products_of_another_release_are_named(
+    named: str, held: str, server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server, named)
+    server.pages[f"/{names(named)[1]}"] = Page(pack(metadata(held, server.url)))
+    with pytest.raises(DataError, match=rf"as the release {held} has them, .* set it to {held}"):
+        run(*project(ingest={"release": named}))
+    mixed = [*metadata(named, server.url), *metadata(held, server.url, [ITEMS])]
+    server.pages[f"/{names(named)[1]}"] = Page(pack(mixed))
+    assert run(*project(ingest={"release": named, "max_broken_lines": 0.1}))["items"] == ITEMS
+
+
 def test_damaged_and_foreign_files_are_named(server: Server, project: Callable[..., Any]) -> None:
     publish(server)
     name = names("2014")[0]
@@ -396,7 +445,7 @@ def test_what_python_would_not_print_is_refused(text: str) -> None:
 
 
 def test_every_layout_is_a_release() -> None:
-    assert set(amazon.LAYOUTS) == set(releases.RELEASES)
+    assert set(amazon_layouts.LAYOUTS) == set(releases.RELEASES)
     assert PLAIN.release in releases.RELEASES
 
 

@@ -229,7 +229,7 @@ def _times(
 
 def _has_pictures(one: Wanted, root: Path) -> bool:
     """Whether products have links to pictures, as far as it shows: of a folder, its first ones are looked at."""
-    from mmesid.data.amazon import LAYOUTS
+    from mmesid.data.amazon_layouts import LAYOUTS, find_picture
     from mmesid.data.object_lines import read_lines
 
     section = one.settings.ingest
@@ -237,7 +237,7 @@ def _has_pictures(one: Wanted, root: Path) -> bool:
         return section.fetch_images
     layout = LAYOUTS[section.release]
     lines = islice(read_lines(root / one.record.base_url / one.record.files["items"].path), LOOKED_AT)
-    return any(layout.picture(line.found) for line in lines if line.found)
+    return any(find_picture(line.found, layout) for line in lines if line.found)
 
 
 def _machine(gpus: Gpus, several: int) -> str:
