@@ -307,6 +307,42 @@ def test_a_text_that_no_product_has_is_named(server: Server, project: Callable[.
         run(*project(ingest={"text": ["title", "subtitle"]}))
 
 
+PUBLISHED = [  # as the publishers' servers and Hugging Face have them
+    ("2014", "categoryFiles/reviews_Beauty_5.json.gz", "categoryFiles/meta_Beauty.json.gz"),
+    ("2014", "reviews_Beauty_5.json", "meta_Beauty.json"),
+    ("2018", "categoryFilesSmall/Beauty_5.json.gz", "metaFiles2/meta_Beauty.json.gz"),
+    ("2018", "categoryFilesSmall/Beauty_5.json", "metaFiles/meta_Beauty.json"),
+    ("2023", "raw/review_categories/Beauty.jsonl.gz", "raw/meta_categories/meta_Beauty.jsonl.gz"),
+    ("2023", "raw/review_categories/Beauty.jsonl", "raw/meta_categories/meta_Beauty.jsonl"),
+    ("2023-5core", "benchmark/5core/rating_only/Beauty.csv.gz", "raw/meta_categories/meta_Beauty.jsonl.gz"),
+    ("2023-5core", "benchmark/5core/rating_only/Beauty.csv", "raw/meta_categories/meta_Beauty.jsonl"),
+]
+
+
+@pytest.mark.parametrize(("release", "taken", "described"), PUBLISHED)
+def test_files_are_found_where_their_publishers_have_them(
+    release: str, taken: str, described: str, project: Callable[..., Any], tmp_path: Path
+) -> None:
+    for name, lines in ((taken, reviews(release)), (described, metadata(release, "http://x"))):
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pack(lines) if name.endswith(".gz") else "\n".join(lines).encode())
+    settings, store = project(base_url=str(tmp_path / "raw"), ingest={"release": release, "fetch_images": False})
+    assert run(settings, store)["interactions"] == USERS * STEPS
+    record = releases.read_record(store.source())
+    assert record is not None
+    assert [record.files[table].path for table in releases.TABLES] == [taken, described]
+
+
+@pytest.mark.parametrize("cut", ["last_out", "timestamp", "last_out_w_his", "timestamp_w_his"])
+def test_a_cut_of_the_benchmark_is_no_table(cut: str, project: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "raw" / "benchmark" / "5core" / cut / "Beauty.train.csv"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(DataError, match="has no interactions"):
+        project(base_url=str(tmp_path / "raw"), ingest={"release": "2023-5core"})
+
+
 def test_what_the_address_lacks_is_said_with_the_names_that_were_tried(
     server: Server, project: Callable[..., Any]
 ) -> None:
