@@ -3,7 +3,7 @@
 import json
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,41 +87,25 @@ def _packaged(use: Use) -> Model:
 
 def _of_open_clip(use: Use) -> Model:
     """A model that open_clip knows by name and tag, or that brings its own weights: one file, of the hub or here."""
-    from open_clip import get_pretrained_cfg, list_pretrained_tags_by_model
-    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
-    from open_clip.factory import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
-
-    usual = [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]  # the first that is there
-    if use.name.startswith(HF_HUB_PREFIX):
-        return _file_of_hub(use, use.name.removeprefix(HF_HUB_PREFIX), usual)
-    folder = Path(use.name.removeprefix(LOCAL_DIR_PREFIX))
-    own = [folder / name for name in usual] if use.name.startswith(LOCAL_DIR_PREFIX) else [Path(use.revision or "")]
-    if size := next((path.stat().st_size for path in own if path.is_file()), None):
-        return Model(use, size, 0, None)
-    known = get_pretrained_cfg(use.name, use.revision or "")
-    if not known:
-        tags = ", ".join(list_pretrained_tags_by_model(use.name)) or "none"
-        fault = (
-            f"{use.key}: {use.name} has no weights {use.revision!r} that open_clip knows (tags of this model: {tags})"
-        )
-        return Model(use, None, None, None, fault)
-    repo, _, name = known.get("hf_hub", "").rpartition("/")
-    if not repo:
-        return Model(use, None, None, None)  # at an address of its own
-    return _file_of_hub(use, repo, [str(Path(name).with_suffix(WEIGHTS)), name] if name else usual)
-
-
-def _file_of_hub(use: Use, repo: str, names: Sequence[str]) -> Model:
-    """The first of some files that a hub's repository holds."""
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    held = (try_to_load_from_cache(repo, name) for name in names)
-    if here := next((path for path in held if isinstance(path, str)), None):
-        return Model(use, Path(here).stat().st_size, 0, None)
+    from mmesid.encoders.open_clip_weights import place_of
+
     try:
-        told = HfApi().model_info(repo, files_metadata=True, timeout=20)
+        folder, repository, names = place_of(use.name, use.revision)
+    except WeightsError as error:
+        return Model(use, None, None, None, f"{use.key}: {error}")
+    if not folder and not repository:  # an address of its own, which tells no size
+        return Model(use, None, None, None)
+    held = (folder / name if folder else try_to_load_from_cache(repository, name) for name in names)
+    if here := next((Path(path) for path in held if isinstance(path, str | Path) and Path(path).is_file()), None):
+        return Model(use, here.stat().st_size, 0, None)
+    if folder:
+        return Model(use, None, None, None, f"{use.key}: {folder} has no weights; expected is {' or '.join(names)}")
+    try:
+        told = HfApi().model_info(repository, files_metadata=True, timeout=20)
     except Exception as error:  # of the hub's many, one sentence
-        return Model(use, None, None, None, str(hub.unloadable(use.key, repo, "a model of open_clip", error)))
+        return Model(use, None, None, None, str(hub.unloadable(use.key, repository, "a model of open_clip", error)))
     sizes = {file.rfilename: file.size for file in told.siblings or []}
     size = next((sizes[name] for name in names if name in sizes), None)
     return Model(use, size, size, None)
