@@ -241,8 +241,9 @@ def _brings_pictures(one: Wanted, root: Path) -> bool:
     """Whether the files lie in a folder with pictures, which then are all there are."""
     from mmesid.data.pictures import list_pictures
 
-    local = one.record is not None and not address.is_remote(one.record.base_url)
-    return local and bool(list_pictures(root / one.record.base_url))
+    if one.record is None or address.is_remote(one.record.base_url):
+        return False
+    return bool(list_pictures(root / one.record.base_url))
 
 
 def _has_links(one: Wanted, root: Path) -> bool:
