@@ -200,3 +200,7 @@ def test_the_doctor_says_how_a_lost_source_comes_back(checkout: Path, catalogue:
     (checkout / "reports" / "toys").mkdir(parents=True)
     (checkout / "reports" / "toys" / "metrics.json").touch()
     assert told(checkout).level == "warning", "results that are there need no source"
+
+
+def test_a_column_is_a_position_only_by_decimal_digits() -> None:
+    assert add.parse_columns("user_id=2,item_id=²") == {"user_id": 2, "item_id": "²"}

@@ -223,6 +223,7 @@ def test_the_doctor_sees_a_folder_that_cannot_be_written(checkout: Path, monkeyp
 def test_datasets_have_one_spelling_and_one_message() -> None:
     for text in ("a,b", "a b", " a, b ,"):
         assert config.split_names(text) == ["a", "b"]
+    assert config.split_names("a,b,a b") == ["a", "b"]
     assert config.split_names("") == []
     config.check_datasets(["a"], ["b", "a"])
     with pytest.raises(ConfigError, match=r"beuaty, x: no such dataset among a, b; .* `mmesid add NAME"):

@@ -246,6 +246,90 @@ def test_a_folder_without_links_to_pictures_is_seen(checkout: Path, tmp_path: Pa
         assert planning._has_pictures(one, checkout) == expected
 
 
+def test_pictures_that_a_folder_links_to_are_in_the_plan(checkout: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    (folder / "reviews_Beauty_5.json.gz").write_bytes(pack(reviews("2014")))
+    (folder / "meta_Beauty.json.gz").write_bytes(pack(metadata("2014", "http://x")))
+    arguments = ("--datasets", "amazon-beauty", "--preset", "cpu", "--from", str(folder), "--plan")
+    said = spoken(run(*arguments))
+    assert "amazon-beauty: up to 12,101 pictures by their links" in said
+    assert "at least 0 B to download" in said
+    (folder / "images").mkdir()
+    (folder / "images" / "a.jpg").write_bytes(amazon_files.picture(0))
+    assert "pictures by their links" not in spoken(run(*arguments))
+    (one,) = paper.wanted(["amazon-beauty"], "cpu", str(folder), checkout)
+    assert planning._has_pictures(one, checkout), "its own are encoded, which takes time"
+
+
+def test_a_dataset_that_is_named_twice_is_meant_once(checkout: Path, server: Server) -> None:
+    result = run("--datasets", "amazon-beauty,amazon-beauty", "--preset", "cpu", "--from", server.url)
+    assert result.stdout == "1 amazon-beauty\n"
+
+
+def test_what_datasets_share_is_counted_once(checkout: Path, server: Server) -> None:
+    (one,) = paper.wanted(["amazon-beauty"], "cpu", server.url, checkout)
+    other = one._replace(name="another")
+    uses = [USE, USE._replace(dtype="nf4"), USE._replace(name="shop/other")]
+    needed, lines = planning._downloads([one, other], [large(use)._replace(missing=GB) for use in uses], checkout)
+    assert one.record is not None
+    assert [size for _, size in needed] == [sum(file.bytes or 0 for file in one.record.files.values()), 2 * GB]
+    assert len(lines) == len(set(lines)) == 2 + 2 + 2  # files, pictures of each dataset, models
+
+
+def clip(name: str = "ViT-B-32", pretrained: str | None = "laion2b_s34b_b79k") -> models.Use:
+    return models.Use(models.OPEN_CLIP, name, pretrained, "float32")
+
+
+def test_the_preset_small_names_its_vision_model(checkout: Path, server: Server) -> None:
+    (one,) = paper.wanted(["amazon-beauty"], "small", server.url, checkout)
+    assert clip() in list(models.uses(one.settings))
+    (one,) = paper.wanted(["amazon-beauty"], "cpu", server.url, checkout)
+    assert models.OPEN_CLIP not in {use.key for use in models.uses(one.settings)}, "embedded has nothing to fetch"
+
+
+def test_the_hub_tells_the_size_of_an_open_clip_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def told(self: object, name: str, **_: object) -> Any:
+        asked.append(name)
+        sizes = {"open_clip_pytorch_model.bin": 7 * GB, "open_clip_model.safetensors": 6 * GB, "model.safetensors": 5}
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name, size=size) for name, size in sizes.items()])
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", told)
+    for use in (clip(), clip("hf-hub:shop/clip", None)):
+        found = models.look(use)
+        assert (found.bytes, found.missing, found.fault) == (6 * GB, 6 * GB, "")
+    assert asked == ["laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "shop/clip"]
+
+
+def test_an_open_clip_model_that_is_here_needs_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = tmp_path / "open_clip_pytorch_model.bin"
+    weights.write_bytes(b"weights")
+    for use in (clip(pretrained=str(weights)), clip(f"local-dir:{tmp_path}", None)):
+        assert models.look(use)[1:] == (7, 0, None, "")
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda repo, name: str(weights))
+    assert models.look(clip())[1:] == (7, 0, None, "")
+
+
+@pytest.mark.parametrize("use", [clip(pretrained="none_such"), clip(pretrained=None), clip("local-dir:/none", None)])
+def test_weights_that_open_clip_does_not_know_are_a_reason(use: models.Use) -> None:
+    assert "has no weights" in models.look(use).fault
+
+
+def test_packaged_weights_need_what_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("MMESID_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(models.packaged, "has_reader", lambda: False)
+    found = models.look(USE._replace(name="smollm2"))
+    assert found.missing == found.bytes == (98 + 1) * 10**6
+    assert "not installed is smollm2 and gguf; `mmesid weights smollm2` fetches what is missing" in found.fault
+    assert "what reads" in models.look(USE._replace(name=str(tmp_path / "model.gguf"))).fault
+    monkeypatch.setattr(models.packaged, "has_reader", lambda: True)
+    assert models.look(USE._replace(name="smollm2")).missing == 98 * 10**6
+    assert models.look(USE._replace(name=str(tmp_path / "model.gguf"))).fault == ""
+
+
 def test_the_makefile_runs_what_the_plan_names(checkout: Path) -> None:
     text = (checkout / "Makefile").read_text(encoding="utf-8")
     assert "mmesid paper --preset" in text

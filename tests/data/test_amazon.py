@@ -24,7 +24,7 @@ from mmesid.artifacts.ingest import load_catalogue
 from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences
 from mmesid.artifacts.source import digest
 from mmesid.artifacts.store import Store
-from mmesid.data import amazon, object_lines
+from mmesid.data import amazon_layouts, object_lines
 from mmesid.data.formats import PLAIN
 from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline.downloads import address
@@ -171,7 +171,9 @@ def test_a_folder_is_read_in_place_with_pictures_of_its_own(
 
 BROKEN = {
     "cut off": ("{'asin': 'B000000001', 'title': 'So", "neither JSON nor a Python dictionary"),
-    "code": ("{'asin': __import__('os').getcwd()}", "neither JSON nor a Python dictionary"),
+    "code": ("{'asin': os.getcwd()}", "neither JSON nor a Python dictionary: os.getcwd() is no literal"),
+    "a name": ("{'asin': 'B', 'price': [1, price]}", "neither JSON nor a Python dictionary: price is no literal"),
+    "a key": ("{'asin': {['B']: 1}}", "neither JSON nor a Python dictionary: {['B']: 1} is no literal"),
     "a list": ("['B000000001']", "expected an object, found list"),
     "no id": ("{'title': 'Soap'}", "no asin"),
     "an empty id": ("{'asin': ' ', 'title': 'Soap'}", "no asin"),
@@ -204,16 +206,17 @@ def test_reviews_without_what_makes_them_are_rejected(server: Server, project: C
     publish(server)
     good = {"reviewerID": "U", "asin": item(0), "unixReviewTime": 1_300_000_000}
     bad = [{key: value for key, value in good.items() if key != absent} for absent in good] + [
-        {**good, "unixReviewTime": "soon"}
+        {**good, "unixReviewTime": time} for time in ("soon", "²", "9" * 5000, 10**30, True)
     ]
     lines = [*reviews("2014"), *map(json.dumps, bad)]
     content = gzip.compress("\n".join(lines).encode() + b'\n{"reviewerID": "\xff"}\n')
     server.pages[f"/{names('2014')[0]}"] = Page(content)
-    settings, store = project(ingest={"max_broken_lines": 0.1})
+    settings, store = project(ingest={"max_broken_lines": 0.2})
     assert run(settings, store)["interactions"] == USERS * STEPS
     reasons = pd.read_parquet(store.folder("ingest") / "rejects.parquet")["reason"].tolist()
     assert [reason.partition(":")[0] for reason in reasons] == [
-        "no reviewerID", "no asin", "unixReviewTime", "unixReviewTime", "not UTF-8"]  # fmt: skip
+        "no reviewerID", "no asin", *["unixReviewTime"] * 6, "not UTF-8"]  # fmt: skip
+    assert max(map(len, reasons)) < 200
 
 
 def test_products_that_nobody_reviewed_are_left_out_and_counted(server: Server, project: Callable[..., Any]) -> None:
@@ -223,6 +226,55 @@ def test_products_that_nobody_reviewed_are_left_out_and_counted(server: Server, 
     settings, store = project()
     assert run(settings, store)["items"] == ITEMS
     assert any("7 lines of products that no review names" in note for note in load_catalogue(store).notes)
+
+
+def test_the_share_of_broken_lines_is_of_the_lines_of_the_file(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    lines = metadata("2014", server.url, range(2000))
+    server.pages[f"/{names('2014')[1]}"] = Page(pack([*lines, "{'broken"]))
+    settings, store = project()
+    assert run(settings, store)["items"] == ITEMS
+    server.pages[f"/{names('2014')[1]}"] = Page(pack([*lines, "{'broken", "{'broken", "{'broken"]))
+    with pytest.raises(DataError, match=r"3 of 2,003 lines cannot be read, more than ingest\.max_broken_lines"):
+        run(*project())
+
+
+PLACEHOLDERS = (
+    "http://g-ecx.images-amazon.com/images/G/01/x-site/icons/no-img-sm._CB192198896_.gif",
+    "http://g-ecx.images-amazon.com/images/G/01/x-site/icons/no-img-lg._V192198896_.gif",
+    "http://ecx.images-amazon.com/images/G/01/nav2/dp/no-image-no-ciu._SL500_.gif",
+)
+
+
+def test_the_shops_placeholder_is_no_picture(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    products = [amazon_files.product("2014", number, server.url) for number in range(ITEMS)]
+    for found, link in zip(products, PLACEHOLDERS, strict=False):
+        found["imUrl"] = link
+    server.pages[f"/{names('2014')[1]}"] = Page(pack(map(repr, products)))
+    settings, store = project(prepare={**LOOSE, "drop_items_without": ["image"]})
+    logged = run(settings, store)
+    assert logged["pictures_unanswered"] == 0
+    assert logged["items"] == ITEMS - len(PLACEHOLDERS)
+    assert any("3 lines link to the shop's placeholder" in note for note in load_catalogue(store).notes)
+
+
+def test_a_picture_behind_a_placeholder_counts() -> None:
+    found = {"imageURLHighRes": [PLACEHOLDERS[0]], "imageURL": [" ", "http://x/no-img-sm/a.jpg"]}
+    assert amazon_layouts.find_picture(found, amazon_layouts.LAYOUTS["2018"]) == "http://x/no-img-sm/a.jpg"
+
+
+@pytest.mark.parametrize(("named", "held"), [("2014", "2018"), ("2018", "2014"), ("2014", "2023"), ("2023", "2018")])
+def test_products_of_another_release_are_named(
+    named: str, held: str, server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server, named)
+    server.pages[f"/{names(named)[1]}"] = Page(pack(metadata(held, server.url)))
+    with pytest.raises(DataError, match=rf"as the release {held} has them, .* set it to {held}"):
+        run(*project(ingest={"release": named}))
+    mixed = [*metadata(named, server.url), *metadata(held, server.url, [ITEMS])]
+    server.pages[f"/{names(named)[1]}"] = Page(pack(mixed))
+    assert run(*project(ingest={"release": named, "max_broken_lines": 0.1}))["items"] == ITEMS
 
 
 def test_damaged_and_foreign_files_are_named(server: Server, project: Callable[..., Any]) -> None:
@@ -253,6 +305,42 @@ def test_a_text_that_no_product_has_is_named(server: Server, project: Callable[.
     publish(server)
     with pytest.raises(DataError, match="names subtitle, which no product"):
         run(*project(ingest={"text": ["title", "subtitle"]}))
+
+
+PUBLISHED = [  # as the publishers' servers and Hugging Face have them
+    ("2014", "categoryFiles/reviews_Beauty_5.json.gz", "categoryFiles/meta_Beauty.json.gz"),
+    ("2014", "reviews_Beauty_5.json", "meta_Beauty.json"),
+    ("2018", "categoryFilesSmall/Beauty_5.json.gz", "metaFiles2/meta_Beauty.json.gz"),
+    ("2018", "categoryFilesSmall/Beauty_5.json", "metaFiles/meta_Beauty.json"),
+    ("2023", "raw/review_categories/Beauty.jsonl.gz", "raw/meta_categories/meta_Beauty.jsonl.gz"),
+    ("2023", "raw/review_categories/Beauty.jsonl", "raw/meta_categories/meta_Beauty.jsonl"),
+    ("2023-5core", "benchmark/5core/rating_only/Beauty.csv.gz", "raw/meta_categories/meta_Beauty.jsonl.gz"),
+    ("2023-5core", "benchmark/5core/rating_only/Beauty.csv", "raw/meta_categories/meta_Beauty.jsonl"),
+]
+
+
+@pytest.mark.parametrize(("release", "taken", "described"), PUBLISHED)
+def test_files_are_found_where_their_publishers_have_them(
+    release: str, taken: str, described: str, project: Callable[..., Any], tmp_path: Path
+) -> None:
+    for name, lines in ((taken, reviews(release)), (described, metadata(release, "http://x"))):
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pack(lines) if name.endswith(".gz") else "\n".join(lines).encode())
+    settings, store = project(base_url=str(tmp_path / "raw"), ingest={"release": release, "fetch_images": False})
+    assert run(settings, store)["interactions"] == USERS * STEPS
+    record = releases.read_record(store.source())
+    assert record is not None
+    assert [record.files[table].path for table in releases.TABLES] == [taken, described]
+
+
+@pytest.mark.parametrize("cut", ["last_out", "timestamp", "last_out_w_his", "timestamp_w_his"])
+def test_a_cut_of_the_benchmark_is_no_table(cut: str, project: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "raw" / "benchmark" / "5core" / cut / "Beauty.train.csv"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(DataError, match="has no interactions"):
+        project(base_url=str(tmp_path / "raw"), ingest={"release": "2023-5core"})
 
 
 def test_what_the_address_lacks_is_said_with_the_names_that_were_tried(
@@ -376,14 +464,24 @@ def test_a_dictionary_is_read_as_python_printed_it(value: dict[str, Any]) -> Non
     assert object_lines.parse(json.dumps(value)) == json.loads(json.dumps(value))
 
 
-@pytest.mark.parametrize("text", ["{'a': NaN}", "{'a': nan}", "{'a': f()}", "{'a': 'b' 1}", "{'a'}x", "", "{"])
+@pytest.mark.parametrize(
+    "write", ["{'a': %s}", '{"a": %s}', "{'a': %s, 'b': '\\\\'}"], ids=["quotes", "JSON", "backslash"]
+)
+@pytest.mark.parametrize("name", object_lines.CONSTANTS)
+def test_the_constants_of_python_and_json_are_read_alike(write: str, name: str) -> None:
+    assert object_lines.parse(write % name)["a"] is object_lines.CONSTANTS[name]
+    if "inf" in name.lower():
+        assert object_lines.parse(write % f"-{name}")["a"] is None
+
+
+@pytest.mark.parametrize("text", ["{'a': f()}", "{'a': 'b' 1}", "{'a'}x", "{'a': {[1]: 2}}", "", "{"])
 def test_what_python_would_not_print_is_refused(text: str) -> None:
     with pytest.raises((ValueError, SyntaxError)):
         object_lines.parse(text)
 
 
 def test_every_layout_is_a_release() -> None:
-    assert set(amazon.LAYOUTS) == set(releases.RELEASES)
+    assert set(amazon_layouts.LAYOUTS) == set(releases.RELEASES)
     assert PLAIN.release in releases.RELEASES
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 from mmesid.artifacts.pictures import decode
 from mmesid.artifacts.releases import Announced
 from mmesid.errors import DataError
-from mmesid.pipeline.downloads import asking, bars, files, pictures
+from mmesid.pipeline.downloads import address, asking, bars, files, pictures
 from mmesid.pipeline.downloads.cache import Cache
 from tests.amazon_files import picture
 from tests.faulty_pages import Page, Server, serving
@@ -247,5 +248,11 @@ def test_a_busy_server_is_left_in_peace_for_as_long_as_it_asks() -> None:
         def __init__(self, told: str) -> None:
             self.headers: Any = {"Retry-After": told}
 
-    told = ("7", "100000", "soon", "", "Wed, 21 Oct 2015 07:28:00 GMT")
-    assert [asking._retry_after(Answer(value)) for value in told] == [7, 60, 0, 0, 0]  # type: ignore[arg-type]
+    told = ("7", "100000", "soon", "", "²", "Wed, 21 Oct 2015 07:28:00 GMT")
+    assert [asking._retry_after(Answer(value)) for value in told] == [7, 60, 0, 0, 0, 0]  # type: ignore[arg-type]
+
+
+def test_a_length_that_is_no_number_is_unknown() -> None:
+    answer = httpx.Response(200, headers=[(b"Content-Length", "²".encode("latin-1"))])
+    assert address._length(answer) is None
+    pictures._check_kind(answer)

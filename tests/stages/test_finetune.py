@@ -70,7 +70,7 @@ def test_a_run_goes_on_only_from_the_model_it_began_with(changed: str, tmp_path:
     assert finetune_stage.fingerprint(settings, store) != before
 
 
-@pytest.mark.parametrize("processes", ["0", "two", "-1", ""])
+@pytest.mark.parametrize("processes", ["0", "two", "-1", "", "²"])
 def test_a_number_of_processes_that_is_none_is_refused(processes: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMESID_PROCESSES", processes)
     with pytest.raises(SystemExit, match=r"MMESID_PROCESSES must be a number of processes, at least 1; it is '"):

@@ -18,29 +18,32 @@ REMARK = "# What lies at ingest.base_url, as `mmesid add` or `mmesid sources` sa
 Table = Literal["interactions", "items"]
 TABLES: tuple[Table, ...] = ("interactions", "items")
 
+
+def _places(name: str, *folders: str) -> tuple[str, ...]:
+    """A file by itself, then in the publishers' folders, packed; then the same unpacked."""
+    return tuple(f"{folder}{name}{packed}" for packed in (".gz", "") for folder in ("", *folders))
+
+
+_META_2023 = _places("meta_{}.jsonl", "meta_categories/", "raw/meta_categories/")
+
+# Of the benchmark's folders only rating_only/ holds all interactions of a category in one table.
 RELEASES: Mapping[str, Mapping[Table, tuple[str, ...]]] = MappingProxyType(
     {
         "2014": {
-            "interactions": ("reviews_{}_5.json.gz", "reviews_{}_5.json"),
-            "items": ("meta_{}.json.gz", "meta_{}.json"),
+            "interactions": _places("reviews_{}_5.json", "categoryFiles/"),
+            "items": _places("meta_{}.json", "categoryFiles/"),
         },
         "2018": {
-            "interactions": ("{}_5.json.gz", "categoryFilesSmall/{}_5.json.gz", "{}_5.json"),
-            "items": ("meta_{}.json.gz", "metaFiles2/meta_{}.json.gz", "metaFiles/meta_{}.json.gz", "meta_{}.json"),
+            "interactions": _places("{}_5.json", "categoryFilesSmall/"),
+            "items": _places("meta_{}.json", "metaFiles2/", "metaFiles/"),
         },
         "2023": {
-            "interactions": ("{}.jsonl.gz", "review_categories/{}.jsonl.gz", "{}.jsonl", "review_categories/{}.jsonl"),
-            "items": (
-                *("meta_{}.jsonl.gz", "meta_categories/meta_{}.jsonl.gz"),
-                *("meta_{}.jsonl", "meta_categories/meta_{}.jsonl"),
-            ),
+            "interactions": _places("{}.jsonl", "review_categories/", "raw/review_categories/"),
+            "items": _META_2023,
         },
         "2023-5core": {
-            "interactions": ("{}.csv.gz", "benchmark/5core/rating_only/{}.csv.gz", "{}.csv"),
-            "items": (
-                *("meta_{}.jsonl.gz", "raw/meta_categories/meta_{}.jsonl.gz"),
-                *("meta_{}.jsonl", "raw/meta_categories/meta_{}.jsonl"),
-            ),
+            "interactions": _places("{}.csv", "benchmark/5core/rating_only/"),
+            "items": _META_2023,
         },
     }
 )

@@ -131,7 +131,7 @@ def parse_columns(text: str) -> dict[str, str | int]:
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if wrong := [left for left, _, right in pairs if not left.strip() or not right.strip()]:
         raise ConfigError(f"--columns: {wrong[0]!r} names no column; write user_id=userId,item_id=movieId")
-    return {left.strip(): int(right) if right.strip().isdigit() else right.strip() for left, _, right in pairs}
+    return {left.strip(): int(right) if right.strip().isdecimal() else right.strip() for left, _, right in pairs}
 
 
 def check_name(name: str, root: Path) -> None:

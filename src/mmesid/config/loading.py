@@ -150,8 +150,8 @@ def _suggest(location: tuple[int | str, ...]) -> str:
 
 
 def split_names(text: str) -> list[str]:
-    """Names of datasets between commas or spaces, as every command line takes them."""
-    return text.replace(",", " ").split()
+    """Names of datasets between commas or spaces, as every command line takes them; a name counts once."""
+    return list(dict.fromkeys(text.replace(",", " ").split()))
 
 
 def check_datasets(names: Iterable[str], known: Iterable[str]) -> None:

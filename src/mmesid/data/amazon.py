@@ -6,7 +6,9 @@ left out, and of a product that stands several times its first line counts. Pict
 network fetches them, and `with_pictures` puts them in their place.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ import pyarrow as pa
 from mmesid.artifacts import releases
 from mmesid.artifacts.values import Catalogue
 from mmesid.data import files, texts
+from mmesid.data.amazon_layouts import LAYOUTS, Layout, find_picture, fitting, picture_links
 from mmesid.data.formats import PLAIN, How
 from mmesid.data.ids import canonical_ids
 from mmesid.data.object_lines import SHOWN, Line, read_lines, read_table
@@ -26,17 +29,7 @@ from mmesid.data.times import to_timestamps
 from mmesid.errors import DataError
 
 PAGE = "getTime()"  # in titles of 2018 that are a page's script
-
-
-class Layout(NamedTuple):
-    """The keys of a release."""
-
-    user: str
-    item: str  # of a review
-    time: str
-    product: str  # of the metadata: the same id
-    texts: tuple[str, ...]  # title first
-    picture: Callable[[Mapping[str, Any]], str | None]
+WHOLE = re.compile(r"-?[0-8]?[0-9]{1,18}")  # a number that 64 bits hold
 
 
 class Held(NamedTuple):
@@ -46,6 +39,7 @@ class Held(NamedTuple):
     columns: dict[str, list[Any]]
     rows: list[int]
     broken: list[Line]
+    lines: int  # of the file, those that are not kept included
 
 
 def read(folder: Path, embeddings: dict[str, str], how: How = PLAIN) -> Catalogue:
@@ -54,39 +48,29 @@ def read(folder: Path, embeddings: dict[str, str], how: How = PLAIN) -> Catalogu
     Args:
         folder: with the files; pictures in it, as the source `files` takes them, are used instead of links.
         embeddings: names of the precomputed embeddings in it to read, by modality.
-        how: release and category; `interactions` and `items` name the files where they are called otherwise.
+        how: release and category; `interactions` and `items` name the files where they are called otherwise;
+            `max_broken_lines` is the share of a file's lines that may be broken.
 
     Returns:
         The catalogue, whose pictures are still links in the column `image_name` where the folder has none.
 
     Raises:
-        DataError: a file is missing or damaged, or nothing of it can be read.
+        DataError: a file is missing or damaged, is of another release, has too many broken lines, or nothing of it can
+            be read.
     """
     files.check_folder(folder)
     layout, places = LAYOUTS[how.release], {table: _find(folder, how, table) for table in releases.TABLES}
     reviews = _read_reviews(places["interactions"], layout)
     interactions, notes = _interactions(reviews)
     wanted = set(interactions["item_id"].dropna())
-    products, others = _read_products(places["items"], layout, wanted, how.text)
+    products, others = _read_products(places["items"], how, wanted)
+    _check_broken(how.max_broken_lines, reviews, products)
     items = _items(products, layout, how.text)
     notes = [*notes, *_say_broken(reviews, products), *_say_left_out(products, others)]
     if list_pictures(folder):
         items, notes = files.with_pictures(folder, files.Read(items, notes))
     rejects = pd.concat([_rejects(reviews, "interactions"), _rejects(products, "items")], ignore_index=True)
     return Catalogue(interactions, items, files.read_embeddings(folder, embeddings), tuple(notes), rejects)
-
-
-def check_broken(catalogue: Catalogue, limit: float) -> None:
-    """Raises DataError where more than a share of a file's lines are broken, with the first of them."""
-    for table in releases.TABLES:
-        frame: pd.DataFrame = getattr(catalogue, table)
-        broken = catalogue.rejects[catalogue.rejects["table"] == table] if catalogue.rejects is not None else frame[:0]
-        if len(broken) > limit * (len(frame) + len(broken)):
-            first = broken.iloc[0]
-            raise DataError(
-                f"{first['file']}: {len(broken):,} lines cannot be read, more than ingest.max_broken_lines allows "
-                f"({limit:.2%}); row {first['row']}: {first['reason']}: {first['value']!r}"
-            )
 
 
 def links(catalogue: Catalogue) -> list[str]:
@@ -138,8 +122,9 @@ def _find(folder: Path, how: How, table: releases.Table) -> Path:
 
 def _read_reviews(path: Path, layout: Layout) -> Held:
     columns: dict[str, list[Any]] = {"user_id": [], "item_id": [], "timestamp": []}
-    rows, broken = [], []
+    rows, broken, count = [], [], 0
     for line in read_table(path) if ".csv" in path.name else read_lines(path):
+        count = line.row
         if fault := line.fault or _review_fault(line.found or {}, layout):
             broken.append(line._replace(fault=fault, text=line.text or _show(line.found)))
             continue
@@ -150,7 +135,7 @@ def _read_reviews(path: Path, layout: Layout) -> Held:
         rows.append(line.row)
     if not rows:
         raise DataError(f"{path} has no review that can be read; the first line: {broken[0].fault}: {broken[0].text!r}")
-    return Held(path.name, columns, rows, broken)
+    return Held(path.name, columns, rows, broken, count)
 
 
 def _review_fault(review: Mapping[str, Any], layout: Layout) -> str:
@@ -158,8 +143,9 @@ def _review_fault(review: Mapping[str, Any], layout: Layout) -> str:
     if absent := [key for key in (layout.user, layout.item) if not str(review.get(key) or "").strip()]:
         return f"no {absent[0]}"
     time = review.get(layout.time)
-    good = isinstance(time, int) or (isinstance(time, str) and time.strip().isdigit())
-    return "" if good and not isinstance(time, bool) else f"{layout.time}: expected a whole number, found {time!r}"
+    if isinstance(time, int | str) and WHOLE.fullmatch(str(time).strip()):
+        return ""
+    return f"{layout.time}: expected a whole number of 64 bits, found {repr(time)[:SHOWN]}"
 
 
 def _interactions(reviews: Held) -> tuple[pd.DataFrame, list[str]]:
@@ -170,26 +156,34 @@ def _interactions(reviews: Held) -> tuple[pd.DataFrame, list[str]]:
         column = pa.chunked_array([pa.array(reviews.columns[name], pa.large_string())])
         frame[name], said = canonical_ids(column, f"interactions: {name}", origin)
         notes += said
-    try:
-        times = pa.chunked_array([pa.array(reviews.columns["timestamp"], pa.int64())])
-    except OverflowError:
-        raise DataError(f"{reviews.file}: a time is too large to be one: {max(reviews.columns['timestamp'])}") from None
+    times = pa.chunked_array([pa.array(reviews.columns["timestamp"], pa.int64())])
     frame["timestamp"], doubts = to_timestamps(times, origin)
     frame["file"] = pd.Series(reviews.file, frame.index, "str")
     frame["row"] = np.asarray(reviews.rows, np.int64)
     return frame, [*notes, *doubts]
 
 
-def _read_products(
-    path: Path, layout: Layout, wanted: set[str], text: Sequence[str] | None
-) -> tuple[Held, dict[str, int]]:
-    """The first line of each wanted product, and how many other good lines there were, by what they are."""
-    keys = tuple(text) if text is not None else layout.texts
+def _check_broken(limit: float, *helds: Held) -> None:
+    """Raises DataError where more than a share of a file's lines are broken, with the first of them."""
+    for held in helds:
+        if len(held.broken) > limit * held.lines:
+            first = held.broken[0]
+            raise DataError(
+                f"{held.file}: {len(held.broken):,} of {held.lines:,} lines cannot be read, more than "
+                f"ingest.max_broken_lines allows ({limit:.2%}); row {first.row}: {first.fault}: {first.text!r}"
+            )
+
+
+def _read_products(path: Path, how: How, wanted: set[str]) -> tuple[Held, dict[str, int]]:
+    """The first line of each wanted product, and how many good lines had to be told of, by why."""
+    layout = LAYOUTS[how.release]
+    keys = tuple(how.text) if how.text is not None else layout.texts
     columns: dict[str, list[Any]] = {name: [] for name in ("item_id", "image_name", *keys)}
-    rows, broken, seen = [], [], set()
-    others = {"unknown": 0, "again": 0}
+    rows, broken, seen, found, count = [], [], set[str](), Counter[str](), 0
+    others = {"unknown": 0, "again": 0, "placeholder": 0}
     for line in read_lines(path):
-        product = line.found or {}
+        product, count = line.found or {}, line.row
+        found.update(product.keys())
         item_id = str(product.get(layout.product) or "").strip()
         if line.fault or not item_id:
             fault = line.fault or f"no {layout.product}"
@@ -199,15 +193,23 @@ def _read_products(
         else:
             seen.add(item_id)
             columns["item_id"].append(item_id)
-            columns["image_name"].append(layout.picture(product))
+            picture = find_picture(product, layout)
+            others["placeholder"] += picture is None and any(picture_links(product, layout))
+            columns["image_name"].append(picture)
             for key in keys:
                 columns[key].append(product.get(key))
             rows.append(line.row)
+    release, foreign = fitting(found, how.release)
+    if release != how.release:
+        raise DataError(
+            f"{path} has products with {', '.join(foreign)}, as the release {release} has them, and ingest.release is "
+            f"{how.release}: set it to {release}; ingest.interactions and ingest.items name the files as they are"
+        )
     if not rows:
         raise DataError(f"{path} has no product of those that the reviews name: do both files belong together?")
-    if text is not None and (missing := [key for key in keys if not any(columns[key])]):
+    if how.text is not None and (missing := [key for key in keys if not any(columns[key])]):
         raise DataError(f"ingest.text names {', '.join(missing)}, which no product in {path.name} has")
-    return Held(path.name, columns, rows, broken), others
+    return Held(path.name, columns, rows, broken, count), others
 
 
 def _items(products: Held, layout: Layout, text: Sequence[str] | None) -> pd.DataFrame:
@@ -250,44 +252,6 @@ def _say_left_out(products: Held, others: Mapping[str, int]) -> list[str]:
     said = {
         "unknown": "of products that no review names are left out",
         "again": "repeat a product; its first line counts",
+        "placeholder": "link to the shop's placeholder (no-img-sm and the like), which is no picture",
     }
     return [f"{products.file}: {others[kind]:,} lines {text}" for kind, text in said.items() if others[kind]]
-
-
-def _only_picture(product: Mapping[str, Any]) -> str | None:
-    """2014: one link."""
-    return _link(product.get("imUrl"))
-
-
-def _first_picture(product: Mapping[str, Any]) -> str | None:
-    """2018: lists of links, the larger pictures first."""
-    lists = [product.get(key) for key in ("imageURLHighRes", "imageURL", "image")]
-    return next(
-        (link for held in lists for one in (held if isinstance(held, list) else [held]) if (link := _link(one))), None
-    )
-
-
-def _main_picture(product: Mapping[str, Any]) -> str | None:
-    """2023: a list of pictures, each in several sizes; the one that is called MAIN, else the first."""
-    held = product.get("images")
-    pictures = [one for one in held if isinstance(one, dict)] if isinstance(held, list) else []
-    ordered = sorted(pictures, key=lambda one: one.get("variant") != "MAIN")
-    return next(
-        (link for one in ordered for size in ("large", "hi_res", "thumb") if (link := _link(one.get(size)))), None
-    )
-
-
-def _link(value: object) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
-
-
-_OLD = ("reviewerID", "asin", "unixReviewTime", "asin")
-_NEW = ("user_id", "parent_asin", "timestamp", "parent_asin")
-_NEW_TEXTS = ("title", "store", "categories", "features", "description")
-
-LAYOUTS: dict[str, Layout] = {
-    "2014": Layout(*_OLD, ("title", "brand", "categories", "description"), _only_picture),
-    "2018": Layout(*_OLD, ("title", "brand", "category", "feature", "description"), _first_picture),
-    "2023": Layout(*_NEW, _NEW_TEXTS, _main_picture),
-    "2023-5core": Layout(*_NEW, _NEW_TEXTS, _main_picture),
-}

@@ -59,6 +59,7 @@ class How(NamedTuple):
     text: Sequence[str] | None = None  # text columns of the items, in their order; None chooses them by rule
     release: str = "2014"  # of Amazon's reviews
     category: str | None = None  # of Amazon's reviews
+    max_broken_lines: float = 1.0  # of Amazon's files, the share of lines that cannot be read
 
     @classmethod
     def of(cls, section: Ingest) -> "How":

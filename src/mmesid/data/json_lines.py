@@ -1,6 +1,5 @@
 """JSON that DuckDB does not take, read line by line: what can be meant is written anew, the rest is named by line."""
 
-import ast
 import json
 import re
 from collections.abc import Collection
@@ -11,7 +10,7 @@ from typing import Any
 from mmesid.data.columns import listed
 from mmesid.data.delimited import lines
 from mmesid.data.formats import Part
-from mmesid.data.object_lines import encodable
+from mmesid.data.object_lines import encodable, literal
 from mmesid.errors import DataError
 
 WHOLE_TABLE = (
@@ -137,19 +136,9 @@ def _object(part: Part, number: int, line: str) -> dict[str, Any]:
 
 def _python(line: str) -> Any:
     try:
-        return ast.literal_eval(_Numbers().visit(ast.parse(line.strip(), mode="eval")))
+        return literal(line.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-
-
-class _Numbers(ast.NodeTransformer):
-    """Turns what Python prints where there is no number into None."""
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.Constant(None) if node.id in ("nan", "inf") else node
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
-        return ast.Constant(None) if isinstance(node.operand, ast.Name) and node.operand.id == "inf" else node
 
 
 def _is_plain_list(line: str) -> bool:

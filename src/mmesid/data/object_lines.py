@@ -21,6 +21,7 @@ from mmesid.errors import DataError, first_line
 GZIP = b"\x1f\x8b"
 SHOWN = 80  # characters of a broken line that are kept
 STRING = re.compile(r"""'([^']*)'|"([^"]*)\"""")  # a whole string literal, where the line has no backslash
+CONSTANTS = {"nan": None, "NaN": None, "inf": None, "Infinity": None, "null": None, "true": True, "false": False}
 HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a character beyond 16 bits, as JSON escapes it
 
 
@@ -72,7 +73,7 @@ def read_table(path: Path) -> Iterator[Line]:
 
 
 def parse(text: str) -> Any:
-    """The value of a line of JSON or Python.
+    """The value of a line of JSON or Python, in which the other's constants may stand; NaN and infinity are null.
 
     Most of what Python prints becomes JSON by other quotes, which is read several times as fast; only where a string
     holds a backslash, or JSON has no such value, Python's own reader of literals is asked.
@@ -82,20 +83,38 @@ def parse(text: str) -> Any:
     """
     if text.startswith('{"'):
         try:
-            return json.loads(text)
+            return json.loads(text, parse_constant=_null)
         except ValueError as error:
             try:
-                return _literal(text)
+                return literal(text)
             except (ValueError, SyntaxError):
                 raise error from None
     if "\\" not in text:
         try:
             return json.loads(
-                text.replace("'", '"') if '"' not in text else STRING.sub(_requoted, text), parse_constant=_no
+                text.replace("'", '"') if '"' not in text else STRING.sub(_requoted, text), parse_constant=_null
             )
         except ValueError:
             pass
-    return _literal(text)
+    return literal(text)
+
+
+def literal(text: str) -> Any:
+    """The value of a Python literal, in which CONSTANTS may stand.
+
+    Raises:
+        ValueError, SyntaxError, RecursionError, MemoryError: it is none; the message names the part that is none, and
+            is the same on each run.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # of backslashes that Python would not write
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, TypeError):
+            value = _Constants().visit(ast.parse(text.strip(), mode="eval").body)
+            if _is_literal(value):
+                return ast.literal_eval(value)
+            raise ValueError(f"{ast.unparse(_refused(value))[:SHOWN]} is no literal") from None
 
 
 def encodable(text: str) -> str:
@@ -112,14 +131,34 @@ def _requoted(found: "re.Match[str]") -> str:
     return '"' + inner.replace('"', '\\"') + '"'
 
 
-def _no(constant: str) -> Any:
-    raise ValueError(f"{constant} is no literal")
+def _null(_: str) -> None:
+    """What NaN and infinity stand for."""
 
 
-def _literal(text: str) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # of backslashes that Python would not write
-        return ast.literal_eval(text)
+class _Constants(ast.NodeTransformer):
+    """Turns names and -inf into the constants that they stand for."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(CONSTANTS[node.id]) if node.id in CONSTANTS else node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        endless = isinstance(node.operand, ast.Name) and node.operand.id in ("inf", "Infinity")
+        return ast.Constant(None) if endless else node
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _refused(node: ast.expr) -> ast.expr:
+    """The part of a value that is no literal: inside of dictionaries and lists the first one, else the whole."""
+    within = ast.iter_child_nodes(node) if isinstance(node, ast.Dict | ast.List | ast.Tuple | ast.Set) else ()
+    parts = (part for part in within if isinstance(part, ast.expr))
+    return next((_refused(part) for part in parts if not _is_literal(part)), node)
 
 
 def _line(row: int, raw: bytes) -> Line:

@@ -42,7 +42,7 @@ def main_spread(run: Run) -> None:
     A process that was started by a launcher (it has a `RANK`) is one of them and starts no others.
     """
     processes = os.environ.get("MMESID_PROCESSES", "1")
-    if not processes.isdigit() or int(processes) < 1:
+    if not processes.isdecimal() or int(processes) < 1:
         sys.exit(f"MMESID_PROCESSES must be a number of processes, at least 1; it is {processes!r}")
     if int(processes) > 1 and "RANK" not in os.environ and len(sys.argv) == 2:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]

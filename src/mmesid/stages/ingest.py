@@ -36,7 +36,6 @@ def _from_address(section: Ingest, store: Store, log: StageRun) -> Catalogue:
         brought = address.bring(store.source(), section, aside, home(store.root))
         how = How.of(section)._replace(interactions=brought.interactions, items=brought.items)
         catalogue = SOURCES[section.source](brought.folder, _embeddings(section), how)
-    amazon.check_broken(catalogue, section.max_broken_lines)
     if not section.fetch_images:
         return amazon.with_fetched(catalogue, None)
     fetched = pictures.fetch_pictures(amazon.links(catalogue), cache.Cache(cache.home()), section.connections)

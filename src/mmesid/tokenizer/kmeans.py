@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def kmeans_centres(points: Tensor, centres: int, seed: int) -> Tensor:
-    """Centres of k-means with k-means++ seeding.
+    """Centres of plain k-means with k-means++ seeding. The authors' released code uses constrained k-means.
 
     Where fewer than `centres` points differ, each of them is a centre and the rest repeat them: revival moves those.
 

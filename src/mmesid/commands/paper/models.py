@@ -12,6 +12,7 @@ from mmesid.config import Config
 from mmesid.errors import WeightsError
 
 WEIGHTS = ".safetensors"
+OPEN_CLIP = "encode_content.open_clip.model"
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "nf4": 0.5}
 
 
@@ -20,7 +21,7 @@ class Use(NamedTuple):
 
     key: str
     name: str
-    revision: str | None
+    revision: str | None  # of open_clip: `pretrained`, its tag or a file
     dtype: str
 
 
@@ -42,14 +43,17 @@ class Model(NamedTuple):
 def uses(settings: Config) -> Iterator[Use]:
     """The models that a dataset's parameters name, packaged ones included."""
     content, start = settings.encode_content, settings.init_codes
+    ways = (content.text, content.image)
     text, vision, paper = content.sentence_transformers, content.transformers, content.llm2clip
     if content.text == "sentence_transformers":
         yield Use("encode_content.sentence_transformers.model", text.model, text.revision, text.dtype)
     if content.text == "llm2clip":
         key = "encode_content.llm2clip.language_model"
         yield Use(key, paper.language_model, paper.language_model_revision, paper.dtype)
-    if "llm2clip" in (content.text, content.image):
+    if "llm2clip" in ways:
         yield Use("encode_content.llm2clip.clip", paper.clip, paper.clip_revision, paper.dtype)
+    if "open_clip" in ways and content.open_clip.model != "embedded":
+        yield Use(OPEN_CLIP, content.open_clip.model, content.open_clip.pretrained, "float32")
     if content.image == "transformers":
         yield Use("encode_content.transformers.model", vision.model, vision.revision, vision.dtype)
     if start.backbone != "embedded":
@@ -59,12 +63,52 @@ def uses(settings: Config) -> Iterator[Use]:
 def look(use: Use) -> Model:
     """Ask this machine, then the hub; nothing is fetched."""
     if use.name in packaged.PACKAGED:
-        megabytes, here = packaged.PACKAGED[use.name].megabytes * 10**6, packaged.find(use.name) is not None
-        fault = "" if here else f"{use.key}: {use.name} is not installed; `mmesid weights {use.name}` fetches it"
-        return Model(use, megabytes, 0 if here else megabytes, None, fault)
+        return _packaged(use)
+    if use.key == OPEN_CLIP:
+        return _of_open_clip(use)
     if use.name.endswith(".gguf") or Path(use.name).is_dir():
         return _local(use)
     return _of_hub(use)
+
+
+def _packaged(use: Use) -> Model:
+    """Weights that come as a package, with the package that reads them."""
+    wanted = {
+        name: packaged.PACKAGED[name].megabytes * 10**6 for name in (use.name, *packaged.PACKAGED[use.name].needs)
+    }
+    lacking = [
+        name
+        for name in wanted
+        if packaged.find(name) is None and not (name == packaged.READER and packaged.has_reader())
+    ]
+    said = f"{use.key}: not installed is {' and '.join(lacking)}; `mmesid weights {use.name}` fetches what is missing"
+    return Model(use, sum(wanted.values()), sum(wanted[name] for name in lacking), None, said if lacking else "")
+
+
+def _of_open_clip(use: Use) -> Model:
+    """A model that open_clip knows by name and tag, or that brings its own weights: one file, of the hub or here."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    from mmesid.encoders.open_clip_weights import place_of
+
+    try:
+        folder, repository, names = place_of(use.name, use.revision)
+    except WeightsError as error:
+        return Model(use, None, None, None, f"{use.key}: {error}")
+    if not folder and not repository:  # an address of its own, which tells no size
+        return Model(use, None, None, None)
+    held = (folder / name if folder else try_to_load_from_cache(repository, name) for name in names)
+    if here := next((Path(path) for path in held if isinstance(path, str | Path) and Path(path).is_file()), None):
+        return Model(use, here.stat().st_size, 0, None)
+    if folder:
+        return Model(use, None, None, None, f"{use.key}: {folder} has no weights; expected is {' or '.join(names)}")
+    try:
+        told = HfApi().model_info(repository, files_metadata=True, timeout=20)
+    except Exception as error:  # of the hub's many, one sentence
+        return Model(use, None, None, None, str(hub.unloadable(use.key, repository, "a model of open_clip", error)))
+    sizes = {file.rfilename: file.size for file in told.siblings or []}
+    size = next((sizes[name] for name in names if name in sizes), None)
+    return Model(use, size, size, None)
 
 
 def _local(use: Use) -> Model:
@@ -72,8 +116,10 @@ def _local(use: Use) -> Model:
     files = [place] if place.is_file() else sorted(place.glob(f"*{WEIGHTS}"))
     if not files:
         return Model(use, None, None, None, f"{use.key}: {use.name} holds no weights")
-    size = sum(path.stat().st_size for path in files)
-    return Model(use, size, 0, sum(map(_parameters, files)) if place.is_dir() else None)
+    size, fault = sum(path.stat().st_size for path in files), ""
+    if place.is_file() and not packaged.has_reader():
+        fault = f"{use.key}: what reads {use.name} is not installed; `mmesid weights {packaged.READER}` fetches it"
+    return Model(use, size, 0, sum(map(_parameters, files)) if place.is_dir() else None, fault)
 
 
 def _parameters(path: Path) -> int:

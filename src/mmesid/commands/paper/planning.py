@@ -51,7 +51,7 @@ def outlook(datasets: Sequence[Wanted], preset: str, processes: int, root: Path)
     gpus = find_gpus()
     several = processes or max(1, len(gpus.names))
     named = {use: models.look(use) for one in datasets for use in models.uses(one.settings)}
-    needed, fetched = _downloads(datasets, named.values())
+    needed, fetched = _downloads(datasets, named.values(), root)
     memory = {one.name: memory_floor(one.settings, named, several) for one in datasets}
     faults = [
         *(f"{one.name}: {one.fault}" for one in datasets if one.fault),
@@ -128,26 +128,31 @@ def _widths(settings: Config) -> dict[str, int]:
     return {"collaborative": settings.encode_collaborative.dimension, **known}
 
 
-def _downloads(datasets: Sequence[Wanted], found: Iterable[Model]) -> tuple[list[tuple[Path, int]], list[str]]:
-    """Bytes by the folder that they go to, and what they are."""
+def _downloads(
+    datasets: Sequence[Wanted], found: Iterable[Model], root: Path
+) -> tuple[list[tuple[Path, int]], list[str]]:
+    """Bytes by the folder that they go to, and what they are; what several datasets share comes once."""
     from huggingface_hub import constants
 
     lines, files = [], 0
     held = Cache(cache.home())
+    announced = {
+        f"{one.record.base_url.rstrip('/')}/{file.path}": file
+        for one in datasets
+        if one.record is not None and address.is_remote(one.record.base_url)
+        for file in one.record.files.values()
+    }
+    for where, file in announced.items():
+        here = held.find(where, file.version) is not None
+        files += 0 if here else file.bytes or 0
+        told = "size unknown" if file.bytes is None else size(file.bytes)
+        lines.append(f"{without_secret(where)}: {'here already' if here else told}")
     for one in datasets:
-        record = one.record
-        if record is None or not address.is_remote(record.base_url):
-            continue
-        for file in record.files.values():
-            here = held.find(f"{record.base_url.rstrip('/')}/{file.path}", file.version) is not None
-            files += 0 if here else file.bytes or 0
-            told = "size unknown" if file.bytes is None else size(file.bytes)
-            lines.append(f"{without_secret(record.base_url)}/{file.path}: {'here already' if here else told}")
-        if one.settings.ingest.fetch_images:
+        if one.record is not None and _has_links(one, root):
             most = f"up to {one.size.items:,}" if one.size else "an unknown number of"
             lines.append(f"{one.name}: {most} pictures by their links, sizes unknown; those that are here stay")
     weights = 0
-    for model in found:
+    for model in {(model.use.name, model.use.revision): model for model in found}.values():
         weights += model.missing or 0
         told = "size unknown" if model.missing is None else size(model.missing)
         lines.append(f"{model.use.name}: {'here already' if model.missing == 0 else told}")
@@ -228,16 +233,32 @@ def _times(
 
 
 def _has_pictures(one: Wanted, root: Path) -> bool:
-    """Whether products have links to pictures, as far as it shows: of a folder, its first ones are looked at."""
-    from mmesid.data.amazon import LAYOUTS
+    """Whether products will have pictures, as far as it shows."""
+    return _brings_pictures(one, root) or _has_links(one, root)
+
+
+def _brings_pictures(one: Wanted, root: Path) -> bool:
+    """Whether the files lie in a folder with pictures, which then are all there are."""
+    from mmesid.data.pictures import list_pictures
+
+    if one.record is None or address.is_remote(one.record.base_url):
+        return False
+    return bool(list_pictures(root / one.record.base_url))
+
+
+def _has_links(one: Wanted, root: Path) -> bool:
+    """Whether pictures are fetched by links, as far as it shows: of a folder, its first products are looked at."""
+    from mmesid.data.amazon_layouts import LAYOUTS, find_picture
     from mmesid.data.object_lines import read_lines
 
     section = one.settings.ingest
     if not section.fetch_images or one.record is None or address.is_remote(one.record.base_url):
         return section.fetch_images
+    if _brings_pictures(one, root):
+        return False
     layout = LAYOUTS[section.release]
     lines = islice(read_lines(root / one.record.base_url / one.record.files["items"].path), LOOKED_AT)
-    return any(layout.picture(line.found) for line in lines if line.found)
+    return any(find_picture(line.found, layout) for line in lines if line.found)
 
 
 def _machine(gpus: Gpus, several: int) -> str:

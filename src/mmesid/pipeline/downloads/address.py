@@ -189,7 +189,7 @@ def _head(asker: Asker, address: str, name: str) -> Announced:
 
 def _length(response: httpx.Response) -> int | None:
     told = response.headers.get("Content-Length", "")
-    return int(told) if told.isdigit() else None
+    return int(told) if told.isdecimal() else None
 
 
 def _join(base_url: str, name: str) -> str:

@@ -162,7 +162,7 @@ def _retry_after(response: httpx.Response) -> float:
     """Seconds that a server asks to wait, at most LONGEST_WAIT."""
     told = response.headers.get("Retry-After", "")
     try:
-        seconds = float(told) if told.isdigit() else parsedate_to_datetime(told).timestamp() - time.time()
+        seconds = float(told) if told.isdecimal() else parsedate_to_datetime(told).timestamp() - time.time()
     except (ValueError, TypeError):
         return 0.0
     return min(max(seconds, 0.0), LONGEST_WAIT)

@@ -117,5 +117,5 @@ def _check_kind(response: httpx.Response) -> None:
     if kind in ("text/html", "application/xhtml+xml"):
         raise Refused(f"a page instead of a picture ({kind})")
     told = response.headers.get("Content-Length", "")
-    if told.isdigit() and int(told) > MAX_BYTES:
+    if told.isdecimal() and int(told) > MAX_BYTES:
         raise Refused(f"too large: {int(told) / 1e6:,.0f} MB, at most {MAX_BYTES / 1e6:.0f} MB are taken")
