@@ -8,7 +8,7 @@ from mmesid.errors import WeightsError
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.building import build
 from mmesid.recommender.compatibility import check_packing
-from mmesid.recommender.diagnostics import ABOVE_CHANCE
+from mmesid.recommender.diagnostics import ABOVE_CHANCE, complaints
 from mmesid.recommender.prompt import Prompt, build_prompt
 from mmesid.recommender.training import Trainer
 from tests.tiny_world import WordTokenizer
@@ -38,10 +38,11 @@ FAMILIES = {
 PROMPT = Prompt([5, 6, 7], [])
 
 
-def tiny(family: str) -> Backbone:
+def tiny(family: str, **other: object) -> Backbone:
     name, more = FAMILIES[family]
     torch.manual_seed(0)
-    model = transformers.AutoModel.from_config(getattr(transformers, name)(**SIZES, **more)).eval()
+    config = getattr(transformers, name)(**{**SIZES, **more, **other})
+    model = transformers.AutoModel.from_config(config).eval()
     return Backbone(model, WordTokenizer(), 0.1, family, None)
 
 
@@ -64,13 +65,41 @@ def test_a_family_that_overlooks_mask_or_positions_is_refused(overlooked):
         check_packing(backbone, PROMPT)
 
 
-@pytest.mark.parametrize("family", list(FAMILIES))
-def test_a_family_starts_at_chance(family, embeddings, semantic_ids, sequences, finetune_settings):
-    settings = world.init_settings("tied")
-    model = build(tiny(family), embeddings, semantic_ids, sequences.train_frequency(), settings, world.HISTORY, seed=0)
+@pytest.fixture
+def start_of(embeddings, semantic_ids, sequences, finetune_settings):
+    """A function from a backbone to what there is to see before its first step."""
     schedule = finetune_settings.model_copy(update={"adapter": "full", "epochs": 40, "warmup_steps": 50})
-    start = Trainer(model, sequences, schedule, world.protocol(), 0, lambda metrics, step: None).begin()
+    frequency, settings = sequences.train_frequency(), world.init_settings("tied")
+
+    def start(backbone):
+        model = build(backbone, embeddings, semantic_ids, frequency, settings, world.HISTORY, seed=0)
+        return Trainer(model, sequences, schedule, world.protocol(), 0, lambda metrics, step: None).begin()
+
+    return start
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_family_as_wide_as_pretrained_ones_starts_at_chance(family, start_of):
+    """Scores at full size; its layers add more to an item than the item is large, as those that have learned do."""
+    start = start_of(tiny(family, hidden_size=512, initializer_range=0.1))
+    assert start["full_size_loss"] < start["chance"] + ABOVE_CHANCE
+    assert complaints({**start, "word_rms": start["input_rms"]}) == []
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_family_that_hands_the_last_item_through_is_named(family, start_of):
+    """The loss of step one does not show it: scores are a fiftieth of their size then."""
+    start = start_of(tiny(family, hidden_size=512, initializer_range=1e-4))
     assert start["first_loss"] == pytest.approx(start["chance"], abs=ABOVE_CHANCE)
+    (said,) = complaints({**start, "word_rms": start["input_rms"]})
+    assert "scores at full size" in said
+
+
+def test_a_narrow_family_starts_as_far_above_chance_as_its_width_says(start_of):
+    """Users that point anywhere: 1 / (2 C tau^2) nats, twice of it at most here."""
+    start = start_of(tiny("Llama-3", initializer_range=0.5))
+    bound = 1 / (2 * SIZES["hidden_size"] * world.init_settings("tied").temperature ** 2)
+    assert ABOVE_CHANCE < start["full_size_loss"] - start["chance"] < 2 * bound
 
 
 class Templated(WordTokenizer):
