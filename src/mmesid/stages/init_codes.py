@@ -9,7 +9,6 @@ from mmesid.artifacts.tokenize import load_semantic_ids
 from mmesid.artifacts.values import Curves
 from mmesid.config import Config
 from mmesid.recommender import backbone, pretrained
-from mmesid.recommender.adapter import check_targets
 from mmesid.recommender.building import build
 from mmesid.recommender.compatibility import check_packing, check_window
 from mmesid.recommender.loading import save_initial
@@ -37,7 +36,6 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         base = backbone.embedded(item_texts, prompts, settings.embedded, config.seed, device(), record)
     else:
         base = pretrained.load(settings, device(), config.seed, warn)
-        check_targets(base.model, config.finetune)  # before hours are spent, not after
         prompt = build_prompt(base.tokenizer, settings.system_prompt, settings.user_prompt, settings.response)
         check_window(base, prompt, length)
         check_packing(base, prompt)
