@@ -1,14 +1,18 @@
 """Families of language models, small and of their true architecture: each is packed exactly, or refused."""
 
+import copy
+
 import pytest
 import torch
 import transformers
 
-from mmesid.errors import WeightsError
-from mmesid.recommender.backbone import Backbone
+from mmesid.errors import ConfigError, WeightsError
+from mmesid.recommender import pretrained
+from mmesid.recommender.adapter import adapter_tensors, adding, check_targets, load_adapter, lora_settings
+from mmesid.recommender.backbone import Backbone, _train_tokenizer
 from mmesid.recommender.building import build
-from mmesid.recommender.compatibility import check_packing
-from mmesid.recommender.diagnostics import ABOVE_CHANCE
+from mmesid.recommender.compatibility import check_packing, check_window
+from mmesid.recommender.diagnostics import ABOVE_CHANCE, complaints
 from mmesid.recommender.prompt import Prompt, build_prompt
 from mmesid.recommender.training import Trainer
 from tests.tiny_world import WordTokenizer
@@ -34,14 +38,16 @@ FAMILIES = {
     "Mistral": ("MistralConfig", {"sliding_window": 64}),
     "Phi": ("PhiConfig", {}),
     "Phi-3": ("Phi3Config", {}),
+    "GPT-2": ("GPT2Config", {"n_positions": 256}),
 }
 PROMPT = Prompt([5, 6, 7], [])
 
 
-def tiny(family: str) -> Backbone:
+def tiny(family: str, **other: object) -> Backbone:
     name, more = FAMILIES[family]
     torch.manual_seed(0)
-    model = transformers.AutoModel.from_config(getattr(transformers, name)(**SIZES, **more)).eval()
+    config = getattr(transformers, name)(**{**SIZES, **more, **other})
+    model = transformers.AutoModel.from_config(config).eval()
     return Backbone(model, WordTokenizer(), 0.1, family, None)
 
 
@@ -64,13 +70,128 @@ def test_a_family_that_overlooks_mask_or_positions_is_refused(overlooked):
         check_packing(backbone, PROMPT)
 
 
-@pytest.mark.parametrize("family", list(FAMILIES))
-def test_a_family_starts_at_chance(family, embeddings, semantic_ids, sequences, finetune_settings):
-    settings = world.init_settings("tied")
-    model = build(tiny(family), embeddings, semantic_ids, sequences.train_frequency(), settings, world.HISTORY, seed=0)
+@pytest.mark.parametrize("overlooked", ["attention_mask", "position_ids"])
+def test_one_layer_that_overlooks_mask_or_positions_is_seen_in_bfloat16_too(overlooked):
+    backbone = tiny("Llama-3", num_hidden_layers=3, initializer_range=0.1)
+    model = backbone.model.bfloat16()
+    backbone = backbone._replace(model=model, dtype="bfloat16")
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    check_packing(backbone, PROMPT)
+    assert len(model.layers) == 3
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    attention = model.layers[1].self_attn if overlooked == "attention_mask" else model.rotary_emb
+    forward = attention.forward
+    drop = {"attention_mask": None} if overlooked == "attention_mask" else {}
+    attention.forward = lambda *given, **named: (
+        forward(*given, **{**named, **drop})
+        if drop
+        else forward(given[0], torch.arange(given[0].shape[1]).expand(given[0].shape[:2]))
+    )
+    with pytest.raises(WeightsError, match="each differs by"):
+        check_packing(backbone, PROMPT)
+
+
+@pytest.mark.parametrize("config", ["BloomConfig", "MambaConfig"])
+def test_a_family_that_takes_no_such_mask_is_refused_in_one_sentence(config):
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(getattr(transformers, config)(vocab_size=100, hidden_size=32)).eval()
+    with pytest.raises(WeightsError, match=r"foreign does not keep users apart .* \(it fails with packed rows: "):
+        check_packing(Backbone(model, WordTokenizer(), 0.1, "foreign", None), PROMPT)
+
+
+@pytest.mark.parametrize("family", ["Gemma-3", "Mistral"])
+def test_a_history_longer_than_a_sliding_window_is_refused(family):
+    backbone, header = tiny(family), Prompt([5, 6, 7], [8, 9])  # its window is 64
+    check_window(backbone, header, 59)
+    with pytest.raises(
+        WeightsError, match=r"history_length is 60, .* 65 tokens, .* sliding window of 64: lower it by 1"
+    ):
+        check_window(backbone, header, 60)
+    check_window(tiny("Gemma-3", layer_types=["full_attention"] * 2), header, 60)
+    check_window(tiny("Llama-3"), header, 60)
+
+
+@pytest.mark.parametrize("layers", [None, 1])
+def test_a_model_that_sees_pictures_too_lends_its_text_decoder(layers, init_settings, tmp_path):
+    text = {**SIZES, "vocab_size": 400, "head_dim": 16, "sliding_window": 64}
+    vision = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    images = {"mm_tokens_per_image": 4, "image_token_index": 99, "boi_token_index": 98, "eoi_token_index": 97}
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config={**vision, "image_size": 28, "patch_size": 14}, **images
+    )
+    whole = transformers.Gemma3ForConditionalGeneration(config)
+    whole.save_pretrained(tmp_path)
+    _train_tokenizer(["one two three"] * 5, 300).save_pretrained(tmp_path)
+    settings = init_settings.model_copy(update={"backbone": str(tmp_path), "layers": layers, "dtype": "float32"})
+    loaded = pretrained.load(settings, "cpu", 0)
+    assert len(loaded.model.layers) == loaded.model.config.num_hidden_layers == (layers or 2)
+    kept = whole.model.language_model.layers[0].mlp.up_proj.weight
+    assert torch.equal(loaded.model.layers[0].mlp.up_proj.weight, kept)
+    assert not any("vision" in name for name, _ in loaded.model.named_parameters())
+    check_packing(loaded, PROMPT)
+
+
+FOREIGN = {"Phi": ("dense", "fc2"), "Phi-3": ("o_proj", "down_proj"), "GPT-2": ("c_proj", "c_proj")}
+
+
+@pytest.mark.parametrize("family", list(FOREIGN))
+def test_an_adapter_and_dropout_fit_a_family_of_other_names(
+    family, embeddings, semantic_ids, sequences, finetune_settings
+):
+    backbone = tiny(family)
+    with pytest.raises(ConfigError, match=r"finetune\.target_modules .* or null for all"):
+        check_targets(backbone.model, finetune_settings)
+    check_targets(backbone.model, finetune_settings.model_copy(update={"adapter": "frozen"}))
+    every = finetune_settings.model_copy(update={"target_modules": None})
+    check_targets(backbone.model, every)
+    assert len(adding(backbone.model)) == 2 * SIZES["num_hidden_layers"]
+    plain = copy.deepcopy(backbone.model)
+    frequency, settings = sequences.train_frequency(), world.init_settings("tied")
+    model = build(backbone, embeddings, semantic_ids, frequency, settings, world.HISTORY, seed=0)
+    trainer = Trainer(model, sequences, every, world.protocol(), 0, lambda metrics, step: None)
+    trainer.step(trainer.windows)
+    tensors = adapter_tensors(model.backbone)
+    assert all(any(f".{name}.lora_A" in tensor for tensor in tensors) for name in FOREIGN[family])
+    again = load_adapter(plain, tensors, lora_settings(every))
+    assert all(torch.equal(weight, tensors[name]) for name, weight in adapter_tensors(again).items())
+
+
+@pytest.fixture
+def start_of(embeddings, semantic_ids, sequences, finetune_settings):
+    """A function from a backbone to what there is to see before its first step."""
     schedule = finetune_settings.model_copy(update={"adapter": "full", "epochs": 40, "warmup_steps": 50})
-    start = Trainer(model, sequences, schedule, world.protocol(), 0, lambda metrics, step: None).begin()
+    frequency, settings = sequences.train_frequency(), world.init_settings("tied")
+
+    def start(backbone):
+        model = build(backbone, embeddings, semantic_ids, frequency, settings, world.HISTORY, seed=0)
+        return Trainer(model, sequences, schedule, world.protocol(), 0, lambda metrics, step: None).begin()
+
+    return start
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_family_as_wide_as_pretrained_ones_starts_at_chance(family, start_of):
+    """Scores at full size; its layers add more to an item than the item is large, as those that have learned do."""
+    start = start_of(tiny(family, hidden_size=512, initializer_range=0.1))
+    assert start["full_size_loss"] < start["chance"] + ABOVE_CHANCE
+    assert complaints({**start, "word_rms": start["input_rms"]}) == []
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_family_that_hands_the_last_item_through_is_named(family, start_of):
+    """The loss of step one does not show it: scores are a fiftieth of their size then."""
+    start = start_of(tiny(family, hidden_size=512, initializer_range=1e-4))
     assert start["first_loss"] == pytest.approx(start["chance"], abs=ABOVE_CHANCE)
+    (said,) = complaints({**start, "word_rms": start["input_rms"]})
+    assert "scores at full size" in said
+
+
+def test_a_narrow_family_starts_as_far_above_chance_as_its_width_says(start_of):
+    """Users that point anywhere: 1 / (2 C tau^2) nats, twice of it at most here."""
+    start = start_of(tiny("Llama-3", initializer_range=0.5))
+    bound = 1 / (2 * SIZES["hidden_size"] * world.init_settings("tied").temperature ** 2)
+    assert ABOVE_CHANCE < start["full_size_loss"] - start["chance"] < 2 * bound
 
 
 class Templated(WordTokenizer):

@@ -18,6 +18,12 @@ def test_start_and_end_stand_beside_each_other() -> None:
     assert ("Share of the update in the backbone", "25.0%", "10.0%") in rows
 
 
+def test_the_first_loss_stands_there_at_both_sizes_of_the_scores() -> None:
+    rows = vitals.rows([{**CURVES[0], "full_size_loss": 9.871}, *CURVES[1:]])
+    assert rows[0] == ("Loss (chance: 6.91)", "7.08", "4.40")
+    assert rows[1] == ("Loss, scores at full size from the start", "9.87", "4.40")
+
+
 def test_curves_of_earlier_releases_have_no_table() -> None:
     assert vitals.rows([]) == []
     assert vitals.rows([{"step": 10, "loss": 6.9}]) == []

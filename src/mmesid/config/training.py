@@ -158,7 +158,7 @@ class Finetune(Section):
     rank: Positive
     alpha: Positive
     adapter_dropout: Dropout
-    target_modules: list[str]
+    target_modules: list[str] | None
     input_dropout: Dropout
     layer_dropout: Dropout
     output_dropout: Dropout

@@ -12,19 +12,24 @@ from mmesid.errors import ConfigError
 from mmesid.kernels.dropout import dropout
 from mmesid.recommender.model import Recommender
 
-_ADDED_BY = ("o_proj", "down_proj")  # the last linear layers of attention and MLP
+_ADDED_BY = {  # the last linear layers of attention and MLP
+    *("o_proj", "down_proj"),  # Llama, Qwen, Gemma, Mistral, Phi-3
+    *("dense", "fc2", "out_proj"),  # Phi, OPT
+    *("c_proj", "dense_4h_to_h"),  # GPT-2, GPT-NeoX
+}
+ALL_LINEAR = "all-linear"  # to the library that adds them, for no names
 
 
 def add_lora(model: Recommender, settings: Finetune) -> None:
     """Freeze the backbone and put low-rank adapters on the named linear layers (Hu et al., arXiv 2106.09685)."""
     from peft import LoraConfig
 
-    _check_targets(model.backbone, settings)
+    check_targets(model.backbone, settings)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.adapter_dropout,
-        target_modules=list(settings.target_modules),
+        target_modules=_targets(settings),
     )
     try:
         model.backbone = _wrap(model.backbone, config)
@@ -32,16 +37,26 @@ def add_lora(model: Recommender, settings: Finetune) -> None:
         raise ConfigError(f"finetune.target_modules does not fit the backbone: {error}") from None
 
 
-def _check_targets(backbone: Any, settings: Finetune) -> None:
-    """Each name must be there: a library would leave out those that are not, as long as one is."""
+def check_targets(backbone: Any, settings: Finetune) -> None:
+    """Each name must be there: a library would leave out those that are not, as long as one is.
+
+    Raises:
+        ConfigError: the adapter is to stand on layers that the backbone lacks.
+    """
+    if settings.adapter != "lora" or settings.target_modules is None:
+        return
     named = dict(backbone.named_modules())
     absent = [t for t in settings.target_modules if not any(f".{name}".endswith(f".{t}") for name in named)]
     if absent:
         linear = {name.rpartition(".")[2] for name, module in named.items() if isinstance(module, torch.nn.Linear)}
         raise ConfigError(
             f"finetune.target_modules does not fit the backbone: it has no {', '.join(absent)}; its linear layers are "
-            f"{', '.join(sorted(linear)) or 'none'}"
+            f"{', '.join(sorted(linear)) or 'none by such a name'}; choose among them, or null for all"
         )
+
+
+def _targets(settings: Finetune) -> list[str] | str:
+    return ALL_LINEAR if settings.target_modules is None else list(settings.target_modules)
 
 
 def train_everything(model: Recommender, settings: Finetune) -> None:
@@ -55,14 +70,15 @@ def freeze(model: Recommender, settings: Finetune) -> None:
     model.backbone.requires_grad_(False)
 
 
-def add_dropout(backbone: Any, rate: float) -> None:
-    """Drop entries of what attention and MLP add to the residual stream, while training.
+def adding(backbone: Any) -> list[torch.nn.Module]:
+    """The layers whose output is added to the residual stream; empty where none has a name that is known."""
+    return [module for name, module in backbone.named_modules() if name.rpartition(".")[2] in _ADDED_BY]
 
-    Only where the backbone has the layers of the Llama family; another keeps what dropout it has.
-    """
-    for name, module in backbone.named_modules():
-        if name.endswith(_ADDED_BY):
-            module.register_forward_hook(lambda layer, given, added: dropout(added, rate, layer.training))
+
+def add_dropout(backbone: Any, rate: float) -> None:
+    """Drop entries of what attention and MLP add to the residual stream, while training, beside a family's own."""
+    for module in adding(backbone):
+        module.register_forward_hook(lambda layer, given, added: dropout(added, rate, layer.training))
 
 
 ADAPTERS: dict[str, Callable[[Recommender, Finetune], None]] = {
@@ -121,15 +137,16 @@ def lora_settings(settings: Finetune) -> dict[str, Any] | None:
     """What `load_adapter` needs to rebuild the adapter; None where there is none."""
     if settings.adapter != "lora":
         return None
-    return {"r": settings.rank, "lora_alpha": settings.alpha, "target_modules": list(settings.target_modules)}
+    return {"r": settings.rank, "lora_alpha": settings.alpha, "target_modules": _targets(settings)}
 
 
 def _wrap(backbone: Any, config: Any) -> Any:
-    """`get_peft_model`, without the warning that one library gives about the other."""
+    """`get_peft_model`, without the warnings that one library gives about the other, and about what it sets right."""
     from peft import get_peft_model
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set", category=UserWarning)
         return get_peft_model(backbone, config)
 
 

@@ -35,6 +35,7 @@ class Backbone(NamedTuple):
     trust_remote_code: bool = False
     layers: int | None = None  # of a pretrained one, the first so many; None: all
     weights: str = "pretrained"  # or random: drawn anew
+    state: str | None = None  # of a folder's files, which no revision fixes
 
 
 def embedded(

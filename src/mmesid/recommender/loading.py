@@ -11,13 +11,15 @@ from mmesid.recommender.adapter import adapter_tensors, load_adapter, merge
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.building import checkpoint, restore
 from mmesid.recommender.model import Recommender
-from mmesid.recommender.pretrained import Pinned, decoder, precision
+from mmesid.recommender.pretrained import decoder, precision
+from mmesid.recommender.source import Pinned
 
 
 def save_initial(folder: Path, model: Recommender, backbone: Backbone, own: bool) -> None:
     """Write the recommender before fine-tuning; a backbone that is `own` is saved, another is a pinned pointer."""
     save_checkpoint(folder, checkpoint(model))
-    pointer = {name: value for name, value in backbone._asdict().items() if name not in ("model", "tokenizer")}
+    left_out = ("model", "tokenizer", *(() if backbone.state else ("state",)))
+    pointer = {name: value for name, value in backbone._asdict().items() if name not in left_out}
     save_json(folder / "backbone.json", pointer)
     if own:
         _without_bars()

@@ -1,44 +1,41 @@
 """A pretrained language model as backbone: by hub id, folder, GGUF file, or as packaged weights."""
 
 import importlib.util
-from pathlib import Path
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-from mmesid.artifacts import hub, packaged
+from mmesid.artifacts import hub
 from mmesid.config import InitCodes
 from mmesid.errors import ConfigError, WeightsError
 from mmesid.kernels.softmax import multiplies_bfloat16
+from mmesid.recommender import source
 from mmesid.recommender.backbone import Backbone
+from mmesid.recommender.source import KEY, Pinned, is_file
 
-KEY = "init_codes.backbone"
 NEEDS_BITSANDBYTES = (
     "init_codes.dtype: nf4 needs bitsandbytes: uv pip install 'bitsandbytes>=0.45' (or pip install 'mme-sid[nf4]')"
 )
 _WORDS = 8192  # whose size is measured
 _PER_LAYER = ("layer_types",)  # lists in a configuration that have an entry for each layer
 
-
-class Pinned(NamedTuple):
-    """All that fixes a backbone's weights; it is written as JSON instead of them."""
-
-    name: str  # hub id, folder, .gguf file, or a name of artifacts.packaged
-    revision: str | None
-    dtype: str
-    trust_remote_code: bool
-    layers: int | None  # the first so many; None: all
-    weights: str | None  # pretrained, or random: drawn anew, and kept with the recommender
+Say = Callable[[str], None]
 
 
-def load(settings: InitCodes, device: str, seed: int) -> Backbone:
+def _silent(message: str) -> None:
+    pass
+
+
+def load(settings: InitCodes, device: str, seed: int, say: Say = _silent) -> Backbone:
     """Decoder, tokenizer, chat template; the revision found is recorded.
 
     Args:
         settings: the `init_codes` section.
         device: cpu or cuda, by which `dtype: auto` decides.
         seed: of `weights: random`.
+        say: is called with what a person should know and no error stands for.
 
     Raises:
         WeightsError: the backbone does not exist, cannot be reached, is incomplete, or needs a library that lacks.
@@ -52,19 +49,20 @@ def load(settings: InitCodes, device: str, seed: int) -> Backbone:
 
     how = (_dtype(settings.dtype, device), settings.trust_remote_code, settings.layers, settings.weights)
     pinned = Pinned(settings.backbone, settings.revision, *how)
-    try:
+    with source.loading(pinned.name):
         commit = None if is_file(pinned.name) else hub.commit_of(pinned.name, pinned.revision)
         pinned = pinned._replace(revision=commit or pinned.revision)
-        tokenizer = AutoTokenizer.from_pretrained(**_place(pinned))
-    except (OSError, ValueError, KeyError) as error:
-        raise _unloadable(pinned, error) from None
-    if not tokenizer("some words", add_special_tokens=False)["input_ids"]:
+        tokenizer = AutoTokenizer.from_pretrained(**source.place(pinned))
+        knows_words = bool(tokenizer("some words", add_special_tokens=False)["input_ids"])
+    if not knows_words:
         raise WeightsError(f"{KEY}: {pinned.name} holds no tokenizer: put its tokenizer files beside the weights")
-    model = decoder(pinned)
-    if settings.weights == "random":
-        model = _drawn_anew(model, seed)
-    scale = _size_of_words(model)
-    return Backbone(model, tokenizer, scale, **pinned._asdict())
+    model = decoder(pinned, say)
+    with source.loading(pinned.name):
+        if settings.weights == "random":
+            model = _drawn_anew(model, seed)
+        scale = _size_of_words(model)
+    state = None if is_kept(settings) else source.state_of(pinned.name)
+    return Backbone(model, tokenizer, scale, **pinned._replace(state=state)._asdict())
 
 
 def _dtype(named: str, device: str) -> str:
@@ -88,43 +86,55 @@ def _drawn_anew(model: Any, seed: int) -> Any:
     return type(model)(model.config).to(model.device, model.dtype).eval()
 
 
-def is_file(name: str) -> bool:
-    """Whether a name stands for one file of weights."""
-    return name in packaged.LANGUAGE_MODELS or name.endswith(".gguf")
-
-
 def is_kept(settings: InitCodes) -> bool:
     """Whether the weights are written with the recommender: of a file unpacked, random ones as drawn."""
     return is_file(settings.backbone) or settings.weights == "random"
 
 
-def decoder(pinned: Pinned) -> Any:
+def decoder(pinned: Pinned, say: Say = _silent) -> Any:
     """The model without its language-model head, to score and not to train; whole or refused.
 
+    Of a model that sees pictures too, the part that reads text.
+
     Raises:
-        WeightsError: as for `load`.
+        WeightsError: as for `load`, or its folder holds another model than it did.
         ConfigError: as for `load`.
     """
     from transformers import AutoModel
 
     unpacked = is_file(pinned.name)  # in float32, as its packing was made; then in the precision that is wanted
     how = precision("float32" if unpacked else pinned.dtype)
-    try:
-        model, report = AutoModel.from_pretrained(**_place(pinned), **how, output_loading_info=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _unloadable(pinned, error) from None
+    source.check_unchanged(pinned)
+    with source.loading(pinned.name):
+        model, report = AutoModel.from_pretrained(**source.place(pinned), **how, output_loading_info=True)
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise WeightsError(
             f"{KEY}: {pinned.name} lacks {len(missing)} weights (first: {missing[0]}), which would be random; use a "
             "complete checkpoint"
         )
+    if unused := sorted(name for name in report["unexpected_keys"] if re.search(r"\.\d+\.", name)):
+        say(
+            f"{KEY}: {pinned.name} has {len(unused)} weights that its config.json has no layer for (first: "
+            f"{unused[0]}); they are left out"
+        )
     if unpacked:
         _forget_quantization(model)
         model = model.to(getattr(torch, pinned.dtype))
+    model = _reader_of_text(model)
     if pinned.layers is not None:
         _cut(model, pinned)
     return model.eval()
+
+
+def _reader_of_text(model: Any) -> Any:
+    """The text decoder of a model that sees pictures too, else the model itself."""
+    if getattr(model.config, "text_config", None) is None:
+        return model
+    text = model.get_decoder()
+    if getattr(model, "is_loaded_in_4bit", False):  # the mark by which adapters know it
+        text.is_loaded_in_4bit = True
+    return text
 
 
 def precision(dtype: str) -> dict[str, Any]:
@@ -146,33 +156,6 @@ def precision(dtype: str) -> dict[str, Any]:
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
     return {"dtype": torch.bfloat16, "quantization_config": quantization}
-
-
-def _gguf(name: str) -> Path:
-    """The file that a name stands for."""
-    return packaged.locate(name, KEY) if name in packaged.LANGUAGE_MODELS else Path(name)
-
-
-def _place(pinned: Pinned) -> dict[str, Any]:
-    """What `from_pretrained` takes: a file in a folder, or a folder or hub id with its revision."""
-    if not is_file(pinned.name):
-        hub.check_whole(Path(pinned.name))
-        options = {"revision": pinned.revision, "trust_remote_code": pinned.trust_remote_code}
-        return {"pretrained_model_name_or_path": pinned.name, **options}
-    file = _gguf(pinned.name)
-    if not file.is_file():
-        raise WeightsError(f"{KEY}: there is no file {file}")
-    packaged.use_reader(pinned.name, KEY)
-    hub.check_whole_gguf(file)
-    return {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name, "local_files_only": True}
-
-
-def _unloadable(pinned: Pinned, error: Exception) -> WeightsError:
-    expected = (
-        f"`embedded`, {', '.join(packaged.LANGUAGE_MODELS)}, a Hugging Face id, a folder with config.json, weights and "
-        "tokenizer, or a .gguf file"
-    )
-    return hub.unloadable(KEY, pinned.name, expected, error)
 
 
 def _forget_quantization(model: Any) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from mmesid.errors import WeightsError, first_line
+
 _ITEMS = "\u241e"  # stands where the items go; a control picture that no prompt contains
 
 
@@ -24,6 +26,9 @@ def build_prompt(tokenizer: Any, system: str, user: str, response: str) -> Promp
         system: the system message.
         user: the user message; the items follow it.
         response: header (end of turn and assistant header stand behind the items) or none.
+
+    Raises:
+        WeightsError: the chat template cannot say the messages.
     """
     begin = tokenizer.bos_token or ""
     if not system and not user:
@@ -37,17 +42,29 @@ def build_prompt(tokenizer: Any, system: str, user: str, response: str) -> Promp
 
 
 def _rendered(tokenizer: Any, system: str, user: str) -> str:
-    """The chat template's text; some templates refuse a system message, others drop it."""
-    from jinja2 import TemplateError
+    """The chat template's text; some templates refuse a system message, others drop it or want contents by type."""
+    faults = []
 
-    def render(*messages: dict[str, str]) -> str:
-        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+    def render(messages: list[tuple[str, str]], typed: bool) -> str:
+        contents = [[{"type": "text", "text": text}] if typed else text for _, text in messages]
+        said = [{"role": role, "content": content} for (role, _), content in zip(messages, contents, strict=True)]
+        try:
+            return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # a template may do anything
+            faults.append(error)
+            return ""
 
-    try:
-        text = render({"role": "system", "content": system}, {"role": "user", "content": user})
-    except TemplateError:
-        text = ""
-    return text if system in text else render({"role": "user", "content": f"{system}\n{user}"})
+    apart, together = [("system", system), ("user", user)], [("user", f"{system}\n{user}")]
+    for typed in (False, True):
+        for messages in (apart, together):
+            text = render(messages, typed)
+            if text.count(_ITEMS) == 1 and (system in text or messages is together):
+                return text
+    why = first_line(faults[0]) if faults else "it does not say the user's message exactly once"
+    raise WeightsError(
+        f"init_codes.backbone: the chat template of its tokenizer cannot be used ({why}); mend chat_template.jinja or "
+        "tokenizer_config.json, or choose another backbone"
+    )
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

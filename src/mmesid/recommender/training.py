@@ -116,7 +116,8 @@ class Trainer:
         """What there is to see before the first step, measured once: the loss beside chance, and sizes.
 
         Returns:
-            `first_loss` and `chance` (ln N) in nats, and `diagnostics.SIZES`; of a resumed run as they were.
+            `first_loss` (as step one has it: scores warm up), `full_size_loss` (of the same batch and weights, scores
+            at their size) and `chance` (ln N) in nats, and `diagnostics.SIZES`; of a resumed run as they were.
         """
         if not self.state.curves:
             found = {**self._first_loss(), **self._sizes()}
@@ -189,11 +190,13 @@ class Trainer:
 
     @torch.no_grad()
     def _first_loss(self) -> dict[str, float]:
-        self.schedule()
         self.model.eval()
         targets = sum(len(window.labels) for row in self.trial.rows for window in row)
-        loss = self.loss(self.trial).item() / targets
-        return {"first_loss": loss, "chance": math.log(self.model.blueprint.n_items)}
+        self.model.items.soften(1.0)
+        full = self.loss(self.trial).item() / targets
+        self.schedule()
+        first = self.loss(self.trial).item() / targets
+        return {"first_loss": first, "full_size_loss": full, "chance": math.log(self.model.blueprint.n_items)}
 
     def _sizes(self) -> dict[str, float]:
         self.model.eval()

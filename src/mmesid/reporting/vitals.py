@@ -32,9 +32,10 @@ def rows(curves: Curves) -> list[Row]:
     if not curves or "first_loss" not in curves[0]:
         return []
     losses = [entry["loss"] for entry in curves if "loss" in entry]
-    found = [
-        Row(f"Loss (chance: {curves[0]['chance']:.2f})", f"{curves[0]['first_loss']:.2f}", _last(losses, "{:.2f}"))
-    ]
+    start, end = curves[0], _last(losses, "{:.2f}")
+    found = [Row(f"Loss (chance: {start['chance']:.2f})", f"{start['first_loss']:.2f}", end)]
+    if "full_size_loss" in start:  # scores warm up: the first row's start is that of step one
+        found.append(Row("Loss, scores at full size from the start", f"{start['full_size_loss']:.2f}", end))
     for labels, text in ((SIZES, "{:.3g}"), (SHARES, "{:.1%}")):
         for name, label in labels.items():
             values = [entry[name] for entry in curves if name in entry]

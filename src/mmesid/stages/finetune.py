@@ -36,6 +36,9 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     started_as = fingerprint(config, store)
     resumed = _resume(trainer, store, started_as)
 
+    if accelerator.is_main_process:
+        sys.stderr.write("finetune: a trial of one small batch, to foretell time and memory\n")
+        sys.stderr.flush()
     forecast = foretell(trainer, time.perf_counter)
     check_hours(forecast, settings.max_hours)
     if accelerator.num_processes == 1 and not resumed:  # several must deal a step's rows alike
@@ -45,6 +48,8 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         sys.stderr.write(f"finetune: {forecast.describe()}\n")
         for complaint in complaints(start) if model.blueprint.backbone != EMBEDDED else ():
             warn(complaint)
+        if settings.layer_dropout and not adapter.adding(model.backbone):
+            warn("finetune.layer_dropout has no effect: none of the backbone's layers has a name that it knows")
         if (taken := trainer.state.batch_tokens) < settings.batch_tokens:
             warn(
                 f"the memory at hand holds {taken:,} tokens, not {settings.batch_tokens:,}: each pass draws its "

@@ -10,18 +10,18 @@ from mmesid.artifacts.values import Curves
 from mmesid.config import Config
 from mmesid.recommender import backbone, pretrained
 from mmesid.recommender.building import build
-from mmesid.recommender.compatibility import check_packing
+from mmesid.recommender.compatibility import check_packing, check_window
 from mmesid.recommender.loading import save_initial
 from mmesid.recommender.prompt import build_prompt
 from mmesid.stages.entry import device, main, one_thread
-from mmesid.tracking import StageRun
+from mmesid.tracking import StageRun, warn
 
 STAGE = "init_codes"
 
 
 def run(config: Config, store: Store, log: StageRun) -> None:
     """See `dvc.yaml`; writes the recommender's tensors and its backbone or a pinned pointer to it."""
-    settings = config.init_codes
+    settings, length = config.init_codes, config.protocol.history_length
     curves: Curves = []
 
     def record(metrics: dict[str, float], step: int) -> None:
@@ -35,11 +35,11 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         item_texts = texts(load_items(store), separator="\n")
         base = backbone.embedded(item_texts, prompts, settings.embedded, config.seed, device(), record)
     else:
-        base = pretrained.load(settings, device(), config.seed)
-        check_packing(
-            base, build_prompt(base.tokenizer, settings.system_prompt, settings.user_prompt, settings.response)
-        )
-    frequency, length = load_sequences(store).train_frequency(), config.protocol.history_length
+        base = pretrained.load(settings, device(), config.seed, warn)
+        prompt = build_prompt(base.tokenizer, settings.system_prompt, settings.user_prompt, settings.response)
+        check_window(base, prompt, length)
+        check_packing(base, prompt)
+    frequency = load_sequences(store).train_frequency()
     embeddings, ids = load_embeddings(store), load_semantic_ids(store)
     model = build(base, embeddings, ids, frequency, settings, length, config.seed)
     save_initial(store.folder(STAGE), model, base, own or pretrained.is_kept(settings))
