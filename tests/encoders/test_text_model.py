@@ -48,9 +48,10 @@ def encode(
 
 
 @pytest.fixture
-def copied(tmp_path: Path, tiny_bert: Path, tiny_qwen: Path):
+def copied(tmp_path: Path, tiny_bert: Path, tiny_qwen: Path, tiny_roberta: Path):
     """A function that copies a tiny model, for a test to add files to it."""
-    return lambda name: shutil.copytree({"bert": tiny_bert, "qwen": tiny_qwen}[name], tmp_path / name)
+    models = {"bert": tiny_bert, "qwen": tiny_qwen, "roberta": tiny_roberta}
+    return lambda name: shutil.copytree(models[name], tmp_path / name)
 
 
 def alone(folder: Path, text: str, pooling: str) -> torch.Tensor:
@@ -62,7 +63,7 @@ def alone(folder: Path, text: str, pooling: str) -> torch.Tensor:
     return {"mean": hidden.mean(0), "cls": hidden[0], "last": hidden[-1]}[pooling]
 
 
-@pytest.mark.parametrize("name", ["bert", "qwen"])
+@pytest.mark.parametrize("name", ["bert", "qwen", "roberta"])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
 def test_a_text_in_a_batch_has_the_vector_that_it_has_alone(copied, name: str, pooling: str) -> None:
     folder = copied(name)
@@ -161,6 +162,12 @@ def test_a_long_text_is_cut(tiny_bert: Path) -> None:
     long, cut = embed(model, ["oak " * 500, "oak " * 6])  # 6 words and the two tokens around them
     np.testing.assert_allclose(long, cut, atol=1e-5)
     assert load(settings(tiny_bert, max_tokens=10_000), 3, "cpu").max_tokens == 64
+
+
+def test_positions_that_stand_for_padding_hold_no_token(tiny_roberta: Path) -> None:
+    model = load(settings(tiny_roberta, max_tokens=256), 3, "cpu")
+    assert model.max_tokens == 33  # of 34, padding has the first
+    assert embed(model, ["oak " * 500]).shape == (1, 16)
 
 
 def test_bfloat16_is_chosen_for_much_work_where_it_is_fast(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,28 @@ def bert(folder: Path) -> Path:
     return folder
 
 
+def roberta(folder: Path, tokenizer: Path) -> Path:
+    """An XLM-R that numbers its 34 positions from behind that of padding; it names no other limit."""
+    from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
+
+    found = AutoTokenizer.from_pretrained(tokenizer)
+    found.model_max_length = 10**30
+    found.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=found.vocab_size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=34,
+        pad_token_id=found.pad_token_id,
+        initializer_range=0.5,
+    )
+    XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
 def qwen(folder: Path) -> Path:
     """Two layers, 16 wide, byte-level BPE with an end token behind each text, as Qwen3-Embedding's tokenizer has it."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers

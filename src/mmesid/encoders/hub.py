@@ -94,6 +94,19 @@ def refuse_random(missing: Collection[str]) -> None:
         raise ValueError(f"it lacks {len(missing)} weights (first: {min(missing)}), which would be random")
 
 
+def positions(model: Any) -> int | None:
+    """How many tokens a model has positions for, None where it counts them without an end."""
+    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return int(found) - first_position(model) if found else None
+
+
+def first_position(model: Any) -> int:
+    """Of a text's first token: models of RoBERTa's kind count from behind the position that padding has."""
+    tables = [part for name, part in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
+    return int(padding[0]) + 1 if padding else 0
+
+
 def parameters(model: Any) -> int:
     """How many numbers a model has learned."""
     return sum(weights.numel() for weights in model.parameters())

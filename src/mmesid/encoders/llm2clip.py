@@ -140,7 +140,7 @@ def load_texts(settings: Llm2Clip, texts: int, device: str) -> Texts:
         tokenizer,
         template_of(tokenizer),
         adapter.to(device),
-        min(settings.max_tokens, model.config.max_position_embeddings),
+        min(settings.max_tokens, hub.positions(model) or settings.max_tokens),
         name,
         commit,
         settings.clip,

@@ -88,7 +88,7 @@ def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
     dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
     model = model.to(device=device, dtype=dtype).eval()
     revision = packaged.PACKAGED[name].version if is_packaged else commit
-    limits = (settings.max_tokens, recipe.max_tokens, tokenizer.model_max_length, _positions(config))
+    limits = (settings.max_tokens, recipe.max_tokens, tokenizer.model_max_length, hub.positions(model))
     max_tokens = min(limit for limit in limits if limit)
     return TextModel(model, tokenizer, recipe, max_tokens, name, revision, hub.state_of(Path(where)))
 
@@ -109,7 +109,8 @@ def embed(model: TextModel, texts: Sequence[str]) -> NDArray[np.float32]:
     accepted = inspect.signature(model.model.forward).parameters
     given = {key: value for key, value in tokens.items() if key in accepted}
     if model.tokenizer.padding_side == "left" and "position_ids" in accepted:
-        given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)  # each text counts from its own first token
+        places = (mask.cumsum(1) - 1).clamp(min=0)  # each text counts from its own first token
+        given["position_ids"] = places + hub.first_position(model.model)
     if "use_cache" in accepted:
         given["use_cache"] = False
     hidden = model.model(**given).last_hidden_state.float()  # (B, S, D)
@@ -171,7 +172,3 @@ def _prepare_padding(tokenizer: Any, pooling: Pooling, name: str) -> None:
             raise WeightsError(f"{SECTION}.model: the tokenizer of {name} has neither a padding nor an end token")
         tokenizer.pad_token = tokenizer.eos_token
 
-
-def _positions(config: Any) -> int | None:
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return int(positions) if positions else None
