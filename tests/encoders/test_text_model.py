@@ -15,7 +15,7 @@ from mmesid.artifacts.values import Embedding
 from mmesid.config import SentenceTransformers
 from mmesid.encoders import hub, sharded, text_encoding
 from mmesid.encoders.text_model import embed, load, pool
-from mmesid.encoders.text_recipe import read_recipe
+from mmesid.encoders.text_recipe import SETTINGS, read_recipe
 from mmesid.errors import WeightsError
 from tests.encoders.tiny_text_models import sentence_transformers_files
 
@@ -111,10 +111,33 @@ def test_newer_files_name_the_pooling() -> None:
     assert read_recipe(files.get, decoder=False).pooling == "last"
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_texts_are_lower_case_where_the_file_says_so_and_without_the_space_around_them(copied, name: str) -> None:
+    folder = copied("qwen")
+    sentence_transformers_files(folder, ["Transformer", "Pooling"], {FLAG["mean"]: True})
+    (folder / "sentence_bert_config.json").unlink()
+    (folder / name).write_text('{"max_seq_length": 20, "do_lower_case": true}')
+    model = load(settings(folder, prompt="An: "), 3, "cpu")
+    assert (model.max_tokens, model.record()["lower_case"]) == (20, True)
+    wanted = alone(folder, "an: oak lamp", "mean").numpy()
+    np.testing.assert_allclose(embed(model, ["Oak LAMP \n", "red"])[0], wanted, atol=1e-5)
+    assert model.lengths(["Oak LAMP \n"]) == model.lengths(["oak lamp"])
+
+
+def test_a_model_may_lie_in_a_folder_beside_its_modules(copied, tmp_path: Path) -> None:
+    folder = tmp_path / "whole"
+    shutil.copytree(copied("bert"), folder / "0_Transformer")
+    sentence_transformers_files(folder, ["Transformer", "Pooling"], {FLAG["cls"]: True}, "0_Transformer")
+    model = load(settings(folder), 3, "cpu")
+    assert (model.max_tokens, model.recipe.pooling) == (24, "cls")
+    np.testing.assert_allclose(embed(model, ["oak"])[0], alone(folder / "0_Transformer", "oak", "cls"), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("modules", "pooling", "said"),
     [
         (["Transformer", "Pooling", "Dense"], {}, "names Dense"),
+        (["Transformer", "Normalize", "Pooling"], {}, "has the order Transformer, Normalize, Pooling"),
         (["Transformer", "Pooling"], {"pooling_mode_max_tokens": True}, "pools by pooling_mode_max_tokens"),
         (["Transformer", "Pooling"], {FLAG["mean"]: True, FLAG["cls"]: True}, "and pooling_mode_cls_token"),
     ],
@@ -155,6 +178,20 @@ def test_a_hub_model_is_pinned_to_the_commit_that_was_found(
     assert (pinned.revision, pinned.recipe.pooling) == (older, "mean")
     with pytest.raises(WeightsError, match="shop/other does not lie in this machine's cache"):
         load(settings("shop/other"), 3, "cpu")
+
+
+def test_a_hub_model_may_lie_in_a_folder_of_its_repository(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, commit = tmp_path / "models--shop--reader", "c" * 40
+    shutil.copytree(tiny_bert, repository / "snapshots" / commit / "0_Transformer")
+    files = ["Transformer", "Pooling"], {FLAG["cls"]: True}, "0_Transformer"
+    sentence_transformers_files(repository / "snapshots" / commit, *files)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    found = load(settings("shop/reader"), 3, "cpu")
+    assert (found.revision, found.recipe.pooling, found.max_tokens) == (commit, "cls", 24)
 
 
 def test_a_long_text_is_cut(tiny_bert: Path) -> None:

@@ -93,9 +93,19 @@ def qwen(folder: Path) -> Path:
     return folder
 
 
-def sentence_transformers_files(folder: Path, modules: list[str], pooling: dict[str, Any], **more: Any) -> None:
-    """modules.json and what it names; `more` is the content of config_sentence_transformers.json."""
-    paths = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize", "Dense": "2_Dense"}
+def sentence_transformers_files(
+    folder: Path, modules: list[str], pooling: dict[str, Any], transformer: str = "", **more: Any
+) -> None:
+    """modules.json and what it names; `more` is the content of config_sentence_transformers.json.
+
+    Args:
+        folder: of the model.
+        modules: their kinds.
+        pooling: settings.
+        transformer: the folder that the model itself lies in, empty where it is this one.
+        more: for instance the prompts.
+    """
+    paths = {"Transformer": transformer, "Pooling": "1_Pooling", "Normalize": "2_Normalize", "Dense": "2_Dense"}
     listed = [
         {"idx": place, "name": str(place), "path": paths[kind], "type": f"sentence_transformers.models.{kind}"}
         for place, kind in enumerate(modules)
@@ -104,7 +114,7 @@ def sentence_transformers_files(folder: Path, modules: list[str], pooling: dict[
     for name, content in (
         ("modules.json", listed),
         ("1_Pooling/config.json", pooling),
-        ("sentence_bert_config.json", {"max_seq_length": 24, "do_lower_case": False}),
+        (f"{transformer or '.'}/sentence_bert_config.json", {"max_seq_length": 24, "do_lower_case": False}),
         ("config_sentence_transformers.json", more),
     ):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")

@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 from mmesid.errors import WeightsError, causes, first_line
@@ -66,13 +67,24 @@ def commit_of(name: str, revision: str | None) -> str | None:
         WeightsError: its weights do not fit on the disk.
         OSError: the hub does not have it, or cannot be reached.
     """
-    from huggingface_hub import hf_hub_download
-
     if Path(name).is_dir():
         return None
-    commit = Path(hf_hub_download(name, "config.json", revision=revision)).parent.name  # snapshots/<commit>/config.json
+    commit = _configuration(name, revision).parent.name  # snapshots/<commit>/config.json
     check_space(name, commit)
     return commit
+
+
+def _configuration(name: str, revision: str | None) -> Path:
+    """config.json of a hub model, or modules.json where the configuration lies in a folder that it names."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, "config.json", revision=revision))
+    except EntryNotFoundError:
+        with suppress(EntryNotFoundError):
+            return Path(hf_hub_download(name, "modules.json", revision=revision))
+        raise
 
 
 def check_space(name: str, revision: str | None) -> None:

@@ -15,7 +15,15 @@ from mmesid.artifacts import packaged
 from mmesid.artifacts.hub import commit_of
 from mmesid.config import SentenceTransformers
 from mmesid.encoders import hub
-from mmesid.encoders.text_recipe import SECTION, Pooling, Recipe, folder_reader, read_recipe
+from mmesid.encoders.text_recipe import (
+    SECTION,
+    Pooling,
+    ReadFile,
+    Recipe,
+    folder_reader,
+    read_recipe,
+    transformer_folder,
+)
 from mmesid.errors import WeightsError
 
 
@@ -32,7 +40,7 @@ class TextModel(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """What decided the vectors, for people and for the keys of shards."""
-        return {
+        made = {
             "model": self.name,
             "revision": self.revision,
             "pooling": self.recipe.pooling,
@@ -42,6 +50,7 @@ class TextModel(NamedTuple):
             "max_tokens": self.max_tokens,
             "dtype": hub.dtype_name(self.model),
         }
+        return made | {"lower_case": True} if self.recipe.lower_case else made
 
     @property
     def section(self) -> str:
@@ -55,8 +64,8 @@ class TextModel(NamedTuple):
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text with its prompt, cut as they are when it is encoded."""
-        prompted = [self.recipe.prompt + text for text in texts]
-        found = self.tokenizer(prompted, truncation=True, max_length=self.max_tokens, return_attention_mask=False)
+        prepared = self.recipe.prepare(texts)
+        found = self.tokenizer(prepared, truncation=True, max_length=self.max_tokens, return_attention_mask=False)
         return [len(tokens) for tokens in found["input_ids"]]
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -82,8 +91,10 @@ def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
     expected = f"{known}, a Hugging Face id or a folder with config.json, weights and tokenizer"
     with hub.explained(f"{SECTION}.model", name, expected):
         commit = None if is_packaged else commit_of(where, settings.revision)
-        config, tokenizer, model = _load(where, commit or settings.revision, settings.trust_remote_code)
-    recipe = _recipe(where, commit, config, settings)
+        read = folder_reader(lambda file: hub.optional_file(where, commit, file))
+        options = {"revision": commit or settings.revision, "trust_remote_code": settings.trust_remote_code}
+        config, tokenizer, model = _load(where, subfolder=transformer_folder(read).rstrip("/"), **options)
+        recipe = _recipe(read, config, settings)
     _prepare_padding(tokenizer, recipe.pooling, name)
     dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
     model = model.to(device=device, dtype=dtype).eval()
@@ -101,9 +112,8 @@ def embed(model: TextModel, texts: Sequence[str]) -> NDArray[np.float32]:
         model: on the device where it shall run.
         texts: without prompt.
     """
-    prompted = [model.recipe.prompt + text for text in texts]
     tokens = model.tokenizer(
-        prompted, padding=True, truncation=True, max_length=model.max_tokens, return_tensors="pt"
+        model.recipe.prepare(texts), padding=True, truncation=True, max_length=model.max_tokens, return_tensors="pt"
     ).to(model.model.device)
     mask = tokens["attention_mask"]  # (B, S)
     accepted = inspect.signature(model.model.forward).parameters
@@ -134,11 +144,10 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), places]
 
 
-def _load(where: str, revision: str | None, trust_remote_code: bool) -> tuple[Any, Any, Any]:
+def _load(where: str, **options: Any) -> tuple[Any, Any, Any]:
     """Configuration, tokenizer and model; the weights in the precision they are stored in."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(where, **options)
     if config.is_encoder_decoder:
         raise ValueError(f"a {config.model_type} has an encoder and a decoder, which is not supported")
@@ -149,9 +158,8 @@ def _load(where: str, revision: str | None, trust_remote_code: bool) -> tuple[An
     return config, tokenizer, model
 
 
-def _recipe(where: str, commit: str | None, config: Any, settings: SentenceTransformers) -> Recipe:
+def _recipe(read: ReadFile, config: Any, settings: SentenceTransformers) -> Recipe:
     pooling: Pooling | None = None if settings.pooling == "auto" else settings.pooling
-    read = folder_reader(lambda file: hub.optional_file(where, commit, file))
     return read_recipe(read, _is_decoder(config), pooling, settings.prompt)
 
 
@@ -171,4 +179,3 @@ def _prepare_padding(tokenizer: Any, pooling: Pooling, name: str) -> None:
         if tokenizer.eos_token is None:
             raise WeightsError(f"{SECTION}.model: the tokenizer of {name} has neither a padding nor an end token")
         tokenizer.pad_token = tokenizer.eos_token
-
