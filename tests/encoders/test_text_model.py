@@ -136,7 +136,7 @@ def test_a_model_may_lie_in_a_folder_beside_its_modules(copied, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("modules", "pooling", "said"),
     [
-        (["Transformer", "Pooling", "Dense"], {}, "names Dense"),
+        (["Transformer", "Pooling", "LSTM"], {}, "names LSTM"),
         (["Transformer", "Normalize", "Pooling"], {}, "has the order Transformer, Normalize, Pooling"),
         (["Transformer", "Pooling"], {"pooling_mode_max_tokens": True}, "pools by pooling_mode_max_tokens"),
         (["Transformer", "Pooling"], {FLAG["mean"]: True, FLAG["cls"]: True}, "and pooling_mode_cls_token"),

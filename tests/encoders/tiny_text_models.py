@@ -63,6 +63,18 @@ def roberta(folder: Path, tokenizer: Path) -> Path:
     return folder
 
 
+def t5(folder: Path, tokenizer: Path) -> Path:
+    """A whole T5, encoder and decoder."""
+    from transformers import AutoTokenizer, T5Config, T5Model
+
+    found = AutoTokenizer.from_pretrained(tokenizer)
+    found.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=found.vocab_size, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    T5Model(config).save_pretrained(folder)
+    return folder
+
+
 def qwen(folder: Path) -> Path:
     """Two layers, 16 wide, byte-level BPE with an end token behind each text, as Qwen3-Embedding's tokenizer has it."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
@@ -105,7 +117,13 @@ def sentence_transformers_files(
         transformer: the folder that the model itself lies in, empty where it is this one.
         more: for instance the prompts.
     """
-    paths = {"Transformer": transformer, "Pooling": "1_Pooling", "Normalize": "2_Normalize", "Dense": "2_Dense"}
+    paths = {
+        "Transformer": transformer,
+        "Pooling": "1_Pooling",
+        "Normalize": "2_Normalize",
+        "Dense": "2_Dense",
+        "LSTM": "3",
+    }
     listed = [
         {"idx": place, "name": str(place), "path": paths[kind], "type": f"sentence_transformers.models.{kind}"}
         for place, kind in enumerate(modules)

@@ -19,7 +19,7 @@ FLAGS: dict[str, Pooling] = {
 }
 
 
-MODULES = ("Transformer", "Pooling", "Normalize")  # in this order
+MODULES = ("Transformer", "Pooling", "Dense", "Normalize")  # in this order
 SETTINGS = tuple(  # of the Transformer, as older releases called them by its kind
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -35,6 +35,7 @@ class Recipe(NamedTuple):
     max_tokens: int | None  # of a text with its prompt; None where no file says so
     source: str  # where pooling and normalisation come from
     lower_case: bool = False
+    dense: tuple[str, ...] = ()  # folders of the linear layers behind the pooling
 
     def prepare(self, texts: Sequence[str]) -> list[str]:
         """What the tokenizer gets: each text behind the prompt, without the space around both."""
@@ -75,8 +76,8 @@ def read_recipe(read: ReadFile, decoder: bool, pooling: Pooling | None = None, p
         )
     place = transformer_folder(read)
     transformer = next((found for name in SETTINGS if (found := read(place + name)) is not None), {})
-    folders = [module["path"] for module, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
-    settings = (read(f"{folders[0]}/config.json") if folders else None) or {}
+    pools = _folders(modules, "Pooling")
+    settings = (read(f"{pools[0]}/config.json") if pools else None) or {}
     if prompt and settings.get("include_prompt") is False:
         raise WeightsError(f'{SECTION}.model: it leaves its prompt out of the pooling; set {SECTION}.prompt to ""')
     return Recipe(
@@ -86,12 +87,13 @@ def read_recipe(read: ReadFile, decoder: bool, pooling: Pooling | None = None, p
         transformer.get("max_seq_length"),
         "modules.json",
         bool(transformer.get("do_lower_case")),
+        _folders(modules, "Dense"),
     )
 
 
 def transformer_folder(read: ReadFile) -> str:
     """Where configuration, weights and tokenizer lie beside modules.json: `0_Transformer/`, or empty."""
-    places = [str(module["path"]) for module in read("modules.json") or () if _kind(module) == "Transformer"]
+    places = _folders(read("modules.json") or (), "Transformer")
     return f"{places[0]}/" if places and places[0] else ""
 
 
@@ -103,6 +105,10 @@ def folder_reader(find: Callable[[str], str | Path | None]) -> ReadFile:
         return json.loads(Path(path).read_text(encoding="utf-8")) if path is not None else None
 
     return read
+
+
+def _folders(modules: Sequence[dict[str, Any]], kind: str) -> tuple[str, ...]:
+    return tuple(str(module["path"]) for module in modules if _kind(module) == kind)
 
 
 def _kind(module: dict[str, Any]) -> str:
