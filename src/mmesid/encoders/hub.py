@@ -51,8 +51,25 @@ def optional_file(where: str, revision: str | None, name: str) -> str | None:
     """Where a file of a model lies on this machine, None where the model has none of that name."""
     from transformers.utils import cached_file
 
-    found: str | None = cached_file(where, name, revision=revision, _raise_exceptions_for_missing_entries=False)
+    from mmesid.artifacts.hub_bars import Bar
+
+    options: dict[str, Any] = {"revision": revision, "_raise_exceptions_for_missing_entries": False, "tqdm_class": Bar}
+    found: str | None = cached_file(where, name, **options)
     return found
+
+
+def pretrained(kind: Any, where: str, **options: Any) -> tuple[Any, list[str]]:
+    """A model in the precision that its weights are stored in, and the names of those that its checkpoint lacks.
+
+    Args:
+        kind: the class of transformers that loads it.
+        where: hub id or folder; a download says how far it is.
+        options: for instance the revision.
+    """
+    from mmesid.artifacts.hub_bars import Bar
+
+    model, report = kind.from_pretrained(where, dtype="auto", output_loading_info=True, tqdm_class=Bar, **options)
+    return model, sorted(report["missing_keys"])
 
 
 def tensors(where: str, revision: str | None, prefix: str) -> dict[str, Tensor]:

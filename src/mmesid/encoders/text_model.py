@@ -158,9 +158,8 @@ def _load(where: str, **options: Any) -> tuple[Any, Any, Any]:
     loader = AutoModelForTextEncoding if _has_encoder(config) else AutoModel
     if config.is_encoder_decoder and loader is AutoModel:
         raise ValueError(f"a {config.model_type} has an encoder and a decoder that are not separable")
-    model, report = loader.from_pretrained(where, config=config, dtype="auto", output_loading_info=True, **options)
-    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]  # which is not used here
-    hub.refuse_random(missing)
+    model, missing = hub.pretrained(loader, where, config=config, **options)
+    hub.refuse_random([key for key in missing if not key.startswith("pooler.")])  # which is not used here
     return config, tokenizer, model
 
 
