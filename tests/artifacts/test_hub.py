@@ -110,6 +110,16 @@ def test_a_download_that_does_not_fit_is_refused_before(free: int, monkeypatch: 
         hub.check_space("shop/llama", None)
 
 
+def test_pickled_weights_count_where_there_are_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = [f"pytorch_model-0000{number}-of-00002.bin" for number in (1, 2)]
+    names = [*shards, "2_Dense/model.safetensors", "2_Dense/pytorch_model.bin", "openvino/openvino_model.bin"]
+    files = [SimpleNamespace(rfilename=name, size=10**9) for name in names]
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, name, **how: SimpleNamespace(siblings=files))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
+    with pytest.raises(WeightsError, match=r"shop/t5 is a download of 3\.0 GB"):
+        hub.check_space("shop/t5", None)
+
+
 def test_a_hub_that_does_not_answer_stops_nothing(endpoint: str) -> None:
     hub.check_space("nobody/llama", None)
 

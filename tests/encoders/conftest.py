@@ -76,6 +76,18 @@ def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_roberta(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """A folder with a small XLM-R."""
+    return tiny_text_models.roberta(tmp_path_factory.mktemp("models") / "roberta", tiny_bert)
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """A folder with a small T5."""
+    return tiny_text_models.t5(tmp_path_factory.mktemp("models") / "t5", tiny_bert)
+
+
+@pytest.fixture(scope="session")
 def tiny_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small SigLIP."""
     return tiny_vision_models.siglip(tmp_path_factory.mktemp("models") / "siglip")

@@ -15,7 +15,7 @@ from mmesid.artifacts.values import Embedding
 from mmesid.config import SentenceTransformers
 from mmesid.encoders import hub, sharded, text_encoding
 from mmesid.encoders.text_model import embed, load, pool
-from mmesid.encoders.text_recipe import read_recipe
+from mmesid.encoders.text_recipe import SETTINGS, read_recipe
 from mmesid.errors import WeightsError
 from tests.encoders.tiny_text_models import sentence_transformers_files
 
@@ -48,9 +48,10 @@ def encode(
 
 
 @pytest.fixture
-def copied(tmp_path: Path, tiny_bert: Path, tiny_qwen: Path):
+def copied(tmp_path: Path, tiny_bert: Path, tiny_qwen: Path, tiny_roberta: Path):
     """A function that copies a tiny model, for a test to add files to it."""
-    return lambda name: shutil.copytree({"bert": tiny_bert, "qwen": tiny_qwen}[name], tmp_path / name)
+    models = {"bert": tiny_bert, "qwen": tiny_qwen, "roberta": tiny_roberta}
+    return lambda name: shutil.copytree(models[name], tmp_path / name)
 
 
 def alone(folder: Path, text: str, pooling: str) -> torch.Tensor:
@@ -62,7 +63,7 @@ def alone(folder: Path, text: str, pooling: str) -> torch.Tensor:
     return {"mean": hidden.mean(0), "cls": hidden[0], "last": hidden[-1]}[pooling]
 
 
-@pytest.mark.parametrize("name", ["bert", "qwen"])
+@pytest.mark.parametrize("name", ["bert", "qwen", "roberta"])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
 def test_a_text_in_a_batch_has_the_vector_that_it_has_alone(copied, name: str, pooling: str) -> None:
     folder = copied(name)
@@ -110,10 +111,33 @@ def test_newer_files_name_the_pooling() -> None:
     assert read_recipe(files.get, decoder=False).pooling == "last"
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_texts_are_lower_case_where_the_file_says_so_and_without_the_space_around_them(copied, name: str) -> None:
+    folder = copied("qwen")
+    sentence_transformers_files(folder, ["Transformer", "Pooling"], {FLAG["mean"]: True})
+    (folder / "sentence_bert_config.json").unlink()
+    (folder / name).write_text('{"max_seq_length": 20, "do_lower_case": true}')
+    model = load(settings(folder, prompt="An: "), 3, "cpu")
+    assert (model.max_tokens, model.record()["lower_case"]) == (20, True)
+    wanted = alone(folder, "an: oak lamp", "mean").numpy()
+    np.testing.assert_allclose(embed(model, ["Oak LAMP \n", "red"])[0], wanted, atol=1e-5)
+    assert model.lengths(["Oak LAMP \n"]) == model.lengths(["oak lamp"])
+
+
+def test_a_model_may_lie_in_a_folder_beside_its_modules(copied, tmp_path: Path) -> None:
+    folder = tmp_path / "whole"
+    shutil.copytree(copied("bert"), folder / "0_Transformer")
+    sentence_transformers_files(folder, ["Transformer", "Pooling"], {FLAG["cls"]: True}, "0_Transformer")
+    model = load(settings(folder), 3, "cpu")
+    assert (model.max_tokens, model.recipe.pooling) == (24, "cls")
+    np.testing.assert_allclose(embed(model, ["oak"])[0], alone(folder / "0_Transformer", "oak", "cls"), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("modules", "pooling", "said"),
     [
-        (["Transformer", "Pooling", "Dense"], {}, "names Dense"),
+        (["Transformer", "Pooling", "LSTM"], {}, "names LSTM"),
+        (["Transformer", "Normalize", "Pooling"], {}, "has the order Transformer, Normalize, Pooling"),
         (["Transformer", "Pooling"], {"pooling_mode_max_tokens": True}, "pools by pooling_mode_max_tokens"),
         (["Transformer", "Pooling"], {FLAG["mean"]: True, FLAG["cls"]: True}, "and pooling_mode_cls_token"),
     ],
@@ -156,11 +180,31 @@ def test_a_hub_model_is_pinned_to_the_commit_that_was_found(
         load(settings("shop/other"), 3, "cpu")
 
 
+def test_a_hub_model_may_lie_in_a_folder_of_its_repository(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, commit = tmp_path / "models--shop--reader", "c" * 40
+    shutil.copytree(tiny_bert, repository / "snapshots" / commit / "0_Transformer")
+    files = ["Transformer", "Pooling"], {FLAG["cls"]: True}, "0_Transformer"
+    sentence_transformers_files(repository / "snapshots" / commit, *files)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    found = load(settings("shop/reader"), 3, "cpu")
+    assert (found.revision, found.recipe.pooling, found.max_tokens) == (commit, "cls", 24)
+
+
 def test_a_long_text_is_cut(tiny_bert: Path) -> None:
     model = load(settings(tiny_bert, max_tokens=8), 3, "cpu")
     long, cut = embed(model, ["oak " * 500, "oak " * 6])  # 6 words and the two tokens around them
     np.testing.assert_allclose(long, cut, atol=1e-5)
     assert load(settings(tiny_bert, max_tokens=10_000), 3, "cpu").max_tokens == 64
+
+
+def test_positions_that_stand_for_padding_hold_no_token(tiny_roberta: Path) -> None:
+    model = load(settings(tiny_roberta, max_tokens=256), 3, "cpu")
+    assert model.max_tokens == 33  # of 34, padding has the first
+    assert embed(model, ["oak " * 500]).shape == (1, 16)
 
 
 def test_bfloat16_is_chosen_for_much_work_where_it_is_fast(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoImageProcessor, AutoModel
+from transformers import AutoImageProcessor, AutoModel, CLIPVisionModelWithProjection
 
 from mmesid.artifacts.pictures import decode
 from mmesid.config import VisionModel
@@ -91,6 +91,18 @@ def test_tokens_can_be_chosen(vision, pictures, name: str, features: str) -> Non
         hidden = getattr(model.model, "vision_model", model.model)(**inputs).last_hidden_state
     wanted = torch.nn.functional.normalize(hidden[:, 0] if features == "cls" else hidden.mean(1), dim=-1)
     np.testing.assert_allclose(embed(model, inputs), wanted.numpy(), atol=1e-5)
+
+
+def test_the_vision_half_of_a_clip_keeps_its_projection(vision, pictures, tmp_path: Path) -> None:
+    CLIPVisionModelWithProjection.from_pretrained(vision["clip"]).save_pretrained(tmp_path)
+    shutil.copy(vision["clip"] / "preprocessor_config.json", tmp_path)
+    half, whole = (load(settings(folder), 1, "cpu") for folder in (tmp_path, vision["clip"]))
+    assert half.record()["features"] == "projection"
+    found = embed(half, half.prepare(pictures))
+    assert found.shape == (7, 12)
+    np.testing.assert_allclose(found, embed(whole, whole.prepare(pictures)), atol=1e-5)
+    pooled = load(settings(tmp_path, features="pooler"), 1, "cpu")
+    assert embed(pooled, pooled.prepare(pictures)).shape == (7, 16)
 
 
 def test_a_map_has_no_first_token_but_a_mean(vision, pictures) -> None:

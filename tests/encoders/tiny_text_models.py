@@ -41,6 +41,40 @@ def bert(folder: Path) -> Path:
     return folder
 
 
+def roberta(folder: Path, tokenizer: Path) -> Path:
+    """An XLM-R that numbers its 34 positions from behind that of padding; it names no other limit."""
+    from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
+
+    found = AutoTokenizer.from_pretrained(tokenizer)
+    found.model_max_length = 10**30
+    found.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=found.vocab_size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=34,
+        pad_token_id=found.pad_token_id,
+        initializer_range=0.5,
+    )
+    XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def t5(folder: Path, tokenizer: Path) -> Path:
+    """A whole T5, encoder and decoder."""
+    from transformers import AutoTokenizer, T5Config, T5Model
+
+    found = AutoTokenizer.from_pretrained(tokenizer)
+    found.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=found.vocab_size, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    T5Model(config).save_pretrained(folder)
+    return folder
+
+
 def qwen(folder: Path) -> Path:
     """Two layers, 16 wide, byte-level BPE with an end token behind each text, as Qwen3-Embedding's tokenizer has it."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
@@ -71,9 +105,25 @@ def qwen(folder: Path) -> Path:
     return folder
 
 
-def sentence_transformers_files(folder: Path, modules: list[str], pooling: dict[str, Any], **more: Any) -> None:
-    """modules.json and what it names; `more` is the content of config_sentence_transformers.json."""
-    paths = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize", "Dense": "2_Dense"}
+def sentence_transformers_files(
+    folder: Path, modules: list[str], pooling: dict[str, Any], transformer: str = "", **more: Any
+) -> None:
+    """modules.json and what it names; `more` is the content of config_sentence_transformers.json.
+
+    Args:
+        folder: of the model.
+        modules: their kinds.
+        pooling: settings.
+        transformer: the folder that the model itself lies in, empty where it is this one.
+        more: for instance the prompts.
+    """
+    paths = {
+        "Transformer": transformer,
+        "Pooling": "1_Pooling",
+        "Normalize": "2_Normalize",
+        "Dense": "2_Dense",
+        "LSTM": "3",
+    }
     listed = [
         {"idx": place, "name": str(place), "path": paths[kind], "type": f"sentence_transformers.models.{kind}"}
         for place, kind in enumerate(modules)
@@ -82,7 +132,7 @@ def sentence_transformers_files(folder: Path, modules: list[str], pooling: dict[
     for name, content in (
         ("modules.json", listed),
         ("1_Pooling/config.json", pooling),
-        ("sentence_bert_config.json", {"max_seq_length": 24, "do_lower_case": False}),
+        (f"{transformer or '.'}/sentence_bert_config.json", {"max_seq_length": 24, "do_lower_case": False}),
         ("config_sentence_transformers.json", more),
     ):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")

@@ -4,7 +4,9 @@ import errno
 import json
 import shutil
 import struct
-from pathlib import Path
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 from mmesid.errors import WeightsError, causes, first_line
 
@@ -66,13 +68,24 @@ def commit_of(name: str, revision: str | None) -> str | None:
         WeightsError: its weights do not fit on the disk.
         OSError: the hub does not have it, or cannot be reached.
     """
-    from huggingface_hub import hf_hub_download
-
     if Path(name).is_dir():
         return None
-    commit = Path(hf_hub_download(name, "config.json", revision=revision)).parent.name  # snapshots/<commit>/config.json
+    commit = _configuration(name, revision).parent.name  # snapshots/<commit>/config.json
     check_space(name, commit)
     return commit
+
+
+def _configuration(name: str, revision: str | None) -> Path:
+    """config.json of a hub model, or modules.json where the configuration lies in a folder that it names."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, "config.json", revision=revision))
+    except EntryNotFoundError:
+        with suppress(EntryNotFoundError):
+            return Path(hf_hub_download(name, "modules.json", revision=revision))
+        raise
 
 
 def check_space(name: str, revision: str | None) -> None:
@@ -92,7 +105,8 @@ def check_space(name: str, revision: str | None) -> None:
     except Exception:  # a hub that does not answer is the download's to report, in words of its own
         return
     cached = {file.rfilename for file in files if try_to_load_from_cache(name, file.rfilename, revision=revision)}
-    weights = [file for file in files if file.rfilename.endswith(".safetensors")]
+    safe = {PurePosixPath(file.rfilename).parent for file in files if file.rfilename.endswith(".safetensors")}
+    weights = [file for file in files if _is_read(PurePosixPath(file.rfilename), safe)]
     needed = sum(file.size or 0 for file in weights if file.rfilename not in cached)
     cache = Path(constants.HF_HUB_CACHE)
     standing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
@@ -102,6 +116,13 @@ def check_space(name: str, revision: str | None) -> None:
             f"{name} is a download of {needed / 1e9:.1f} GB, and {cache} has {free / 1e9:.1f} GB free; make room, or "
             "set HF_HOME to a folder on a larger disk"
         )
+
+
+def _is_read(file: PurePosixPath, safe: Collection[PurePosixPath]) -> bool:
+    """Whether a file holds weights that are read: safetensors, or a pickle where its folder has none of these."""
+    return file.suffix == ".safetensors" or (
+        file.suffix == ".bin" and file.name.startswith("pytorch_model") and file.parent not in safe
+    )
 
 
 def check_whole(folder: Path) -> None:

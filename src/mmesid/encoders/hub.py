@@ -51,8 +51,25 @@ def optional_file(where: str, revision: str | None, name: str) -> str | None:
     """Where a file of a model lies on this machine, None where the model has none of that name."""
     from transformers.utils import cached_file
 
-    found: str | None = cached_file(where, name, revision=revision, _raise_exceptions_for_missing_entries=False)
+    from mmesid.artifacts.hub_bars import Bar
+
+    options: dict[str, Any] = {"revision": revision, "_raise_exceptions_for_missing_entries": False, "tqdm_class": Bar}
+    found: str | None = cached_file(where, name, **options)
     return found
+
+
+def pretrained(kind: Any, where: str, **options: Any) -> tuple[Any, list[str]]:
+    """A model in the precision that its weights are stored in, and the names of those that its checkpoint lacks.
+
+    Args:
+        kind: the class of transformers that loads it.
+        where: hub id or folder; a download says how far it is.
+        options: for instance the revision.
+    """
+    from mmesid.artifacts.hub_bars import Bar
+
+    model, report = kind.from_pretrained(where, dtype="auto", output_loading_info=True, tqdm_class=Bar, **options)
+    return model, sorted(report["missing_keys"])
 
 
 def tensors(where: str, revision: str | None, prefix: str) -> dict[str, Tensor]:
@@ -92,6 +109,19 @@ def refuse_random(missing: Collection[str]) -> None:
     """
     if missing:
         raise ValueError(f"it lacks {len(missing)} weights (first: {min(missing)}), which would be random")
+
+
+def positions(model: Any) -> int | None:
+    """How many tokens a model has positions for, None where it counts them without an end."""
+    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return int(found) - first_position(model) if found else None
+
+
+def first_position(model: Any) -> int:
+    """Of a text's first token: models of RoBERTa's kind count from behind the position that padding has."""
+    tables = [part for name, part in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
+    return int(padding[0]) + 1 if padding else 0
 
 
 def parameters(model: Any) -> int:

@@ -127,8 +127,8 @@ def load_texts(settings: Llm2Clip, texts: int, device: str) -> Texts:
             "trust_remote_code": False,
         }
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        model, report = AutoModel.from_pretrained(name, dtype="auto", output_loading_info=True, **options)
-        hub.refuse_random(report["missing_keys"])
+        model, missing = hub.pretrained(AutoModel, name, **options)
+        hub.refuse_random(missing)
         attend_both_ways(model)
         width = adapter[-1].in_features
         if model.config.hidden_size != width:
@@ -140,7 +140,7 @@ def load_texts(settings: Llm2Clip, texts: int, device: str) -> Texts:
         tokenizer,
         template_of(tokenizer),
         adapter.to(device),
-        min(settings.max_tokens, model.config.max_position_embeddings),
+        min(settings.max_tokens, hub.positions(model) or settings.max_tokens),
         name,
         commit,
         settings.clip,
@@ -206,10 +206,8 @@ def load_pictures(settings: Llm2Clip, pictures: int, device: str) -> Vision:
         config = CLIPConfig.from_pretrained(name, **options)
         vision = config.vision_config
         vision.projection_dim = config.projection_dim
-        model, report = CLIPVisionModelWithProjection.from_pretrained(
-            name, config=vision, dtype="auto", output_loading_info=True, **options
-        )
-        hub.refuse_random(report["missing_keys"])
+        model, missing = hub.pretrained(CLIPVisionModelWithProjection, name, config=vision, **options)
+        hub.refuse_random(missing)
         if hub.optional_file(name, options["revision"], "preprocessor_config.json"):
             process = CLIPImageProcessor.from_pretrained(name, **options)
         else:

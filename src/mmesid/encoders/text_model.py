@@ -8,23 +8,33 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mmesid.artifacts import packaged
 from mmesid.artifacts.hub import commit_of
 from mmesid.config import SentenceTransformers
 from mmesid.encoders import hub
-from mmesid.encoders.text_recipe import SECTION, Pooling, Recipe, folder_reader, read_recipe
+from mmesid.encoders.text_dense import load_dense
+from mmesid.encoders.text_recipe import (
+    SECTION,
+    Pooling,
+    ReadFile,
+    Recipe,
+    folder_reader,
+    read_recipe,
+    transformer_folder,
+)
 from mmesid.errors import WeightsError
 
 
 class TextModel(NamedTuple):
     """A model, its tokenizer, how to use both, and where they came from."""
 
-    model: Any  # transformers.PreTrainedModel: (B, S) -> last_hidden_state (B, S, D)
+    model: Any  # transformers.PreTrainedModel: (B, S) -> last_hidden_state (B, S, C)
     tokenizer: Any  # transformers.PreTrainedTokenizerBase
     recipe: Recipe
+    dense: nn.Sequential  # (B, C) -> (B, D), float32; D = C where the recipe names none
     max_tokens: int
     name: str  # as the parameters name it
     revision: str | None  # commit of a hub model, version of a packaged one
@@ -32,7 +42,7 @@ class TextModel(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """What decided the vectors, for people and for the keys of shards."""
-        return {
+        made = {
             "model": self.name,
             "revision": self.revision,
             "pooling": self.recipe.pooling,
@@ -42,6 +52,8 @@ class TextModel(NamedTuple):
             "max_tokens": self.max_tokens,
             "dtype": hub.dtype_name(self.model),
         }
+        more = {"lower_case": self.recipe.lower_case, "dense": list(self.recipe.dense)}
+        return made | {name: value for name, value in more.items() if value}
 
     @property
     def section(self) -> str:
@@ -55,8 +67,8 @@ class TextModel(NamedTuple):
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text with its prompt, cut as they are when it is encoded."""
-        prompted = [self.recipe.prompt + text for text in texts]
-        found = self.tokenizer(prompted, truncation=True, max_length=self.max_tokens, return_attention_mask=False)
+        prepared = self.recipe.prepare(texts)
+        found = self.tokenizer(prepared, truncation=True, max_length=self.max_tokens, return_attention_mask=False)
         return [len(tokens) for tokens in found["input_ids"]]
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -82,15 +94,19 @@ def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
     expected = f"{known}, a Hugging Face id or a folder with config.json, weights and tokenizer"
     with hub.explained(f"{SECTION}.model", name, expected):
         commit = None if is_packaged else commit_of(where, settings.revision)
-        config, tokenizer, model = _load(where, commit or settings.revision, settings.trust_remote_code)
-    recipe = _recipe(where, commit, config, settings)
+        find = lambda file: hub.optional_file(where, commit, file)  # noqa: E731
+        read = folder_reader(find)
+        options = {"revision": commit or settings.revision, "trust_remote_code": settings.trust_remote_code}
+        config, tokenizer, model = _load(where, subfolder=transformer_folder(read).rstrip("/"), **options)
+        recipe = _recipe(read, config, settings)
+        dense = load_dense(recipe.dense, read, find, config.get_text_config().hidden_size)
     _prepare_padding(tokenizer, recipe.pooling, name)
     dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
     model = model.to(device=device, dtype=dtype).eval()
     revision = packaged.PACKAGED[name].version if is_packaged else commit
-    limits = (settings.max_tokens, recipe.max_tokens, tokenizer.model_max_length, _positions(config))
+    limits = (settings.max_tokens, recipe.max_tokens, tokenizer.model_max_length, hub.positions(model))
     max_tokens = min(limit for limit in limits if limit)
-    return TextModel(model, tokenizer, recipe, max_tokens, name, revision, hub.state_of(Path(where)))
+    return TextModel(model, tokenizer, recipe, dense.to(device), max_tokens, name, revision, hub.state_of(Path(where)))
 
 
 @torch.inference_mode()
@@ -101,19 +117,19 @@ def embed(model: TextModel, texts: Sequence[str]) -> NDArray[np.float32]:
         model: on the device where it shall run.
         texts: without prompt.
     """
-    prompted = [model.recipe.prompt + text for text in texts]
     tokens = model.tokenizer(
-        prompted, padding=True, truncation=True, max_length=model.max_tokens, return_tensors="pt"
+        model.recipe.prepare(texts), padding=True, truncation=True, max_length=model.max_tokens, return_tensors="pt"
     ).to(model.model.device)
     mask = tokens["attention_mask"]  # (B, S)
     accepted = inspect.signature(model.model.forward).parameters
     given = {key: value for key, value in tokens.items() if key in accepted}
     if model.tokenizer.padding_side == "left" and "position_ids" in accepted:
-        given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)  # each text counts from its own first token
+        places = (mask.cumsum(1) - 1).clamp(min=0)  # each text counts from its own first token
+        given["position_ids"] = places + hub.first_position(model.model)
     if "use_cache" in accepted:
         given["use_cache"] = False
-    hidden = model.model(**given).last_hidden_state.float()  # (B, S, D)
-    pooled = pool(hidden, mask, model.recipe.pooling)
+    hidden = model.model(**given).last_hidden_state.float()  # (B, S, C)
+    pooled = model.dense(pool(hidden, mask, model.recipe.pooling))  # (B, D)
     vectors = functional.normalize(pooled, dim=-1) if model.recipe.normalize else pooled
     return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
 
@@ -133,25 +149,31 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), places]
 
 
-def _load(where: str, revision: str | None, trust_remote_code: bool) -> tuple[Any, Any, Any]:
+def _load(where: str, **options: Any) -> tuple[Any, Any, Any]:
     """Configuration, tokenizer and model; the weights in the precision they are stored in."""
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(where, **options)
-    if config.is_encoder_decoder:
-        raise ValueError(f"a {config.model_type} has an encoder and a decoder, which is not supported")
     tokenizer = AutoTokenizer.from_pretrained(where, **options)
-    model, report = AutoModel.from_pretrained(where, config=config, dtype="auto", output_loading_info=True, **options)
-    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]  # which is not used here
-    hub.refuse_random(missing)
+    loader = AutoModelForTextEncoding if _has_encoder(config) else AutoModel
+    if config.is_encoder_decoder and loader is AutoModel:
+        raise ValueError(f"a {config.model_type} has an encoder and a decoder that are not separable")
+    model, missing = hub.pretrained(loader, where, config=config, **options)
+    hub.refuse_random([key for key in missing if not key.startswith("pooler.")])  # which is not used here
     return config, tokenizer, model
 
 
-def _recipe(where: str, commit: str | None, config: Any, settings: SentenceTransformers) -> Recipe:
+def _recipe(read: ReadFile, config: Any, settings: SentenceTransformers) -> Recipe:
     pooling: Pooling | None = None if settings.pooling == "auto" else settings.pooling
-    read = folder_reader(lambda file: hub.optional_file(where, commit, file))
     return read_recipe(read, _is_decoder(config), pooling, settings.prompt)
+
+
+def _has_encoder(config: Any) -> bool:
+    """Whether models of this type have an encoder that works without their decoder, as T5's."""
+    from transformers.models.auto import modeling_auto
+
+    kind = modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(config.model_type, "")
+    return str(kind).endswith("EncoderModel")
 
 
 def _is_decoder(config: Any) -> bool:
@@ -170,8 +192,3 @@ def _prepare_padding(tokenizer: Any, pooling: Pooling, name: str) -> None:
         if tokenizer.eos_token is None:
             raise WeightsError(f"{SECTION}.model: the tokenizer of {name} has neither a padding nor an end token")
         tokenizer.pad_token = tokenizer.eos_token
-
-
-def _positions(config: Any) -> int | None:
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return int(positions) if positions else None

@@ -19,14 +19,28 @@ FLAGS: dict[str, Pooling] = {
 }
 
 
+MODULES = ("Transformer", "Pooling", "Dense", "Normalize")  # in this order
+SETTINGS = tuple(  # of the Transformer, as older releases called them by its kind
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+
+
 class Recipe(NamedTuple):
-    """What turns token vectors into the embedding that the model was trained for."""
+    """What turns texts into tokens, and their vectors into the embedding that the model was trained for."""
 
     pooling: Pooling
     normalize: bool  # to length 1
     prompt: str  # before every text
     max_tokens: int | None  # of a text with its prompt; None where no file says so
     source: str  # where pooling and normalisation come from
+    lower_case: bool = False
+    dense: tuple[str, ...] = ()  # folders of the linear layers behind the pooling
+
+    def prepare(self, texts: Sequence[str]) -> list[str]:
+        """What the tokenizer gets: each text behind the prompt, without the space around both."""
+        prepared = [(self.prompt + text).strip() for text in texts]
+        return [text.lower() for text in prepared] if self.lower_case else prepared
 
 
 def read_recipe(read: ReadFile, decoder: bool, pooling: Pooling | None = None, prompt: str | None = None) -> Recipe:
@@ -49,19 +63,38 @@ def read_recipe(read: ReadFile, decoder: bool, pooling: Pooling | None = None, p
         prompt = _default_prompt(read("config_sentence_transformers.json") or {})
     if modules is None:
         return Recipe(pooling or ("last" if decoder else "mean"), True, prompt, None, "default")
-    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-    if unknown := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
+    kinds = [_kind(module) for module in modules]
+    if unknown := [kind for kind in kinds if kind not in MODULES]:
         raise WeightsError(
-            f"{SECTION}.model: its modules.json names {', '.join(unknown)}; supported are Transformer, Pooling and "
-            "Normalize, so choose another model"
+            f"{SECTION}.model: its modules.json names {', '.join(unknown)}; supported are {', '.join(MODULES)}, so "
+            "choose another model"
         )
-    transformer = read("sentence_bert_config.json") or {}
-    folders = [module["path"] for module, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
-    settings = (read(f"{folders[0]}/config.json") if folders else None) or {}
+    if kinds != sorted(kinds, key=MODULES.index):
+        raise WeightsError(
+            f"{SECTION}.model: its modules.json has the order {', '.join(kinds)}; supported is {', '.join(MODULES)}, "
+            "so choose another model"
+        )
+    place = transformer_folder(read)
+    transformer = next((found for name in SETTINGS if (found := read(place + name)) is not None), {})
+    pools = _folders(modules, "Pooling")
+    settings = (read(f"{pools[0]}/config.json") if pools else None) or {}
     if prompt and settings.get("include_prompt") is False:
         raise WeightsError(f'{SECTION}.model: it leaves its prompt out of the pooling; set {SECTION}.prompt to ""')
-    chosen = pooling or _pooling(settings) or ("last" if decoder else "mean")
-    return Recipe(chosen, "Normalize" in kinds, prompt, transformer.get("max_seq_length"), "modules.json")
+    return Recipe(
+        pooling or _pooling(settings) or ("last" if decoder else "mean"),
+        "Normalize" in kinds,
+        prompt,
+        transformer.get("max_seq_length"),
+        "modules.json",
+        bool(transformer.get("do_lower_case")),
+        _folders(modules, "Dense"),
+    )
+
+
+def transformer_folder(read: ReadFile) -> str:
+    """Where configuration, weights and tokenizer lie beside modules.json: `0_Transformer/`, or empty."""
+    places = _folders(read("modules.json") or (), "Transformer")
+    return f"{places[0]}/" if places and places[0] else ""
 
 
 def folder_reader(find: Callable[[str], str | Path | None]) -> ReadFile:
@@ -72,6 +105,14 @@ def folder_reader(find: Callable[[str], str | Path | None]) -> ReadFile:
         return json.loads(Path(path).read_text(encoding="utf-8")) if path is not None else None
 
     return read
+
+
+def _folders(modules: Sequence[dict[str, Any]], kind: str) -> tuple[str, ...]:
+    return tuple(str(module["path"]) for module in modules if _kind(module) == kind)
+
+
+def _kind(module: dict[str, Any]) -> str:
+    return str(module["type"]).rpartition(".")[2]
 
 
 def _pooling(settings: dict[str, Any]) -> Pooling | None:

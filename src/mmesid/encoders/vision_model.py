@@ -18,6 +18,7 @@ from mmesid.encoders import hub
 
 SECTION = "encode_content.transformers"
 EXPECTED = "a Hugging Face id or a folder with config.json, preprocessor_config.json and the weights of a vision model"
+PROJECTED = ("CLIPVisionModelWithProjection", "MetaClip2VisionModelWithProjection")  # halves that keep the projection
 TOKENS = 256  # of a picture where the model does not say, by which its work is judged
 
 
@@ -76,6 +77,7 @@ def load(settings: VisionModel, pictures: int, device: str) -> Vision:
     Raises:
         WeightsError: the model is not here, cannot be reached, is incomplete or sees no pictures.
     """
+    import transformers
     from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
     name = settings.model
@@ -87,10 +89,10 @@ def load(settings: VisionModel, pictures: int, device: str) -> Vision:
         }
         config = AutoConfig.from_pretrained(name, **options)
         process = AutoImageProcessor.from_pretrained(name, **options)
-        model, report = AutoModel.from_pretrained(
-            name, config=config, dtype="auto", output_loading_info=True, **options
-        )
-        features = choose_features(model, report["missing_keys"], settings.features)
+        projected = next((kind for kind in config.architectures or () if kind in PROJECTED), None)
+        kind = getattr(transformers, projected) if projected else AutoModel
+        model, missing = hub.pretrained(kind, name, config=config, **options)
+        features = choose_features(model, missing, settings.features)
     found = Vision(model.eval(), process, features, SECTION, name, commit, hub.state_of(Path(name)))
     return ready(found, settings.dtype, pictures, device)
 
@@ -121,6 +123,8 @@ def choose_features(model: Any, missing: Sequence[str], wanted: str) -> str:
         hub.refuse_random(pooler)
     if wanted != "auto":
         return wanted
+    if type(model).__name__ in PROJECTED:
+        return "projection"
     return "image_features" if seen else "cls" if pooler else "pooler"
 
 
