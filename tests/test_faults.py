@@ -94,6 +94,14 @@ MATRIX = {
         "register sample",
         "items.parquet",
     ),
+    "no decision can be recorded": Cell(
+        faulty.no_room_for_records, "promote sample|rollback sample", "should be a folder"
+    ),
+    "no model can be stored": Cell(
+        faulty.spoiled(lambda root: faulty.model_folder(root).parents[1], faulty.into_file),
+        "register sample",
+        "should be a folder",
+    ),
     "the disk is full": Cell(faulty.full_disk, "register sample", "the disk "),
     "the remote is gone": Cell(
         faulty.spoiled(

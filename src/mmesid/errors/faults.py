@@ -60,6 +60,8 @@ def sentence(error: BaseException, stage: str = "") -> str:
             return _unwritable(each)
         if isinstance(each, IsADirectoryError) and each.filename:
             return f"{each.filename} is a folder, and should be a file: move it away, put the file back and run again"
+        if isinstance(each, FileExistsError | NotADirectoryError) and (file := _file_above(each.filename)):
+            return f"{file} is a file, and should be a folder: move it away and run again"
         if isinstance(each, UnicodeDecodeError) and (file := _file_of(chain, SETTINGS)):
             return f"{file} is no text in UTF-8 ({first_line(each)}): correct it, or `git checkout` it"
     texts = [f"{type(each).__module__}.{type(each).__name__}: {each}" for each in chain]
@@ -107,6 +109,12 @@ def diverged(stage: str, what: str) -> str:
 def _gist(error: BaseException) -> str:
     """An error's first line; where that announces a list or a file, with what follows."""
     return first_line(re.sub(r":\s*\n\s*(?:- )?|\.\s*\n(?=file: )", ": ", str(error).strip(), count=1) or error)
+
+
+def _file_above(place: object) -> Path | None:
+    """The file that stands where a folder of this path should; None where there is none."""
+    path = Path(str(place)).absolute()
+    return next((each for each in (path, *path.parents) if each.is_file()), None)
 
 
 def _file_of(chain: Iterable[BaseException], endings: tuple[str, ...]) -> str:
