@@ -181,6 +181,11 @@ def unsent(root: Path) -> Iterator[Environment]:
     book.path.unlink()
 
 
+def into_conflict(path: Path) -> None:
+    text = path.read_text(encoding="utf-8") if path.exists() else "schema: '2.0'\n"
+    path.write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n", encoding="utf-8")
+
+
 def into_file(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
     path.write_text("in the place of a folder")

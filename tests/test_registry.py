@@ -517,6 +517,35 @@ def test_what_was_refused_stays_so_though_a_kill_ends_its_registration(
     assert "not rolled back" in refused
 
 
+def test_what_may_not_be_read_is_no_loss(tmp_path: Path, own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(own, champion="1")
+
+    def forbidden(*given: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "mlruns/artifacts/x")
+
+    monkeypatch.setattr("mlflow.store.artifact.local_artifact_repo.LocalArtifactRepository.list_artifacts", forbidden)
+    for act in (registry.load_champion, registry.register):
+        with pytest.raises(RegistryError, match="version 1: mlruns/artifacts/x cannot be written or read") as told:
+            act(DATASET, tmp_path)
+        assert "lost" not in str(told.value)
+    assert len(own.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_a_champion_that_was_placed_by_hand_is_told_so(root: Path, mlflow: Any) -> None:
+    mlflow.set_model_version_tag(NAME, "1", promotion.OUTCOME, "none")
+    place(mlflow, challenger="1", champion="1")
+    tiny_world.train(Store(DATASET, root), tiny_world.catalogue(), 0)
+    try:
+        told = registry.promote(DATASET, root)
+    finally:
+        tiny_world.train(Store(DATASET, root), tiny_world.catalogue(), 2)
+    assert told.passed
+    assert "version 1 was made champion by hand" in registry.describe(told)
+    place(mlflow, challenger="3", champion="1")
+    decided = registry.promote(DATASET, root)
+    assert registry.promote(DATASET, root) == decided, "what a decision made champion is told by it"
+
+
 def test_damage_that_leaves_sizes_alone_is_found_and_registered_anew(tmp_path: Path, own: Any) -> None:
     place(own, champion="1")
     (path,) = (tmp_path / "mlruns" / "artifacts").rglob("bundle/finetune/adapter.safetensors")

@@ -19,7 +19,7 @@ from mmesid.registry import files
 from mmesid.registry.evidence import evidence_digest, gather
 from mmesid.registry.files import DIGEST
 from mmesid.registry.gate import Clause, decide
-from mmesid.registry.records import Record, describe, from_json, moment, to_json
+from mmesid.registry.records import BY_HAND, Record, describe, from_json, moment, to_json
 from mmesid.registry.versions import ROLLED_BACK, model_name, registry_lock, version_of, versions
 
 if TYPE_CHECKING:
@@ -259,7 +259,12 @@ def _records(mlflow: "MlflowClient", version: Any) -> dict[str, Record]:
 
 
 def _last_record(mlflow: "MlflowClient", dataset: str, version: Any) -> Record:
-    """Of the champion."""
-    records = list(_records(mlflow, version).values())
-    lost = Clause("champion already", True, 1, 1, "the record of the decision that made it champion is lost")
-    return records[-1] if records else _record(dataset, "promotion", version, version, True, [lost])
+    """Of the champion: the decision that made it so, or that there is none, since a person moved the alias."""
+    told = [record for each in versions(mlflow, version.name) for record in _records(mlflow, each).values()]
+    last = max((record for record in told if record.passed), key=lambda record: record.decided, default=None)
+    if last is not None and last.version == str(version.version):
+        return last
+    is_lost = version.tags.get(OUTCOME, "").endswith(" passed") and not _records(mlflow, version)
+    detail = "the record of the decision that made it champion is lost" if is_lost else "no decision made it champion"
+    clause = Clause("champion already", True, 1, 1, detail)
+    return _record(dataset, "promotion" if is_lost else BY_HAND, version, version, True, [clause])
