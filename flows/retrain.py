@@ -28,6 +28,7 @@ from mmesid.host import HeldError, hold
 from mmesid.pipeline.graph import Graph, due, known_datasets, read_graph, select
 from mmesid.pipeline.mend import mend
 from mmesid.pipeline.overrides import Value, apply, parse
+from mmesid.pipeline.repo import check_texts
 from mmesid.pipeline.sources import refresh, tracked
 from mmesid.pipeline.stage import run_dvc_stage
 from mmesid.servers import presence
@@ -254,6 +255,7 @@ def main() -> None:
     def check() -> None:
         check_parallel(options.parallel)
         check_datasets(options.datasets or (), config.datasets())
+        check_texts(Path())
 
     enter(check, run)
 

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -179,6 +179,41 @@ def unsent(root: Path) -> Iterator[Environment]:
     book.close()
     yield {"MLFLOW_TRACKING_URI": f"http://{NOBODY}"}
     book.path.unlink()
+
+
+def into_conflict(path: Path) -> None:
+    text = path.read_text(encoding="utf-8") if path.exists() else "schema: '2.0'\n"
+    path.write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n", encoding="utf-8")
+
+
+def into_file(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.write_text("in the place of a folder")
+
+
+@contextmanager
+def no_room_for_records(root: Path) -> Iterator[Environment]:
+    """Version 2, the same model, is champion and version 1 the one before; no decision on them can be recorded."""
+    with database(_second_champion)(root), closing(sqlite3.connect(root / "mlruns" / "mlflow.db")) as connection:
+        query = "SELECT artifact_uri FROM runs JOIN model_versions ON run_id = run_uuid"
+        (uri,) = connection.execute(query).fetchone()
+        with spoiled(lambda _: Path(uri.removeprefix("file://"), "decisions"), into_file)(root):
+            yield {}
+
+
+def _second_champion(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("model_versions", "model_version_tags"):
+            cursor = connection.execute(f"SELECT * FROM {table} WHERE version = 1")
+            names = [column[0] for column in cursor.description]
+            for row in cursor.fetchall():
+                copy = [2 if name == "version" else value for name, value in zip(names, row, strict=True)]
+                connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(copy))})", copy)
+        connection.execute("UPDATE registered_model_aliases SET version = 2 WHERE alias = 'champion'")
+        connection.execute(
+            "INSERT INTO registered_model_aliases (name, alias, version) "
+            "SELECT name, 'previous', 1 FROM registered_model_aliases WHERE alias = 'champion'"
+        )
 
 
 def model_folder(root: Path) -> Path:

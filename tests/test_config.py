@@ -8,6 +8,7 @@ import yaml
 
 from mmesid import config as configuration
 from mmesid.config import SECTIONS, known_datasets
+from mmesid.config.loading import load_yaml
 from mmesid.errors import ConfigError
 from tests import tiny
 
@@ -263,3 +264,34 @@ def test_datasets_must_be_a_list_of_names(project: Path, names: Any) -> None:
 
 def test_the_project_runs_what_it_lists() -> None:
     assert set(configuration.datasets(ROOT)) <= set(DATASETS)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("finetune:\n  epochs: 3\nfinetune:\n  patience: 2\n", "at line 3: `finetune` stands twice, in line 1 too"),
+        ("finetune:\n  epochs: 3\n  epochs: 4\n", "at line 3: `epochs` stands twice, in line 2 too"),
+        (
+            "<<<<<<< HEAD\nseed: 1\n=======\nseed: 2\n>>>>>>> a\n",
+            "holds merge conflict markers at line 1; resolve them",
+        ),
+        ("finetune:\n\tepochs: 3\n", "is not valid YAML at line 2: found character"),
+        ("a: b: c\n", "is not valid YAML at line 1"),
+    ],
+)
+@pytest.mark.parametrize("file", ["params.yaml", "conf/mine.yaml"])
+def test_what_yaml_would_pass_over_or_tell_at_length_is_one_line(
+    text: str, said: str, file: str, project: Path
+) -> None:
+    (project / file).write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        configuration.load("mine", project)
+    assert str(caught.value).startswith(f"{project / file} ")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_anchor_may_repeat_a_key(project: Path) -> None:
+    path = project / "conf" / "mine.yaml"
+    path.write_text("x: &x {k: 1}\ny: {<<: *x, k: 2}\nz: {<<: *x, k: 3}\n", encoding="utf-8")
+    assert load_yaml(path) == {"x": {"k": 1}, "y": {"k": 2}, "z": {"k": 3}}

@@ -66,6 +66,9 @@ def caused(outer: Exception, inner: Exception) -> Exception:
         (sqlite3.OperationalError("database or disk is full"), "", "the disk is full"),
         (OSError("40960 requested and 1024 written"), "", "the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "reports/x"), "", "reports/x cannot be written"),
+        (OSError(errno.EROFS, "Read-only file system", "mlruns/x"), "", "mounted for reading only"),
+        (ValueError("Unknown scheme for proxy URL URL('foo://x:1')"), "", "a proxy of the environment"),
+        (TimeoutError("x.lock has been held for 60 s by process 1: end it, and run again"), "", "x.lock has been held"),
         (MemoryError(), "finetune", "finetune.batch_tokens"),
         (ValueError("Input X contains NaN."), "tokenize", "lower tokenize.learning_rate"),
         (ValueError("scores hold NaN: the model"), "finetune", "finetune.adapter_learning_rate"),
@@ -128,3 +131,29 @@ def test_a_traceback_is_kept_even_where_the_project_cannot_be_written(tmp_path: 
     (tmp_path / "mlruns").write_text("a file where a folder should be")
     said = faults.tell(ZeroDivisionError("x"), tmp_path)
     assert Path(said.rpartition(" ")[2]).exists()
+
+
+def test_prefect_is_not_to_be_unset_where_it_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError("Timed out while attempting to connect to ephemeral Prefect API server.")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert "unset PREFECT_API_URL" not in faults.tell(error)
+    monkeypatch.setenv("PREFECT_API_URL", "http://there/api")
+    assert "or unset PREFECT_API_URL" in faults.tell(error)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "decisions"
+    place.write_text("no folder")
+    for path in (place, place / "deeper"):
+        with pytest.raises(OSError) as caught:  # noqa: PT011
+            path.mkdir()
+        assert faults.tell(caught.value).startswith(f"{place} is a file, and should be a folder")
+
+
+def test_an_unusable_proxy_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    monkeypatch.setenv("ALL_PROXY", "foo://x:1")
+    with pytest.raises(ValueError, match="proxy") as caught:
+        httpx.get("http://127.0.0.1:9/")
+    assert "ALL_PROXY" in faults.sentence(caught.value)

@@ -70,6 +70,9 @@ MATRIX = {
     "prefect's postgres hangs": Cell(hanging(STATE, "postgresql+asyncpg://me:secret@{}/p"), "retrain", STATE),
     "prefect is locked": Cell(locked(PREFECT), "retrain", "prefect.db"),
     "prefect is garbage": Cell(database(garbage, PREFECT), "retrain|doctor", "prefect.db"),
+    "prefect's folder is no folder": Cell(
+        faulty.spoiled(lambda root: root / ".prefect", faulty.into_file), f"{FLOW}|doctor", "PREFECT_HOME"
+    ),
     "prefect is newer": Cell(database(at_version("ffffffffffff"), PREFECT), "retrain", "newer Prefect"),
     "servers on a postgres that refuses": Cell(
         set_to("MMESID_POSTGRES", "postgresql://me:secret@" + NOBODY), "up --prefect-port PORT", "--postgres"
@@ -94,6 +97,14 @@ MATRIX = {
         "register sample",
         "items.parquet",
     ),
+    "no decision can be recorded": Cell(
+        faulty.no_room_for_records, "promote sample|rollback sample", "should be a folder"
+    ),
+    "no model can be stored": Cell(
+        faulty.spoiled(lambda root: faulty.model_folder(root).parents[1], faulty.into_file),
+        "register sample",
+        "should be a folder",
+    ),
     "the disk is full": Cell(faulty.full_disk, "register sample", "the disk "),
     "the remote is gone": Cell(
         faulty.spoiled(
@@ -116,6 +127,21 @@ MATRIX = {
         faulty.spoiled(lambda root: root / "conf/sample.yaml", faulty.into_folder),
         "doctor|sources",
         "sample.yaml is a folder",
+    ),
+    "parameters hold a conflict": Cell(
+        faulty.spoiled(lambda root: root / "params.yaml", faulty.into_conflict),
+        "retrain|plan|register sample|promote sample|doctor",
+        "params.yaml holds merge conflict markers at line 1",
+    ),
+    "the pipeline holds a conflict": Cell(
+        faulty.spoiled(lambda root: root / "dvc.yaml", faulty.into_conflict),
+        "retrain|plan|register sample",
+        "dvc.yaml holds merge conflict markers at line 1",
+    ),
+    "the lock holds a conflict": Cell(
+        faulty.spoiled(lambda root: root / "dvc.lock", faulty.into_conflict),
+        "retrain|plan|register sample|doctor",
+        "dvc.lock holds a merge conflict",
     ),
     "too many at a time": Cell(
         set_to("X", ""), "retrain --parallel 0|retrain --parallel -1|retrain --parallel 65", "from 1 to 64"

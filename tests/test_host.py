@@ -1,6 +1,7 @@
 """Locks that end with their holder, and an environment in which nothing calls home."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,3 +162,31 @@ def test_ctrl_c_is_one_line(begins: bool) -> None:
         timeout=60,
     )
     assert done.stderr == "stopped\n" if begins else "KeyboardInterrupt" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says who holds a lock")
+def test_who_is_stopped_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "MOMENT_SECONDS", 0.1)
+    lock = tmp_path / ".registry.sample.lock"
+    holding = [sys.executable, "-c", HOLD.replace("sleep(1)", "sleep(60)"), str(lock)]
+    with subprocess.Popen(holding, cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(TimeoutError, match=rf"held for \d+ s by process {process.pid} .*let it go on"):  # noqa: SIM117
+            with host.locked(lock):
+                pass
+        process.kill()
+
+
+def test_a_closed_standard_output_takes_all_that_is_written_to_it() -> None:
+    code = "import os, sys; from mmesid import host; host.take_any_text(); print(1); sys.stdout.flush(); os.fstat(1)"
+    script = f"{sys.executable} -c '{code}; assert os.get_inheritable(1)' >&-"
+    done = subprocess.run(["/bin/sh", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_that_no_address_can_name_is_told() -> None:
+    assert host.unaddressable(Path("/a b/ü#'/x.db")) == ""
+    for name in ("b?x", "b%20x"):
+        assert "rename the folder" in host.unaddressable(Path("/w", name, "x.db"))

@@ -1,5 +1,6 @@
 """Versions, aliases and decisions on a temporary sqlite registry, with a recommender of a few thousand weights."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -266,6 +267,63 @@ def test_a_crash_at_any_point_of_a_promotion_is_made_good(
     assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
 
 
+@pytest.mark.parametrize("call", range(7))
+def test_a_crash_at_any_point_of_a_rollback_leaves_it_undone_or_is_made_good(
+    root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    place(mlflow, challenger="3", champion="3", previous="1")
+    decisions = len(registry.decisions(DATASET, root))
+    kill_at(call, lambda: registry.rollback(DATASET, root), monkeypatch, root)
+    is_decided = len(registry.decisions(DATASET, root)) > decisions
+    assert is_decided == (call > 1), "the tag that names the record, then the record"
+    registry.reconcile(DATASET, root)
+    refused = [mlflow.get_model_version(NAME, version).tags[promotion.ROLLED_BACK] for version in ("3", "1")]
+    assert refused == (["true", "false"] if is_decided else ["", ""])
+    assert aliases(mlflow)["champion"] == ("1" if is_decided else "3")
+
+
+def test_a_rollback_whose_record_cannot_be_written_refuses_and_allows_nothing(
+    root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(mlflow, challenger="3", champion="1")
+    assert registry.promote(DATASET, root).passed
+    registry.rollback(DATASET, root)
+
+    def unwritable(*given: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.tracking.MlflowClient.log_text", unwritable)
+        with pytest.raises(OSError, match="Read-only"):
+            registry.rollback(DATASET, root, 3)
+    assert [clause.name for clause in registry.promote(DATASET, root).clauses if not clause.passed] == [
+        "not rolled back"
+    ]
+    assert mlflow.get_model_version(NAME, "1").tags[promotion.ROLLED_BACK] == "false", "it is still champion"
+
+
+def test_a_rollback_refuses_the_model_each_time_that_it_was_registered(tmp_path: Path, own: Any) -> None:
+    first = own.get_model_version(NAME, "1")
+    tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
+    assert registry.register(DATASET, tmp_path) == "2"
+    again = own.create_model_version(NAME, first.source, first.run_id, tags=first.tags)
+    place(own, champion="1", previous="2")
+    registry.rollback(DATASET, tmp_path)
+    assert own.get_model_version(NAME, again.version).tags[promotion.ROLLED_BACK] == "true"
+
+
+def test_a_move_that_is_due_happens_though_the_former_champion_was_deleted(
+    tmp_path: Path, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
+    assert registry.register(DATASET, tmp_path) == "2"
+    place(own, champion="1")
+    kill_at(2, lambda: registry.promote(DATASET, tmp_path), monkeypatch, tmp_path)
+    own.delete_model_version(NAME, "1")
+    registry.reconcile(DATASET, tmp_path)
+    assert aliases(own) == {"challenger": "2", "champion": "2"}
+
+
 def test_what_was_decided_before_a_crash_happens_though_another_challenger_came(
     root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,6 +515,35 @@ def test_what_was_refused_stays_so_though_a_kill_ends_its_registration(
     assert registry.register(DATASET, tmp_path) == "2", "the version is whole, only its alias was not set"
     refused = [clause.name for clause in registry.promote(DATASET, tmp_path).clauses if not clause.passed]
     assert "not rolled back" in refused
+
+
+def test_what_may_not_be_read_is_no_loss(tmp_path: Path, own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(own, champion="1")
+
+    def forbidden(*given: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "mlruns/artifacts/x")
+
+    monkeypatch.setattr("mlflow.store.artifact.local_artifact_repo.LocalArtifactRepository.list_artifacts", forbidden)
+    for act in (registry.load_champion, registry.register):
+        with pytest.raises(RegistryError, match="version 1: mlruns/artifacts/x cannot be written or read") as told:
+            act(DATASET, tmp_path)
+        assert "lost" not in str(told.value)
+    assert len(own.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_a_champion_that_was_placed_by_hand_is_told_so(root: Path, mlflow: Any) -> None:
+    mlflow.set_model_version_tag(NAME, "1", promotion.OUTCOME, "none")
+    place(mlflow, challenger="1", champion="1")
+    tiny_world.train(Store(DATASET, root), tiny_world.catalogue(), 0)
+    try:
+        told = registry.promote(DATASET, root)
+    finally:
+        tiny_world.train(Store(DATASET, root), tiny_world.catalogue(), 2)
+    assert told.passed
+    assert "version 1 was made champion by hand" in registry.describe(told)
+    place(mlflow, challenger="3", champion="1")
+    decided = registry.promote(DATASET, root)
+    assert registry.promote(DATASET, root) == decided, "what a decision made champion is told by it"
 
 
 def test_damage_that_leaves_sizes_alone_is_found_and_registered_anew(tmp_path: Path, own: Any) -> None:

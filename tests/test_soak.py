@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -197,6 +198,18 @@ def test_a_champion_that_the_gate_refused_or_never_saw_is_named() -> None:
     assert laws.no_champion_is_false(records) == ["version false was promoted although fast does not hold"]
     assert laws.no_champion_is_false([record("1", None, True, "01")]) != []
     assert laws.no_champion_is_false([Record(tiny.NAME, "rollback", "1", "2", True, "01", [])]) == []
+
+
+def test_what_is_refused_without_a_rollback_is_found() -> None:
+    back = Record(tiny.NAME, "rollback", "1", "2", True, "01", [])
+    first, second = (SimpleNamespace(version=number, tags={laws.DIGEST: f"{number}"}) for number in (1, 2))
+    assert laws.refusals_follow_the_decisions([], [first, second]) == []
+    assert len(laws.refusals_follow_the_decisions([back], [first, second])) == 1, "version 2 must be refused"
+    second.tags[laws.ROLLED_BACK] = "true"
+    assert laws.refusals_follow_the_decisions([back], [first, second]) == []
+    assert len(laws.refusals_follow_the_decisions([], [first, second])) == 1, "no rollback was recorded"
+    again = SimpleNamespace(version=3, tags=second.tags)
+    assert laws.refusals_follow_the_decisions([back], [first, second, again]) == []
 
 
 def test_an_output_that_differs_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmesid import host
+from mmesid import host, tracking
 from mmesid.errors import TrackingError
 from mmesid.tracking import moving, store
 from mmesid.tracking.delivery import is_unreachable
@@ -169,6 +169,36 @@ def test_an_experiment_that_a_person_keeps_elsewhere_stays_there(tmp_path: Path)
     here = world(tmp_path / "here", lambda artifacts: other.as_uri())
     assert moving.settle(here / "mlruns") == []
     assert read(here, "SELECT artifact_location FROM experiments") == other.as_uri()
+
+
+def test_a_chosen_place_that_is_not_mounted_now_stays_chosen(tmp_path: Path) -> None:
+    away = (tmp_path / "mnt" / "mlruns" / "artifacts" / "mine").as_uri()
+    here = world(tmp_path / "here", lambda artifacts: away)
+    assert moving.settle(here / "mlruns") == []
+    assert read(here, "SELECT artifact_location FROM experiments") == away
+
+
+def test_a_folder_without_artifacts_takes_its_places_along(tmp_path: Path) -> None:
+    old = world(tmp_path / "old", Path.as_uri)
+    shutil.rmtree(old / "mlruns" / "artifacts")
+    new = old.rename(tmp_path / "new")
+    assert moving.settle(new / "mlruns") == [str(old / "mlruns")]
+
+
+@pytest.mark.parametrize("name", ["b?x", "b%20x"])
+def test_a_folder_that_no_address_can_name_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(TrackingError, match=r"rename the folder, or set MLFLOW_TRACKING_URI$"):
+        tracking.reach(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/x.db")
+    tracking.reach(tmp_path / name)
+
+
+def test_the_file_of_an_address_is_the_one_that_sqlalchemy_opens() -> None:
+    assert store.sqlite_path("sqlite:////a%20b/x.db?timeout=1") == Path("/a%20b/x.db")
 
 
 @pytest.mark.parametrize("place", [Path.as_uri, str], ids=["as an address", "as a path"])

@@ -22,6 +22,7 @@ from typing import IO, Any
 WAIT_SECONDS = 2.0  # between two tries to take a lock that is held for long, and before a person is told of any
 POLL_SECONDS = 0.05  # between two tries to take one that is held for a moment
 OF_FOLDER, MOMENT_SECONDS = ".lock", 60.0  # a folder's own lock, and how long its holder may take
+LONG_SECONDS = 4 * 3600.0  # how long the holder of any other lock may take, unless it is stopped, as by Ctrl-Z
 QUIET = {  # no package calls home; most read this only when they are imported
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
@@ -65,10 +66,11 @@ def take_lock(file: IO[Any], wait: bool = True) -> bool:
 def locked(path: Path) -> Iterator[None]:
     """Wait for, then hold, a lock file; after two seconds stderr says for whom.
 
-    A folder's own lock, a file named `.lock`, is held for moments: who keeps it for a minute is not waited for.
+    A folder's own lock, a file named `.lock`, is held for moments: who keeps it for a minute is not waited for. Nor is
+    who keeps another one for hours, or for a minute while it is stopped.
 
     Raises:
-        TimeoutError: another process keeps a folder's own lock; the message names both.
+        TimeoutError: another process keeps the lock; the message names both.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -80,8 +82,9 @@ def _wait_for(file: IO[Any], path: Path) -> None:
     started, told = time.monotonic(), False
     while not take_lock(file, wait=False):
         waited = time.monotonic() - started
-        if path.name == OF_FOLDER and waited > MOMENT_SECONDS:
-            raise TimeoutError(f"{path} has been held for {waited:.0f} s by {holder(path)}: end it, and run again")
+        if waited > MOMENT_SECONDS and (path.name == OF_FOLDER or waited > LONG_SECONDS or _is_stopped(path)):
+            remedy = "let it go on (`fg`), or end it," if _is_stopped(path) else "end it,"
+            raise TimeoutError(f"{path} has been held for {waited:.0f} s by {holder(path)}: {remedy} and run again")
         if not told and waited > WAIT_SECONDS:
             sys.stderr.write(f"waiting for {path}, which is held by {holder(path)}\n")
             sys.stderr.flush()
@@ -91,15 +94,32 @@ def _wait_for(file: IO[Any], path: Path) -> None:
 
 def holder(path: Path) -> str:
     """Who holds a lock file, by number and command: Linux knows it of any process, whatever it wrote into the file."""
+    with suppress(OSError):
+        if number := _holder_number(path):
+            words = Path("/proc", number, "cmdline").read_bytes().decode(errors="replace").split("\0")
+            shown = [word for word in words if "://" not in word]  # an address may hold a password
+            return f"process {number} ({' '.join(shown[:5]).strip()})"
+    return f"another process (`fuser {path}` names it)"
+
+
+def _holder_number(path: Path) -> str:
+    """Of the process that holds a lock file; empty where Linux does not tell it."""
     with suppress(OSError, ValueError):
         inode = str(path.stat().st_ino)
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
             _, kind, _, _, number, place, *_ = line.split()
             if kind == "FLOCK" and place.rpartition(":")[2] == inode:
-                words = Path("/proc", number, "cmdline").read_bytes().decode(errors="replace").split("\0")
-                shown = [word for word in words if "://" not in word]  # an address may hold a password
-                return f"process {number} ({' '.join(shown[:5]).strip()})"
-    return f"another process (`fuser {path}` names it)"
+                return number
+    return ""
+
+
+def _is_stopped(path: Path) -> bool:
+    """Whether the process that holds a lock file is stopped, as by Ctrl-Z."""
+    with suppress(OSError):
+        if number := _holder_number(path):
+            state = Path("/proc", number, "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+            return state.split()[0] in ("T", "t")
+    return False
 
 
 @contextmanager
@@ -173,6 +193,13 @@ def unwritable(path: Path) -> str:
     return f"{path} is read-only" if path.exists() and not os.access(path, os.W_OK) else ""
 
 
+def unaddressable(path: Path) -> str:
+    """What keeps the address of a sqlite database from naming a file, empty if nothing does."""
+    if not (signs := [sign for sign in "?%" if sign in str(path)]):
+        return ""
+    return f"the address of a database takes no {' or '.join(signs)} in the name of a folder: rename the folder"
+
+
 def set_defaults(variables: Mapping[str, str]) -> None:
     """Set environment variables that are not set yet."""
     for name, value in variables.items():
@@ -219,7 +246,17 @@ def raise_interrupts() -> None:
 
 
 def take_any_text() -> None:
-    """Let a terminal or file that knows fewer characters get a question mark in their place, and no error."""
+    """Let a terminal or file that knows fewer characters get a question mark in their place, and no error.
+
+    Where whoever started this process has closed standard output or error (`>&-`), what is written there is dropped;
+    else the next file that is opened would get the number, and what children print.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            if (dropped := os.open(os.devnull, os.O_WRONLY)) != number:
+                os.dup2(dropped, number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -48,5 +48,19 @@ def test_a_database_in_memory_needs_no_folder(place: str, tmp_path: Path, monkey
 def test_prefects_own_file_must_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reachable.check_prefect(tmp_path / "new")
     monkeypatch.setenv("PREFECT_HOME", "/proc/prefect")
-    with pytest.raises(ServiceError, match=r"Prefect's database /proc/prefect/prefect.db cannot be written \(/proc: "):
+    with pytest.raises(ServiceError, match=r"Prefect's folder /proc/prefect cannot be used \(/proc: .*PREFECT_HOME"):
         reachable.check_prefect(tmp_path)
+
+
+def test_prefects_folder_is_looked_at_without_importing_prefect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reachable.check_home(tmp_path) == tmp_path / ".prefect"
+    faulty.into_file(tmp_path / ".prefect")
+    with pytest.raises(ServiceError, match=r"folder .*/\.prefect cannot be used \(.*PREFECT_HOME"):
+        reachable.check_home(tmp_path)
+
+
+def test_a_folder_that_no_address_can_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match="rename the folder, or set PREFECT_HOME"):
+        reachable.check_prefect(tmp_path / "b?x")

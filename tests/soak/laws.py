@@ -18,7 +18,7 @@ from mmesid.pipeline import graph as pipeline
 from mmesid.registry import Record, files
 from mmesid.registry.gate import Clause
 from mmesid.registry.promotion import DONE, DROPPED, MOVE
-from mmesid.registry.versions import DIGEST, versions
+from mmesid.registry.versions import DIGEST, ROLLED_BACK, versions
 from mmesid.tracking import journal
 from mmesid.tracking.run import flatten
 from mmesid.tracking.sending import allowed
@@ -134,6 +134,26 @@ def no_champion_is_false(records: Iterable[Record]) -> list[str]:
     ]
 
 
+def refusals_follow_the_decisions(records: Iterable[Record], found: Sequence[Any]) -> list[str]:
+    """Refused is what the last rollback that names a version has replaced, or the same model registered again.
+
+    Args:
+        records: every decision, oldest first.
+        found: every version of the model.
+    """
+    told: dict[str | None, str] = {}
+    for record in records:
+        if record.kind == "rollback":
+            told |= {record.champion: "true", record.version: "false"}
+    wrong = []
+    for version in found:
+        equal = [each for each in found if each is version or each.tags.get(DIGEST) == version.tags.get(DIGEST)]
+        expected = {told[str(each.version)] for each in equal if str(each.version) in told} or {"false"}
+        if (refused := version.tags.get(ROLLED_BACK, "false")) not in expected:
+            wrong.append(f"{ROLLED_BACK} of version {version.version} is {refused}, which no rollback has decided")
+    return wrong
+
+
 def every_journal_arrived_once(root: Path, mlflow: Any) -> list[str]:
     """What stages have logged is in MLflow: one run for each journal, each point of it once, and its end."""
     wrong = [f"{path.name} was not sent" for path in journal.pending(root)]
@@ -217,6 +237,9 @@ def all_of_them(root: Path, reference: Path, placed: Placed, lost: int, own: int
         "a model is registered once, and answers": a_model_is_registered_once(mlflow, lost),
         "aliases follow the last decision": aliases_follow_the_decisions(root, mlflow, placed),
         "no champion is false": no_champion_is_false(registry.decisions(tiny.NAME, root)),
+        "refusals follow the rollbacks": refusals_follow_the_decisions(
+            registry.decisions(tiny.NAME, root), versions(mlflow, registry.model_name(tiny.NAME))
+        ),
         "every journal arrived once": every_journal_arrived_once(root, mlflow),
         "nothing is half-written": nothing_is_half_written(root),
         "no process is left": nobody_is_left(root, own),

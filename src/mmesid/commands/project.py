@@ -57,7 +57,14 @@ def registered(name: str) -> str:
 
 
 def become_flow(name: str, *arguments: str) -> NoReturn:
-    """Turn into `python -m flows.NAME`, which alone imports Prefect and defines its own options."""
+    """Turn into `python -m flows.NAME`, which alone imports Prefect and defines its own options.
+
+    Raises:
+        ServiceError: Prefect cannot use its folder, of which it would tell amid its import.
+    """
+    from mmesid.servers import reachable
+
     os.chdir(find_root())
+    reachable.check_home(Path())
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", f"flows.{name}", *arguments])

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from mmesid.config.sections import Config
-from mmesid.errors import ConfigError
+from mmesid.errors import ConfigError, first_line
 
 ABLATIONS = "ablations"  # conf/ablations.yaml names no dataset
 MOVED = {  # where a key that older files name stands now
@@ -95,16 +95,45 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def read_sections(path: Path) -> dict[str, Any]:
     """A YAML file of sections; one that holds nothing but comments has none."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; run from the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold sections (`name: {{key: value}}`), not {type(content).__name__}")
     return content
+
+
+def load_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        ConfigError: it is no YAML, holds a merge conflict, or a key stands twice in one of its sections, of which YAML
+            takes the last in silence. The sentence names the line.
+        FileNotFoundError: it does not exist.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid YAML: {first_line(error)}") from None
+    if line := conflict_line(text):
+        raise ConfigError(f"{path} holds merge conflict markers at line {line}; resolve them")
+    try:
+        return yaml.load(text, _OnceEach)
+    except yaml.MarkedYAMLError as error:
+        at = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path} is not valid YAML{at}: {' '.join(str(error.problem).split())}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {first_line(error)}") from None
+
+
+def conflict_line(text: str) -> int | None:
+    """The first line, counted from 1, at which git has left a merge conflict; None without one."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith(("<<<<<<< ", ">>>>>>> ")) or line == "=======":
+            return number
+    return None
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +145,21 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
         else:
             merged[key] = value
     return merged
+
+
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, before anchors are merged into it, which may well repeat one."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            line, name = key.start_mark.line + 1, (key.tag, str(key.value))
+            if name in seen:
+                said = f"`{key.value}` stands twice, in line {seen[name]} too; keep one"
+                raise yaml.composer.ComposerError(None, None, said, key.start_mark)
+            seen[name] = line
+        return node
 
 
 def _say(problem: Any) -> str:

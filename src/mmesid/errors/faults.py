@@ -60,6 +60,8 @@ def sentence(error: BaseException, stage: str = "") -> str:
             return _unwritable(each)
         if isinstance(each, IsADirectoryError) and each.filename:
             return f"{each.filename} is a folder, and should be a file: move it away, put the file back and run again"
+        if _wants_a_folder(each) and (found := _file_above(each)):
+            return f"{found} is a file, and should be a folder: move it away and run again"
         if isinstance(each, UnicodeDecodeError) and (file := _file_of(chain, SETTINGS)):
             return f"{file} is no text in UTF-8 ({first_line(each)}): correct it, or `git checkout` it"
     texts = [f"{type(each).__module__}.{type(each).__name__}: {each}" for each in chain]
@@ -109,6 +111,18 @@ def _gist(error: BaseException) -> str:
     return first_line(re.sub(r":\s*\n\s*(?:- )?|\.\s*\n(?=file: )", ": ", str(error).strip(), count=1) or error)
 
 
+def _wants_a_folder(error: BaseException) -> bool:
+    """Whether a file stands where a folder was to be made or entered."""
+    made = [frame.name for frame in traceback.extract_tb(error.__traceback__)[-1:]] in (["mkdir"], ["makedirs"])
+    return isinstance(error, NotADirectoryError) or (isinstance(error, FileExistsError) and made)
+
+
+def _file_above(error: BaseException) -> Path | None:
+    """The file in the path that an error is about; None where there is none."""
+    path = Path(str(getattr(error, "filename", ""))).absolute()
+    return next((each for each in (path, *path.parents) if each.is_file()), None)
+
+
 def _file_of(chain: Iterable[BaseException], endings: tuple[str, ...]) -> str:
     """The file that was being read, as the variables of the innermost function tell that has one; else empty."""
     for error in chain:
@@ -127,6 +141,9 @@ def _unwritable(error: OSError) -> str:
     place = error.filename2 or error.filename
     if error.errno in FULL:
         return _full(f"{place}: {error.strerror}" if place else f"{error.strerror}", "")
+    if error.errno == errno.EROFS:
+        remedy = "what it lies on is mounted for reading only: mount it for writing, or work in another folder"
+        return f"{place or 'a file'} cannot be written ({error.strerror}); {remedy}"
     return f"{place or 'a file'} cannot be written or read ({error.strerror}); mend its permissions and run again"
 
 
@@ -158,8 +175,17 @@ def _mlflow(line: str, stage: str) -> str:
 
 
 def _prefect(line: str, stage: str) -> str:
-    place = os.environ.get("PREFECT_API_URL") or "a server of this process's own (PREFECT_API_URL is not set)"
-    return f"Prefect at {place} does not do what was asked ({line}); start it (`mmesid up`) or unset PREFECT_API_URL"
+    if place := os.environ.get("PREFECT_API_URL"):
+        remedy = "start it (`mmesid up`) or unset PREFECT_API_URL"
+    else:
+        place = "a server of this process's own (PREFECT_API_URL is not set)"
+        remedy = "run again when the machine is less busy, or set PREFECT_API_URL to the server that `mmesid up` starts"
+    return f"Prefect at {place} does not do what was asked ({line}); {remedy}"
+
+
+def _proxy(line: str, stage: str) -> str:
+    named = [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+    return f"a proxy of the environment cannot be used ({line}): correct {' or '.join(named) or 'it'}, or unset it"
 
 
 def _parameters(line: str, stage: str) -> str:
@@ -177,6 +203,10 @@ def _diverged(line: str, stage: str) -> str:
 
 def _unanswered(line: str, stage: str) -> str:
     return f"a server does not answer ({line}); `mmesid doctor` looks at MLFLOW_TRACKING_URI and PREFECT_API_URL"
+
+
+def _held(line: str, stage: str) -> str:
+    return line
 
 
 def _dvc(line: str, stage: str) -> str:
@@ -199,6 +229,8 @@ KINDS = (  # the first that fits; what says more comes first
     _kind(r"^prefect\.|ephemeral prefect", _prefect),
     _kind(r"^(configparser|configobj)\.", _configuration),
     _kind(r"^(httpx|httpcore|requests|urllib3)\b.*(connect|timeout|timed out|proxy)", _unanswered),
+    _kind(r"^builtins\.TimeoutError: .* has been held for", _held),
+    _kind(r"^builtins\.ValueError: (Unknown scheme for proxy|Proxy protocol)", _proxy),
     _kind(r"^builtins\.(ConnectionRefused|ConnectionReset|Timeout)", _unanswered),
     _kind(r"^dvc", _dvc),
 )

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import yaml
 
+from mmesid.config.loading import conflict_line
 from mmesid.errors import PipelineError
 from mmesid.host import take_lock
 
 GUARD = Path(".dvc", "tmp", "lock")  # of DVC: who holds it may write `dvc.lock`
 RESOLVE = "resolve it, or `git checkout HEAD dvc.lock` takes HEAD's side; then the same again"
-CONFLICT, MARKERS = "holds a merge conflict", ("<<<<<<<", "=======", ">>>>>>>")
+CONFLICT = "holds a merge conflict"
 ASIDE = "dvc.lock.broken"
 RWLOCK = Path(".dvc", "tmp", "rwlock")  # of DVC: which process reads and writes which output
 
@@ -41,6 +42,12 @@ def mend(root: Path = Path()) -> list[str]:
     return done
 
 
+def check_conflict(root: Path = Path()) -> None:
+    """Raises PipelineError where `dvc.lock` holds a merge conflict."""
+    if lock_fault(root) == CONFLICT:
+        raise PipelineError(f"dvc.lock {CONFLICT}: {RESOLVE}")
+
+
 def _put_lock_aside(root: Path) -> str | None:
     """What was wrong with `dvc.lock`; None where a dvc works here, which empties it for a moment when it writes it."""
     (root / GUARD).parent.mkdir(parents=True, exist_ok=True)
@@ -48,8 +55,7 @@ def _put_lock_aside(root: Path) -> str | None:
         if not take_lock(guard, wait=False):
             return None
         fault = lock_fault(root)
-        if fault == CONFLICT:
-            raise PipelineError(f"dvc.lock {CONFLICT}: {RESOLVE}")
+        check_conflict(root)
         if fault:
             (root / "dvc.lock").replace(root / ASIDE)
         return fault
@@ -89,7 +95,7 @@ def lock_fault(root: Path = Path()) -> str | None:
         return None
     try:
         text = path.read_text(encoding="utf-8")
-        if any(line.startswith(MARKERS) for line in text.splitlines()):
+        if conflict_line(text):
             return CONFLICT
         content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError):

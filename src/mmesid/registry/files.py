@@ -1,10 +1,11 @@
 """Whether a version's files are all there: a registry outlives them where somebody cleans up, moves or restores."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmesid.errors import RegistryError
+from mmesid.errors import RegistryError, faults
 from mmesid.serving.bundle import bundle_digest
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def lost(mlflow: "MlflowClient", version: Any, thorough: bool = False) -> str:
         mlflow: a client of the registry.
         version: of a model.
         thorough: whether files on this machine are read as well, which names damage that left their sizes alone.
+
+    Raises:
+        RegistryError: they cannot be read, which is no loss.
     """
     from mlflow.exceptions import MlflowException
 
@@ -57,6 +61,8 @@ def lost(mlflow: "MlflowClient", version: Any, thorough: bool = False) -> str:
         place = str(mlflow.get_logged_model(_model_id(version)).artifact_location)
         sizes = _sizes(place)
     except (MlflowException, OSError) as error:
+        if faults.is_of_disk(error):
+            raise RegistryError(f"{version.name} version {version.version}: {faults.sentence(error)}") from error
         return f"MLflow does not find its model or its run ({error})".replace("\n", " ")
     expected = version.tags.get(TAG)
     if expected is None:
@@ -118,7 +124,12 @@ def _model_id(version: Any) -> str:
 def _sizes(place: str) -> dict[str, int]:
     """Every file below a place of artifacts, by its path from there."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.utils.file_utils import local_file_uri_to_path
+    from mlflow.utils.uri import is_local_uri
 
+    if is_local_uri(place):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            Path(local_file_uri_to_path(place)).stat()  # MLflow takes a folder that it may not enter for an empty one
     return dict(_walk(get_artifact_repository(place), None))
 
 

@@ -19,7 +19,7 @@ from mmesid.registry import files
 from mmesid.registry.evidence import evidence_digest, gather
 from mmesid.registry.files import DIGEST
 from mmesid.registry.gate import Clause, decide
-from mmesid.registry.records import Record, describe, from_json, moment, to_json
+from mmesid.registry.records import BY_HAND, Record, describe, from_json, moment, to_json
 from mmesid.registry.versions import ROLLED_BACK, model_name, registry_lock, version_of, versions
 
 if TYPE_CHECKING:
@@ -89,8 +89,6 @@ def rollback(dataset: str, root: Path = Path(), to: int | None = None) -> Record
         if champion is None or previous is None or champion.version == previous.version:
             raise RegistryError(f"{model_name(dataset)} has no previous champion to roll back to")
         files.check_files(mlflow, previous, "previous champion")
-        for version, refused in ((champion, "true"), (previous, "false")):
-            mlflow.set_model_version_tag(version.name, version.version, ROLLED_BACK, refused)
         record = _record(dataset, "rollback", previous, champion, True, [])
         _write(mlflow, previous, record)
         _finish_moves(mlflow, dataset)
@@ -200,22 +198,36 @@ def _write(mlflow: "MlflowClient", version: Any, record: Record) -> None:
 
 
 def _finish_moves(mlflow: "MlflowClient", dataset: str) -> None:
-    """Carry out the move that is due: first `previous`, then `champion`. Doing it twice changes nothing.
+    """Carry out the move that is due: what a rollback refuses, then `previous`, then `champion`. Doing it twice changes
+    nothing, and a former champion that somebody has deleted since is left out.
 
     Where the record is missing or incomplete, its writer was killed or the record lost: nothing moves. Nor does it by a
     record of another version, or of a decision that was not passed.
     """
-    for version in versions(mlflow, model_name(dataset)):
+    known = versions(mlflow, model_name(dataset))
+    for version in known:
         path = version.tags.get(MOVE)
         if not path or path in (DONE, DROPPED):
             continue
         record = _records(mlflow, version).get(path)
         if record and record.passed and record.version == str(version.version):
-            if record.champion:
-                mlflow.set_registered_model_alias(version.name, "previous", record.champion)
+            before = next((each for each in known if str(each.version) == record.champion), None)
+            if record.kind == "rollback":
+                _refuse(mlflow, before, version, known)
+            if before is not None:
+                mlflow.set_registered_model_alias(version.name, "previous", before.version)
             mlflow.set_registered_model_alias(version.name, "champion", version.version)
             mlflow.set_model_version_tag(version.name, version.version, OUTCOME, f"{record.kind} passed")
         mlflow.set_model_version_tag(version.name, version.version, MOVE, DONE if record else DROPPED)
+
+
+def _refuse(mlflow: "MlflowClient", replaced: Any | None, version: Any, known: list[Any]) -> None:
+    """The gate refuses the model that a rollback has replaced, each time that it was registered, and not `version`."""
+    for each in known if replaced is not None else ():
+        digest = each.tags.get(DIGEST)
+        if each.version == replaced.version or (digest and digest == replaced.tags.get(DIGEST)):
+            mlflow.set_model_version_tag(each.name, each.version, ROLLED_BACK, "true")
+    mlflow.set_model_version_tag(version.name, version.version, ROLLED_BACK, "false")
 
 
 def _paths(mlflow: "MlflowClient", version: Any) -> list[str]:
@@ -247,7 +259,12 @@ def _records(mlflow: "MlflowClient", version: Any) -> dict[str, Record]:
 
 
 def _last_record(mlflow: "MlflowClient", dataset: str, version: Any) -> Record:
-    """Of the champion."""
-    records = list(_records(mlflow, version).values())
-    lost = Clause("champion already", True, 1, 1, "the record of the decision that made it champion is lost")
-    return records[-1] if records else _record(dataset, "promotion", version, version, True, [lost])
+    """Of the champion: the decision that made it so, or that there is none, since a person moved the alias."""
+    told = [record for each in versions(mlflow, version.name) for record in _records(mlflow, each).values()]
+    last = max((record for record in told if record.passed), key=lambda record: record.decided, default=None)
+    if last is not None and last.version == str(version.version):
+        return last
+    is_lost = version.tags.get(OUTCOME, "").endswith(" passed") and not _records(mlflow, version)
+    detail = "the record of the decision that made it champion is lost" if is_lost else "no decision made it champion"
+    clause = Clause("champion already", True, 1, 1, detail)
+    return _record(dataset, "promotion" if is_lost else BY_HAND, version, version, True, [clause])

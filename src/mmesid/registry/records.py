@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from mmesid.registry.gate import Clause
 
+BY_HAND = "by hand"  # somebody moved the alias `champion` in MLflow
+
 
 class Record(NamedTuple):
     """One decision on a dataset's champion."""
 
     dataset: str
-    kind: str  # promotion or rollback
+    kind: str  # promotion, rollback or, of a record that is never stored, BY_HAND
     version: str  # to become champion
     champion: str | None  # version that was champion before
     passed: bool
@@ -49,6 +51,7 @@ def describe(record: Record, asked: str = "") -> str:
         ("promotion", True): f"version {record.version} becomes champion",
         ("promotion", False): f"version {record.version} stays challenger",
         ("rollback", True): f"version {record.version} is champion again",
+        (BY_HAND, True): f"version {record.version} was made champion by hand, and no decision of the gate is recorded",
     }[record.kind, record.passed]
     lines = [f"**{record.dataset}: {outcome}** ({against}; {decided})"]
     if record.clauses:

@@ -14,7 +14,7 @@ from mmesid import serving, tracking
 from mmesid.artifacts.evaluate import load_metrics
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
-from mmesid.errors import RegistryError, first_line, without_secret
+from mmesid.errors import RegistryError, faults, first_line, without_secret
 from mmesid.host import locked
 from mmesid.models import MAIN_MODEL, TESTED_METRICS
 from mmesid.registry import files
@@ -131,6 +131,8 @@ def load_version(version: Any, device: str = "cpu") -> "serving.Service":
         folder = Path(download_artifacts(artifact_uri=uri))
         return serving.load(folder / "artifacts" / "bundle", device)
     except Exception as error:  # of MLflow, torch, transformers, safetensors: no common base
+        if faults.is_of_disk(error):
+            raise RegistryError(faults.sentence(error)) from error
         line = first_line(error).partition(": delete it")[0]  # a remedy for what a stage has written
         what = f"{uri} cannot be loaded ({type(error).__name__}: {line})"
         raise RegistryError(files.explain(version, what, role)) from error
@@ -138,8 +140,16 @@ def load_version(version: Any, device: str = "cpu") -> "serving.Service":
 
 @contextlib.contextmanager
 def registry_lock(dataset: str, root: Path) -> Iterator[None]:
-    """One change of a dataset's registry at a time: MLflow cannot move two aliases at once."""
-    with locked(root / "mlruns" / f".registry.{dataset}.lock"):
+    """One change of a dataset's registry at a time: MLflow cannot move two aliases at once.
+
+    Raises:
+        RegistryError: another process keeps it, as one that is stopped.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(root / "mlruns" / f".registry.{dataset}.lock"))
+        except TimeoutError as error:
+            raise RegistryError(str(error)) from error
         yield
 
 

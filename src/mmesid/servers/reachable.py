@@ -13,7 +13,7 @@ from mmesid.servers.access import prefect_headers
 from mmesid.tracking import store
 
 SECONDS = 4  # that a server or a database has for an answer
-API, DATABASE = "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"
+API, DATABASE, HOME = "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_HOME"
 
 
 def check_prefect(root: Path) -> None:
@@ -56,10 +56,28 @@ def _check_named(path: Path) -> None:
 
 def check_file(root: Path) -> None:
     """Raises ServiceError where Prefect's own sqlite file cannot be used; one that is not there yet is made."""
-    path = Path(os.environ.get("PREFECT_HOME", root.absolute() / ".prefect")) / "prefect.db"
-    if fault := host.unwritable(path):
-        raise ServiceError(f"Prefect's database {path} cannot be written ({fault}): mend its permissions, or set {API}")
+    path = check_home(root) / "prefect.db"
+    if fault := host.unaddressable(path):
+        raise ServiceError(f"Prefect's database {path} cannot be named: {fault}, or set {HOME} to another folder")
     _check_sqlite(path)
+
+
+def check_home(root: Path) -> Path:
+    """The folder that Prefect reads and writes as soon as it is imported.
+
+    Raises:
+        ServiceError: it cannot be used, as where another user owns it.
+    """
+    home = Path(os.environ.get(HOME, root.absolute() / ".prefect"))
+    for path in (home / "prefect.db", home / "profiles.toml"):
+        fault = host.unwritable(path) or ("" if _may_read(path) else f"{path} is not readable")
+        if fault:
+            raise ServiceError(f"Prefect's folder {home} cannot be used ({fault}): mend it, or set {HOME} to another")
+    return home
+
+
+def _may_read(path: Path) -> bool:
+    return not os.access(path, os.F_OK) or os.access(path, os.R_OK)
 
 
 def _check_sqlite(path: Path) -> None:

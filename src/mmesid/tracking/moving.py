@@ -7,7 +7,7 @@ several folders and machines: it follows only where the old place is gone and ar
 import hashlib
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +44,8 @@ def settle(mlruns: Path) -> list[str]:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
             return []
         places = [place for (place,) in connection.execute("SELECT artifact_location FROM experiments") if place]
-        before = sorted({old for place in places if (old := _moved_from(place, mlruns))})
+        tagged = {tag for (tag,) in connection.execute("SELECT value FROM tags WHERE key = 'mmesid.checkout'")}
+        before = sorted({old for place in places if (old := _moved_from(place, mlruns, tagged))})
         with connection:  # all of it or nothing
             for old in before:
                 _move(connection, Path(old), mlruns)
@@ -93,11 +94,15 @@ def _old_place(place: str, mlruns: Path) -> tuple[str, str]:
     return (old, name) if below and head.startswith("/") and Path(old) != mlruns else ("", "")
 
 
-def _moved_from(place: str, mlruns: Path) -> str:
-    """The `mlruns` in which artifacts lay before they came here; empty where they have not moved."""
+def _moved_from(place: str, mlruns: Path, tagged: Collection[str]) -> str:
+    """The `mlruns` in which artifacts lay before they came here; empty where they have not moved.
+
+    They have where they lie here, or where runs tell that the old place was this checkout's and it is gone. A place
+    that a person chose, and that is not mounted now, stays theirs.
+    """
     old, name = _old_place(place, mlruns)
-    came_along = (mlruns / "artifacts" / name).exists() or not Path(f"{old}/artifacts", name).exists()
-    return old if old and came_along else ""
+    was_ours = old and not Path(f"{old}/artifacts", name).exists() and checkout_of(Path(old).parent) in tagged
+    return old if old and (was_ours or (mlruns / "artifacts" / name).exists()) else ""
 
 
 def _gone_from(place: str, mlruns: Path) -> str:

@@ -31,8 +31,17 @@ IMPATIENT = {  # a server that is down costs seconds, not minutes
 
 
 def tracking_uri(root: Path = Path()) -> str:
-    """`MLFLOW_TRACKING_URI` if set, else a sqlite file under `mlruns/`, by its absolute path."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{journal.mlruns(root) / 'mlflow.db'}"
+    """`MLFLOW_TRACKING_URI` if set, else a sqlite file under `mlruns/`, by its absolute path.
+
+    Raises:
+        TrackingError: no address names that file.
+    """
+    if named := os.environ.get("MLFLOW_TRACKING_URI"):
+        return named
+    path = journal.mlruns(root) / "mlflow.db"
+    if fault := host.unaddressable(path):
+        raise TrackingError(f"MLflow's database {path} cannot be named: {fault}, or set MLFLOW_TRACKING_URI")
+    return f"sqlite:///{path}"
 
 
 def client(root: Path = Path()) -> "MlflowClient":

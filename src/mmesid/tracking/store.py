@@ -50,11 +50,11 @@ def is_database(uri: str) -> bool:
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of a sqlite address; None for another, and for one in memory."""
+    """The file of a sqlite address, in which %20 is no space; None for another, and for one in memory."""
     if not uri.lower().startswith("sqlite"):
         return None
     name = uri.partition("://")[2].partition("?")[0].removeprefix("/")
-    return None if not name or name == ":memory:" else Path(unquote(name))
+    return None if not name or name == ":memory:" else Path(name)
 
 
 def _say(uri: str, fault: str) -> str:
