@@ -22,6 +22,7 @@ from mmesid.pipeline import sources
 
 if TYPE_CHECKING:
     from mmesid.commands.inspection import Inspection
+    from mmesid.config import Config
     from mmesid.data.verdict import Refusal
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -89,8 +90,7 @@ def add(
     how = How.of(config.load(name, root).ingest) if kept else How(**given)
     found, catalogue = inspection.inspect(files, how, given, wanted)
     text = conf.read_text(encoding="utf-8") if kept else inspection.render_conf(name, found)
-    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
-    settings = check(merge(defaults, yaml.safe_load(text) or {}), name, f"params.yaml or conf/{name}.yaml")
+    settings = _settings(name, text, root)
     named = {str(modality): chosen for modality, chosen in settings.ingest.embeddings.items()}
     judged = catalogue._replace(embeddings=read_embeddings(files, named))
     refusals = verdict.refusals(judged, settings.validate_)
@@ -173,6 +173,12 @@ def all_or_nothing(name: str, root: Path) -> Iterator[None]:
             sources.take_back(name, root)
         sources.settle(root)
         raise
+
+
+def _settings(name: str, text: str, root: Path) -> "Config":
+    """The parameters of a dataset whose conf has this text."""
+    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
+    return check(merge(defaults, yaml.safe_load(text) or {}), name, f"params.yaml or conf/{name}.yaml")
 
 
 def _check_files(files: Path, source: Path, root: Path) -> None:

@@ -19,12 +19,11 @@ from mmesid.data.delimited import (
     Dialect,
     beginning,
     begins_with_quote,
-    encoding_of,
     is_odd,
-    is_packed,
     lines,
     rewrite,
 )
+from mmesid.data.encodings import encoding_of, is_packed
 from mmesid.data.engine import Read
 from mmesid.data.formats import Part
 from mmesid.data.swallowed import Source, find_swallowed

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mmesid import host
 from mmesid.data import engine
 from mmesid.data.columns import Wanted
+from mmesid.data.encodings import doubts
 from mmesid.data.engine import Read
 from mmesid.data.formats import How, Part, find_parts
 from mmesid.data.readers import READERS
@@ -143,7 +144,8 @@ def _read_part(part: Part, wanted: Wanted, encoding: str) -> Read:
         raise DataError(f"{part.path} is empty: it has no bytes")
     with host.scratch() as aside, engine.connect() as connection:
         try:
-            return READERS[part.format.kind](connection, part, wanted, encoding, aside / "table")
+            table, notes = READERS[part.format.kind](connection, part, wanted, encoding, aside / "table")
+            return Read(table, (*(doubts(part, encoding) if part.format.kind != "parquet" else ()), *notes))
         except (duckdb.Error, OSError, EOFError, zlib.error) as error:
             reason = first_line(error).removeprefix("Invalid Input Error: ")
             raise DataError(f"{part.path} cannot be read as {part.format.kind}: {reason}") from None
