@@ -175,7 +175,7 @@ def test_nothing_is_written_when_the_two_tables_do_not_meet(checkout: Path, cata
     items = pd.read_csv(catalogue / "items.csv")
     items.assign(item_id="0" + items["item_id"]).to_csv(catalogue / "items.csv", index=False)
     before = state(checkout)
-    with pytest.raises(DataError, match=r"nothing is left to learn from; 240 of 240 .* they differ by leading zeros\. "):
+    with pytest.raises(DataError, match=r"nothing is left to learn from; 240 of 240 .* by leading zeros\. "):
         run("toys", "--files", str(catalogue))
     pd.DataFrame({"item_id": ["i1", "i2"]}).to_csv(catalogue / "items.csv", index=False)
     with pytest.raises(DataError, match=r"nothing is left to learn from; "):
@@ -192,9 +192,10 @@ def test_what_was_written_before_a_failure_is_taken_back(
         raise error
 
     before = state(checkout)
-    with monkeypatch.context() as broken, pytest.raises(error):
+    with monkeypatch.context() as broken:
         broken.setattr(f"mmesid.commands.add.{step}", fail)
-        add.add("toys", catalogue, checkout)
+        with pytest.raises(error):
+            add.add("toys", catalogue, checkout)
     assert state(checkout) == before
     run("toys", "--files", str(catalogue))
 

@@ -163,6 +163,29 @@ def test_a_name_that_stands_twice_matters_where_it_is_read(shop: Path) -> None:
     assert "has the column id 2 times" in refusal(shop, How(columns={"interactions.user_id": "id"}))
 
 
+# Delimiters
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("mark", [";", "|"])
+@pytest.mark.parametrize("line", ["101{}King, Stephen", "101{}48.1,11.5", "101{}King, Stephen{}1999"])
+def test_one_comma_in_every_text_is_no_delimiter(line: str, mark: str, ending: str, shop: Path) -> None:
+    items(
+        shop,
+        "".join(f"{line}\n".replace("101", str(n)).replace("{}", mark) for n in range(101, 131)),
+        f"items.{ending}",
+    )
+    found = files.read_items(shop, How(columns={"items.item_id": 1, "title": 2})).frame
+    assert found["item_id"][0] == "101"
+    assert found["title"][0] == line.split("{}")[1]
+
+
+def test_semicolons_in_texts_are_no_delimiter(shop: Path) -> None:
+    items(shop, "".join(f"{n},one; two\n" for n in range(101, 131)))
+    found = files.read_items(shop, How(columns={"items.item_id": 1, "title": 2})).frame
+    assert found["title"][0] == "one; two"
+
+
 # Files
 
 
@@ -239,7 +262,9 @@ def test_what_is_advised_is_never_what_was_tried(shop: Path) -> None:
 def test_text_of_another_encoding_is_told(title: str, encoding: str, named: str, shop: Path) -> None:
     (shop / "items.csv").write_bytes(f"item_id,title\n1,{title}\n2,plain\n".encode(encoding))
     (note,) = files.read_items(shop, How(encoding=named)).notes
-    assert note.startswith(f"items.csv is read as {named}, and 1 of 1 lines with letters beyond ASCII look garbled, such")
+    assert note.startswith(
+        f"items.csv is read as {named}, and 1 of 1 lines with letters beyond ASCII look garbled, such"
+    )
     assert repr(title.encode(encoding).decode(named))[1:-1] in note
 
 

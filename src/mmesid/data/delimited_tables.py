@@ -81,7 +81,11 @@ def _choose(part: Part, wanted: Wanted, encoding: str) -> tuple[Dialect, list[st
 
 
 def _weigh(part: Part, dialect: Dialect, wanted: Wanted, encoding: str) -> tuple[tuple[int, ...], Dialect, list[str]]:
-    """How much sense a dialect makes: columns found, whether all records have as many fields, whether quotes fit."""
+    """How much sense a dialect makes.
+
+    Columns found, whether all records have as many fields, whether quotes fit, whether there are several fields, and
+    whether ids hold no other delimiter: `101;King, Stephen` has one comma and one semicolon.
+    """
     fits = True
     try:
         records = beginning(part, dialect, encoding)
@@ -94,9 +98,14 @@ def _weigh(part: Part, dialect: Dialect, wanted: Wanted, encoding: str) -> tuple
                 records[0] = [field.removeprefix(QUOTE).removesuffix(QUOTE) for field in records[0]]
     if not records:
         raise DataError(f"{part.path} is empty: it has neither a header nor rows")
-    found = len(set(wanted.find(_header(part, wanted, records[0]))) & {*wanted.required, *wanted.named})
+    places = wanted.find(_header(part, wanted, records[0]))
+    found = len(set(places) & {*wanted.required, *wanted.named})
     even = all(len(record) == len(records[0]) for record in records)
-    return (found, even, fits, len(records[0]) > 1), dialect, records[0]
+    ids = {place for name, place in places.items() if name in wanted.required and name.endswith("_id")}
+    cells = [cell for record in records for place, cell in enumerate(record) if place in ids]
+    others = {part.format.delimiter, *part.format.others} - {dialect.delimiter}
+    bare = not any(other in cell for cell in cells for other in others)
+    return (found, even, fits, len(records[0]) > 1, bare), dialect, records[0]
 
 
 def _header(part: Part, wanted: Wanted, first: list[str]) -> list[str]:

@@ -110,8 +110,8 @@ def doubts(part: Part, wanted: str) -> list[str]:
     if 2 * len(garbled) <= len(texts):
         return []
     return [
-        f"{part.shown} is read as {wanted}, and {len(garbled):,} of {len(texts):,} lines with letters beyond ASCII look "
-        f"garbled, such as {garbled[0].strip()[:60]!r}; another encoding may be meant, such as {_examples(name)}"
+        f"{part.shown} is read as {wanted}, and {len(garbled):,} of {len(texts):,} lines with letters beyond ASCII "
+        f"look garbled, such as {garbled[0].strip()[:60]!r}; another encoding may be meant, such as {_examples(name)}"
     ]
 
 
