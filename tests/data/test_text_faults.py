@@ -186,6 +186,25 @@ def test_semicolons_in_texts_are_no_delimiter(shop: Path) -> None:
     assert found["title"][0] == "one; two"
 
 
+# Backslashes
+
+COPIED = (r"C:\\temp\\new", r"Tab\tand\nline", r"\\N", r"a\_b")
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_backslashes_beside_a_null_are_those_of_a_database(quoted: bool, shop: Path) -> None:
+    mark, ending = (",", "csv") if quoted else ("\t", "tsv")
+    texts = [f'"{text}"' if quoted else text for text in COPIED]
+    items(shop, "".join(f"{n}{mark}{text}{mark}\\N\n" for n, text in enumerate(texts)), f"items.{ending}")
+    found = files.read_items(shop, How(columns={"items.item_id": 1, "title": 2})).frame["title"].to_list()
+    assert found == [r"C:\temp\new", "Tab and line", r"\N", r"a\_b"]
+
+
+def test_backslashes_without_one_stay(shop: Path) -> None:
+    items(shop, "item_id\ttitle\n" + "".join(f"{n}\t{text}\n" for n, text in enumerate(COPIED)), "items.tsv")
+    assert files.read_items(shop).frame["title"].to_list() == list(COPIED)
+
+
 # Files
 
 

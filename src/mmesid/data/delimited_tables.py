@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from mmesid.data import engine
 from mmesid.data.columns import Wanted, choose_columns, clean
+from mmesid.data.copy_text import unescape
 from mmesid.data.delimited import (
     QUOTE,
     REWRITTEN,
@@ -175,6 +176,7 @@ def _read(
         blank = " AND ".join(f"coalesce(trim(c{number}, {white}), '') = ''" for number in range(len(file.names)))
         source = f"{source} WHERE NOT ({blank})"
         table = engine.select(connection, source, file.chosen)
+    table = unescape(table, path)
     notes = _say_headings(file, table)
     if dialect.quoted:
         known = {_place(file.chosen[new]): table[new] for new in file.headings}
