@@ -71,7 +71,8 @@ def read_table(folder: Path, name: str, required: Collection[str], how: How, onl
     """
     parts = find_parts(folder, name, how.interactions if name == "interactions" else how.items)
     wanted = Wanted(how.names(name), required, only)
-    read = [_read_part(part, wanted, how.encoding) for part in parts]
+    with host.scratch() as aside, engine.connect() as connection:  # both take longer than a small part
+        read = [_read_part(connection, part, wanted, how.encoding, aside / "table") for part in parts]
     tables, notes = [part.table for part in read], tuple(note for part in read for note in part.notes)
     if not any(table.num_rows for table in tables):
         raise DataError(f"{parts[0].path} is empty: it has columns but no rows")
@@ -137,18 +138,17 @@ def as_pandas(text: Any) -> "pd.Series[str]":
     return series.astype("str")
 
 
-def _read_part(part: Part, wanted: Wanted, encoding: str) -> Read:
+def _read_part(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, encoding: str, aside: Path) -> Read:
     if not part.path.exists():
         raise DataError(f"{part.path} links to {part.path.readlink()}, which does not exist")
     if not part.path.stat().st_size:
         raise DataError(f"{part.path} is empty: it has no bytes")
-    with host.scratch() as aside, engine.connect() as connection:
-        try:
-            table, notes = READERS[part.format.kind](connection, part, wanted, encoding, aside / "table")
-            return Read(table, (*(doubts(part, encoding) if part.format.kind != "parquet" else ()), *notes))
-        except (duckdb.Error, OSError, EOFError, zlib.error) as error:
-            reason = first_line(error).removeprefix("Invalid Input Error: ")
-            raise DataError(f"{part.path} cannot be read as {part.format.kind}: {reason}") from None
+    try:
+        table, notes = READERS[part.format.kind](connection, part, wanted, encoding, aside)
+        return Read(table, (*(doubts(part, encoding) if part.format.kind != "parquet" else ()), *notes))
+    except (duckdb.Error, OSError, EOFError, zlib.error) as error:
+        reason = first_line(error).removeprefix("Invalid Input Error: ")
+        raise DataError(f"{part.path} cannot be read as {part.format.kind}: {reason}") from None
 
 
 def _column(table: Any, name: str) -> Any:
