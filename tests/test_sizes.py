@@ -30,6 +30,10 @@ def test_no_level_has_more_codes_than_a_quarter_of_the_items_or_than_vectors(ite
     assert chosen(Size(100, items, 1000), least)["tokenize.codes"] == expected
 
 
+def test_a_set_of_nothing_is_neither_long_nor_dense():
+    assert chosen(Size(0, 0, 0)) == {"tokenize.codes": 2}
+
+
 def test_every_choice_says_why():
     assert all(any(sign.isdigit() for sign in choice.reason) for choice in choices(ML1M, 20))
 

@@ -171,6 +171,49 @@ def test_nothing_is_written_when_the_folder_is_no_catalogue(checkout: Path, tmp_
     assert state(checkout) == before
 
 
+def test_nothing_is_written_when_the_two_tables_do_not_meet(checkout: Path, catalogue: Path) -> None:
+    items = pd.read_csv(catalogue / "items.csv")
+    items.assign(item_id="0" + items["item_id"]).to_csv(catalogue / "items.csv", index=False)
+    before = state(checkout)
+    with pytest.raises(DataError, match=r"nothing is left to learn from; 240 of 240 .* by leading zeros\. "):
+        run("toys", "--files", str(catalogue))
+    pd.DataFrame({"item_id": ["i1", "i2"]}).to_csv(catalogue / "items.csv", index=False)
+    with pytest.raises(DataError, match=r"nothing is left to learn from; "):
+        run("toys", "--files", str(catalogue))
+    assert state(checkout) == before
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("step", ["sources.track", "write_atomically", "enable_dataset"])
+def test_what_was_written_before_a_failure_is_taken_back(
+    checkout: Path, catalogue: Path, step: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    before = state(checkout)
+    with monkeypatch.context() as broken:
+        broken.setattr(f"mmesid.commands.add.{step}", fail)
+        with pytest.raises(error):
+            add.add("toys", catalogue, checkout)
+    assert state(checkout) == before
+    run("toys", "--files", str(catalogue))
+
+
+@pytest.mark.parametrize("external", [[], ["--external"]])
+def test_what_a_kill_left_is_gone_on_with(checkout: Path, catalogue: Path, external: list[str]) -> None:
+    run("toys", "--files", str(catalogue), *external)
+    for name in ("sources/toys.dvc", "conf/toys.yaml"):
+        (checkout / "conf" / "toys.yaml").unlink(missing_ok=True)
+        (checkout / name).unlink(missing_ok=True)
+        run("toys", "--files", str(catalogue), *external)
+    (checkout / "conf" / "toys.yaml").unlink()
+    with (catalogue / "interactions.csv").open("a", encoding="utf-8") as file:
+        file.write("u0,i11,99\n")
+    with pytest.raises(ConfigError, match="exists already"):
+        run("toys", "--files", str(catalogue), *external)
+
+
 def test_what_validate_would_refuse_is_said_instead_of_run_it(checkout: Path, catalogue: Path) -> None:
     rows = pd.read_csv(catalogue / "interactions.csv")
     pd.concat([rows, rows[:1]]).to_csv(catalogue / "interactions.csv", index=False)

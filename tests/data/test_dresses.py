@@ -57,6 +57,10 @@ def dresses(draw: st.DrawFn, table: str) -> Dress:
     )
 
 
+def is_utf8(content: bytes) -> bool:
+    return content.decode(errors="ignore").encode() == content
+
+
 def titles(dress: Dress) -> st.SearchStrategy[str]:
     """Titles that the dress can carry."""
     lost = (
@@ -64,7 +68,9 @@ def titles(dress: Dress) -> st.SearchStrategy[str]:
     )
 
     def fits(title: str) -> bool:
-        return not lost & set(title) and title.encode(dress.encoding, "ignore").decode(dress.encoding) == title
+        content = title.encode(dress.encoding, "ignore")
+        by_chance = dress.encoding in ("cp1252", "gb18030") and not title.isascii() and is_utf8(content)
+        return not lost & set(title) and content.decode(dress.encoding) == title and not by_chance
 
     return st.one_of(st.sampled_from(WORDS), st.text(LETTERS, max_size=8)).filter(fits)
 
@@ -79,8 +85,6 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
         dress = draw(dresses(table))
         if encoding and encoding != dress.encoding and dress.encoding in ("cp1252", "gb18030"):
             dress = dress._replace(encoding="utf-16")  # one key names the encoding of both
-        if encoding in ("cp1252", "gb18030") and dress.encoding == "utf-8" and FORMATS[dress.ending].kind != "parquet":
-            dress = dress._replace(encoding=encoding)
         encoding, worn[table] = dress.encoding if encoding not in ("cp1252", "gb18030") else encoding, dress
     numbers = any(dress.ids in ("numbers", "whole floats") for dress in worn.values())
     users = [str(100 + 7 * n) if numbers else name for n, name in enumerate(["u1", "007", "7", "A b"])]

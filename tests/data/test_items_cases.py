@@ -69,6 +69,8 @@ def without_embeddings(folder: Path) -> Path:
         ("Action|Comedy|Sci-Fi", "Action, Comedy, Sci-Fi"),
         ("Lamp | amber", "Lamp | amber"),
         ("Amber lamp &amp; shade", "Amber lamp & shade"),
+        ("Cut&copy", "Cut&copy"),
+        ("<i>Amber</i> lamp &copy 2024", "Amber lamp © 2024"),
         ("<p>Warm <b>light</b>,<br/>dim</p>", "Warm light, dim"),
         ("&lt;p&gt;Warm&lt;/p&gt;", "Warm"),
         ("H<sub>2</sub>O", "H2O"),

@@ -163,6 +163,48 @@ def test_a_name_that_stands_twice_matters_where_it_is_read(shop: Path) -> None:
     assert "has the column id 2 times" in refusal(shop, How(columns={"interactions.user_id": "id"}))
 
 
+# Delimiters
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("mark", [";", "|"])
+@pytest.mark.parametrize("line", ["101{}King, Stephen", "101{}48.1,11.5", "101{}King, Stephen{}1999"])
+def test_one_comma_in_every_text_is_no_delimiter(line: str, mark: str, ending: str, shop: Path) -> None:
+    items(
+        shop,
+        "".join(f"{line}\n".replace("101", str(n)).replace("{}", mark) for n in range(101, 131)),
+        f"items.{ending}",
+    )
+    found = files.read_items(shop, How(columns={"items.item_id": 1, "title": 2})).frame
+    assert found["item_id"][0] == "101"
+    assert found["title"][0] == line.split("{}")[1]
+
+
+def test_semicolons_in_texts_are_no_delimiter(shop: Path) -> None:
+    items(shop, "".join(f"{n},one; two\n" for n in range(101, 131)))
+    found = files.read_items(shop, How(columns={"items.item_id": 1, "title": 2})).frame
+    assert found["title"][0] == "one; two"
+
+
+# Backslashes
+
+COPIED = (r"C:\\temp\\new", r"Tab\tand\nline", r"\\N", r"a\_b")
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_backslashes_beside_a_null_are_those_of_a_database(quoted: bool, shop: Path) -> None:
+    mark, ending = (",", "csv") if quoted else ("\t", "tsv")
+    texts = [f'"{text}"' if quoted else text for text in COPIED]
+    items(shop, "".join(f"{n}{mark}{text}{mark}\\N\n" for n, text in enumerate(texts)), f"items.{ending}")
+    found = files.read_items(shop, How(columns={"items.item_id": 1, "title": 2})).frame["title"].to_list()
+    assert found == [r"C:\temp\new", "Tab and line", r"\N", r"a\_b"]
+
+
+def test_backslashes_without_one_stay(shop: Path) -> None:
+    items(shop, "item_id\ttitle\n" + "".join(f"{n}\t{text}\n" for n, text in enumerate(COPIED)), "items.tsv")
+    assert files.read_items(shop).frame["title"].to_list() == list(COPIED)
+
+
 # Files
 
 
@@ -193,3 +235,74 @@ def test_utf_16_that_is_named_needs_its_mark(shop: Path) -> None:
 @pytest.mark.parametrize("encoding", ["base64", "rot13"])
 def test_what_encodes_no_text_is_no_encoding(encoding: str, shop: Path) -> None:
     assert f"there is no encoding '{encoding}'" in refusal(shop, How(encoding=encoding))
+
+
+CAFES = "item_id,title\n" + "".join(f"{n},Café Zürich {n}\n" for n in range(9))
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("encoding", ["cp1252", "gb18030"])
+def test_a_file_that_is_utf_8_is_read_as_that_whatever_is_named(ending: str, encoding: str, shop: Path) -> None:
+    text = CAFES if ending == "csv" else '{"item_id": "1", "title": "Café Zürich 0"}\n'
+    items(shop, text, f"items.{ending}")
+    found = files.read_items(shop, How(encoding=encoding))
+    assert found.frame["title"][0] == "Café Zürich 0"
+    assert found.notes == [f"items.{ending} is UTF-8 and is read as that, not as {encoding}"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_utf_8_with_a_character_that_is_cut_is_to_be_mended(encoding: str, shop: Path) -> None:
+    (shop / "items.csv").write_bytes(CAFES.encode().replace(b" 5\n", b" 5\xc3\n"))
+    with pytest.raises(DataError) as caught:
+        files.read_items(shop, How(encoding=encoding))
+    assert "items.csv, line 7, byte 18: 0xc3 is not UTF-8 text; 1 of 10 lines is not, but 8 with" in str(caught.value)
+    assert "--encoding" not in str(caught.value)
+
+
+def test_what_is_advised_is_never_what_was_tried(shop: Path) -> None:
+    (shop / "items.csv").write_bytes("item_id,title\n1,Crème brûlée\n".encode("mac_roman"))
+    with pytest.raises(DataError, match=r"ENCODING`\), such as cp1252 \(Western\), cp1250 .*gb18030 \(Chinese\)"):
+        files.read_items(shop)
+    (shop / "items.csv").write_bytes("item_id,title\n1,こんにちは世界\n".encode("shift_jis"))
+    with pytest.raises(DataError, match=r"is not cp1252 text; .* such as cp1250 .*shift_jis \(Japanese\)"):
+        files.read_items(shop, How(encoding="cp1252"))
+
+
+@pytest.mark.parametrize(
+    ("title", "encoding", "named"),
+    [
+        ("精神小伙五爱街搞笑", "gb18030", "cp1252"),
+        ("Привет мир", "cp1251", "cp1252"),
+        ("Привет мир", "cp1251", "latin-1"),
+        ("こんにちは世界", "shift_jis", "latin-1"),
+        ("Crème brûlée", "mac_roman", "latin-1"),
+    ],
+)
+def test_text_of_another_encoding_is_told(title: str, encoding: str, named: str, shop: Path) -> None:
+    (shop / "items.csv").write_bytes(f"item_id,title\n1,{title}\n2,plain\n".encode(encoding))
+    (note,) = files.read_items(shop, How(encoding=named)).notes
+    assert note.startswith(
+        f"items.csv is read as {named}, and 1 of 1 lines with letters beyond ASCII look garbled, such"
+    )
+    assert repr(title.encode(encoding).decode(named))[1:-1] in note
+
+
+@pytest.mark.parametrize(
+    ("title", "encoding"),
+    [
+        ("Crème brûlée façon été", "cp1252"),
+        ("Coração de ações: não irmãos!", "latin-1"),
+        ("Þýðing á íslensku – Größe", "cp1252"),
+        ("Příliš žluťoučký kůň úpěl", "cp1250"),
+        ("Привет мир", "cp1251"),
+        ("精神小伙五爱街搞笑", "gb18030"),
+        ("こんにちは世界", "shift_jis"),
+    ],
+)
+def test_text_of_the_encoding_that_is_named_is_not(title: str, encoding: str, shop: Path) -> None:
+    (shop / "items.csv").write_bytes(
+        f"item_id,title\n1,{title}\n2,{title.split()[-1]}\n3,{title[-3:]}\n".encode(encoding)
+    )
+    found = files.read_items(shop, How(encoding=encoding))
+    assert found.frame["title"][0] == title
+    assert not found.notes

@@ -1,6 +1,7 @@
 """Timestamps: every way to write a moment gives the same nanoseconds; mixtures and roundings are named."""
 
 import datetime
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,11 @@ from mmesid.errors import DataError
 
 MOMENT = 1_600_000_000_123_456_789  # 2020-09-13 12:26:40.123456789 UTC
 SECONDS = MOMENT // 10**9
+FORMS = (("%d%m", "%m%d"), ("%Y", "%y"), ("", "%H%M", "%H%M%S"))  # of days whose numbers are in another order
+DAYS = [
+    datetime.datetime(2023, 5, 31, tzinfo=datetime.UTC) + n * datetime.timedelta(days=10, seconds=26_011)
+    for n in range(60)
+]
 
 
 def read(column: pa.Array, form: str | None = None) -> tuple[list[int], list[str]]:
@@ -124,6 +130,14 @@ def test_a_form_that_is_named_is_used() -> None:
         ),
         (pa.array([1022024, 3042024]), r"'%d%m%Y' or --timestamp-format '%m%d%Y'"),
         (pa.array(["05.2024", "11.2020"]), r"row 1.*'%m\.%Y'"),
+        *(
+            (pa.array([f"{day:{form}}" for day in DAYS]), rf"row 1, column timestamp: .*add NAME .*'{form}'.*format\)$")
+            for form in (f"{day}{year}{clock}" for day, year, clock in product(*FORMS))
+        ),
+        (
+            pa.array([int(f"{day:%d%m%y}") for day in DAYS]),
+            r"310523 and.* look like .*'%d%m%y'.*write day .*two digits",
+        ),
     ],
 )
 def test_what_is_no_time_is_refused_with_its_row(column: pa.Array, message: str) -> None:
@@ -154,6 +168,10 @@ def test_what_is_doubtful_is_said(column: pa.Array, note: str) -> None:
 def test_numbers_that_only_resemble_days_stay() -> None:
     for column in ([20240531, 20231201], [1012000, 1012001, 1012002], [31052024, 17, 18], [99052024, 98062024]):
         assert read(pa.array(column)) == (column, [])
+    for form in ("%y%m%d", "%y%m%d%H%M", "%Y%m%d", "%Y%m", "%H%M%S"):
+        assert len(read(pa.array([f"{day:{form}}" for day in DAYS]))[0]) == len(DAYS)
+    for numbers in (range(10_000, 320_000, 7), range(10_100, 11_300), range(SECONDS, SECONDS + 10**8, 997)):
+        assert len(read(pa.array(numbers))[0]) == len(numbers)
     assert read(pa.array(["1.6E9", *map(str, range(SECONDS, SECONDS + 5))]))[1] == []
     assert read(pa.array(["1.6e+09", *map(str, range(SECONDS, SECONDS + 5))]))[1] == []
     for column in ([1.13, 2.5, 31.0], [3.01, 3.02], ["0.05", "1.06"]):

@@ -1,22 +1,28 @@
 """`mmesid add`: a folder becomes a dataset of this project: `sources/NAME`, `conf/NAME.yaml`, a name in `params.yaml`.
 
-The folder is inspected first; nothing is written unless it can be read. Every file is written whole or not at all.
+The folder is inspected first; nothing is written unless it can be read. Every file is written whole or not at all, and
+what was written is taken back where something fails after all.
 """
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
 
 from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.source import digest, is_external
 from mmesid.commands.listing import enable_dataset
-from mmesid.config.loading import ABLATIONS, read_sections
+from mmesid.config.loading import ABLATIONS, check, merge, read_sections
 from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline import sources
 
 if TYPE_CHECKING:
     from mmesid.commands.inspection import Inspection
+    from mmesid.config import Config
     from mmesid.data.verdict import Refusal
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -83,18 +89,19 @@ def add(
         presets.check_kept(wanted, name, root)
     how = How.of(config.load(name, root).ingest) if kept else How(**given)
     found, catalogue = inspection.inspect(files, how, given, wanted)
-    before = sources.tracked_hash(name, root)
-    sources.place(files, name, root, external)
-    changed = sources.track(name, root) != before
-    if not kept:
-        text = inspection.render_conf(name, found)
-        write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
-    if enable:
-        enable_dataset(name, root)
-    settings = config.load(name, root)
+    text = conf.read_text(encoding="utf-8") if kept else inspection.render_conf(name, found)
+    settings = _settings(name, text, root)
     named = {str(modality): chosen for modality, chosen in settings.ingest.embeddings.items()}
     judged = catalogue._replace(embeddings=read_embeddings(files, named))
     refusals = verdict.refusals(judged, settings.validate_)
+    before = sources.tracked_hash(name, root)
+    with all_or_nothing(name, root):
+        sources.place(files, name, root, external)
+        changed = sources.track(name, root) != before
+        if not kept:
+            write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
+        if enable:
+            enable_dataset(name, root)
     return Added(source, conf, kept, bool(before) and changed, found, refusals)
 
 
@@ -144,6 +151,36 @@ def check_name(name: str, root: Path) -> None:
         )
 
 
+@contextmanager
+def all_or_nothing(name: str, root: Path) -> Iterator[None]:
+    """Take back what is written for a dataset where a failure, or Ctrl-C, ends it early.
+
+    A source that took the place of another one stays, as the other one is in DVC's cache alone.
+    """
+    source = root / "sources" / name
+    texts = [source.with_name(f"{name}.dvc"), root / "conf" / f"{name}.yaml"]
+    before = {path: path.read_bytes() if path.exists() else None for path in texts}
+    is_new = not os.path.lexists(source)
+    try:
+        yield
+    except BaseException:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_bytes(content)
+        if is_new:
+            sources.take_back(name, root)
+        sources.settle(root)
+        raise
+
+
+def _settings(name: str, text: str, root: Path) -> "Config":
+    """The parameters of a dataset whose conf has this text."""
+    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
+    return check(merge(defaults, yaml.safe_load(text) or {}), name, f"params.yaml or conf/{name}.yaml")
+
+
 def _check_files(files: Path, source: Path, root: Path) -> None:
     """A catalogue lies outside the project, or in a folder of it that nobody writes to."""
     if not files.is_dir():
@@ -170,12 +207,15 @@ def _check_taken(name: str, source: Path, files: Path, root: Path, external: boo
         raise ConfigError(f"{source.relative_to(root)} lies inside the project: --external is for a folder outside")
     if in_place and not (root / "sources" / f"{name}.dvc").exists():
         return
+    if not (root / "conf" / f"{name}.yaml").exists() and sources.is_same(files, name, root, external):
+        return  # what a kill left, to be gone on with
     if not force:
         raise ConfigError(
             f"dataset '{name}' exists already ({source.relative_to(root)}); choose another name, or --force replaces "
             f"its source and keeps conf/{name}.yaml"
         )
-    if not in_place and not source.is_symlink() and not sources.is_kept(name, root):
+    replaces = not in_place and not source.is_symlink() and not sources.is_kept(name, root)
+    if replaces and not sources.is_same(files, name, root, external):
         raise ConfigError(
             f"{source.relative_to(root)} is a folder whose content DVC's cache does not hold: move it away, or keep it "
             f"with `dvc add sources/{name}` first"

@@ -8,7 +8,7 @@ from mmesid.artifacts import packaged, releases
 from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.releases import Record
 from mmesid.commands import presets
-from mmesid.commands.add import check_name
+from mmesid.commands.add import all_or_nothing, check_name
 from mmesid.commands.content import MODEL
 from mmesid.commands.listing import enable_dataset
 from mmesid.commands.presets import NONE, Preset
@@ -73,14 +73,15 @@ def add(
     defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
     wanted = check({**defaults, "ingest": {**defaults["ingest"], **ingest}}, name, "mmesid add")
     record = ask(wanted.ingest, root)
-    sources.clear(name, root)
-    releases.write_record(source, record)
-    sources.track(name, root)
-    if not kept:
-        text = render(name, ingest, wanted_preset)
-        write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
-    if enable:
-        enable_dataset(name, root)
+    text = render(name, ingest, wanted_preset)
+    with all_or_nothing(name, root):
+        sources.clear(name, root)
+        releases.write_record(source, record)
+        sources.track(name, root)
+        if not kept:
+            write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
+        if enable:
+            enable_dataset(name, root)
     return record, kept
 
 

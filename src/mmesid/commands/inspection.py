@@ -39,8 +39,10 @@ from mmesid.data.files import (
     with_pictures,
 )
 from mmesid.data.formats import PLAIN, How
+from mmesid.data.joins import explain_join
 from mmesid.data.pictures import list_pictures, near_places
 from mmesid.data.preparation import k_core, usable_interactions
+from mmesid.errors import DataError
 
 CORES = ((5, 5), (3, 3), (3, 1))  # k-cores to choose from: interactions per user, per item
 KEPT_SHARE = 0.5  # of the usable interactions that a k-core must keep to be chosen
@@ -139,7 +141,7 @@ def inspect(
         What was found, and the catalogue as the stage `ingest` reads it, without embeddings.
 
     Raises:
-        DataError: the folder, a table or a column is missing or not what its name says.
+        DataError: the folder, a table or a column is missing or not what its name says, or preparation leaves nothing.
     """
     check_folder(folder)
     interactions, notes = read_interactions(folder, how)
@@ -148,6 +150,8 @@ def inspect(
     items, more = with_pictures(folder, canonical_items(raw, choice))
     usable = usable_interactions(interactions, items["item_id"])
     core, core_ids = _choose_core(usable)
+    if not core.interactions:
+        raise DataError(f"{folder}: nothing is left to learn from; {_why_nothing(interactions, items, len(usable))}")
     kept = items["item_id"].isin(core_ids)
     embeddings, unusable = find_embeddings(folder, items["item_id"], kept)
     content = count_content(items, kept)
@@ -233,6 +237,17 @@ def _choose_core(usable: pd.DataFrame) -> tuple[Core, NDArray[Any]]:
         if len(kept) >= KEPT_SHARE * max(1, len(usable)):
             break
     return core, np.asarray(item_ids, dtype=object)
+
+
+def _why_nothing(interactions: pd.DataFrame, items: pd.DataFrame, usable: int) -> str:
+    """What to change where no interaction outlasts preparation."""
+    if join := explain_join(interactions["item_id"], items["item_id"]):
+        return f"{join}. Write the ids of both alike"
+    least = CORES[-1][0]
+    return (
+        f"expected users with at least {least} interactions, found none among {interactions['user_id'].nunique():,} "
+        f"users with {usable:,} usable interactions; does user_id name who acted?"
+    )
 
 
 def _core_warnings(core: Core, usable: int) -> list[str]:

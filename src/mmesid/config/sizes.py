@@ -37,12 +37,12 @@ class Size(NamedTuple):
     @property
     def dense(self) -> bool:
         """Whether items are taken so often that who took them tells more than what they are."""
-        return self.interactions >= DENSE * self.items
+        return self.interactions >= DENSE * self.items > 0
 
     @property
     def long(self) -> bool:
         """Whether users are much longer than the default's history."""
-        return self.interactions >= LONG * self.users
+        return self.interactions >= LONG * self.users > 0
 
 
 class Choice(NamedTuple):

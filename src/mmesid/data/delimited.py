@@ -1,8 +1,6 @@
-"""Delimited text: its encoding, its header, and the line in which it breaks its own rules."""
+"""Delimited text: its lines, its header, and the line in which it breaks its own rules."""
 
-import codecs
 import csv
-import gzip
 import io
 import itertools
 import re
@@ -11,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from mmesid.data.encodings import not_text, open_bytes
 from mmesid.data.formats import Part
 from mmesid.errors import DataError
 
@@ -18,17 +17,8 @@ QUOTE = '"'
 WHITE = " \t\r\n\x1a"  # what a blank cell may hold; the last is Ctrl-Z, by which DOS ended files
 SAMPLE = 20  # records by which delimiters are compared
 HEAD = 1 << 16  # bytes in which a file without any line feed is known
-OTHERS = {  # what else files are that are called text, by their first bytes
-    b"PK\x03\x04": "a workbook or a ZIP archive",
-    b"\xd0\xcf\x11\xe0": "a workbook",
-    b"PAR1": "Parquet",
-    b"\x28\xb5\x2f\xfd": "packed with zstd",
-    b"BZh": "packed with bzip2",
-}
 SEPARATOR = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)  # a first line by which Excel is told the delimiter
 _BACKSLASHED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # a quote with a backslash of its own
-_MAGIC = b"\x1f\x8b"  # gzip
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 class Dialect(NamedTuple):
@@ -41,43 +31,6 @@ class Dialect(NamedTuple):
 
 
 REWRITTEN = Dialect(",", quoted=True, header=True)
-
-
-def is_packed(path: Path) -> bool:
-    """Whether the file is gzip, by its first bytes."""
-    with path.open("rb") as file:
-        return file.read(2) == _MAGIC
-
-
-def open_bytes(path: Path) -> BinaryIO:
-    """The file's bytes, unpacked."""
-    return gzip.open(path) if is_packed(path) else path.open("rb")  # type: ignore[return-value]
-
-
-def encoding_of(part: Part, wanted: str) -> str:
-    """The encoding that the file's byte order mark names, else the wanted one.
-
-    Raises:
-        DataError: there is no encoding of that name, or the file is no text at all.
-    """
-    try:
-        name = codecs.lookup(wanted).name
-        io.TextIOWrapper(io.BytesIO(), name)  # takes no codec that makes no text of bytes
-    except (LookupError, ValueError):
-        raise DataError(f"ingest.encoding: there is no encoding {wanted!r}; cp1252 and gb18030 are some") from None
-    with open_bytes(part.path) as file:
-        start = file.read(4)
-    if found := next((what for mark, what in OTHERS.items() if start.startswith(mark)), None):
-        raise DataError(f"{part.path} is {found}, whatever its name says; export the table as CSV or Parquet")
-    if marked := next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), None):
-        return marked
-    if b"\0" in start and not name.startswith(("utf-16-", "utf-32")):
-        meant = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
-        raise DataError(
-            f"{part.path} looks like UTF-16 without a byte order mark; name it with the key ingest.encoding "
-            f"(`mmesid add NAME --encoding {meant}`)"
-        )
-    return name
 
 
 def lines(part: Part, encoding: str) -> Iterator[str]:
@@ -109,7 +62,7 @@ def _lines(part: Part, encoding: str) -> Iterator[str]:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     where = f"line {number}, byte {error.start + 1}"
-                    raise _not_text(part, where, line[error.start], encoding) from None
+                    raise not_text(part, where, line[error.start], encoding) from None
             return
         number = 0
         try:
@@ -117,7 +70,7 @@ def _lines(part: Part, encoding: str) -> Iterator[str]:
                 number += 1
                 yield text
         except UnicodeDecodeError as error:
-            raise _not_text(part, f"line {number + 1} or later", error.object[error.start], encoding) from None
+            raise not_text(part, f"line {number + 1} or later", error.object[error.start], encoding) from None
         except UnicodeError as error:
             raise DataError(f"{part.path} is not {encoding} text: {error}; name another with ingest.encoding") from None
 
@@ -245,11 +198,3 @@ def _say_width(part: Part, dialect: Dialect, last: int, record: list[str], found
     spans = "" if opening is None else f": a quote opens here and closes in line {last + len(record)}"
     text = record[opening or 0].strip()[:60]
     return f"{part.path}, line {line}{spans}: expected {width} fields, found {found}. The line reads {text!r}"
-
-
-def _not_text(part: Part, where: str, byte: int, encoding: str) -> DataError:
-    name = "UTF-8" if encoding.startswith("utf-8") else encoding
-    return DataError(
-        f"{part.path}, {where}: 0x{byte:02x} is not {name} text; save the file as UTF-8, or name its encoding with the "
-        "key ingest.encoding (`mmesid add NAME --encoding cp1252`)"
-    )

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from mmesid.data import engine, hints
 from mmesid.data.columns import Wanted, choose_columns, clean
+from mmesid.data.copy_text import unescape
 from mmesid.data.delimited import (
     QUOTE,
     REWRITTEN,
@@ -19,12 +20,11 @@ from mmesid.data.delimited import (
     Dialect,
     beginning,
     begins_with_quote,
-    encoding_of,
     is_odd,
-    is_packed,
     lines,
     rewrite,
 )
+from mmesid.data.encodings import encoding_of, is_packed
 from mmesid.data.engine import Read
 from mmesid.data.formats import Part
 from mmesid.data.swallowed import Source, find_swallowed
@@ -82,7 +82,11 @@ def _choose(part: Part, wanted: Wanted, encoding: str) -> tuple[Dialect, list[st
 
 
 def _weigh(part: Part, dialect: Dialect, wanted: Wanted, encoding: str) -> tuple[tuple[int, ...], Dialect, list[str]]:
-    """How much sense a dialect makes: columns found, whether all records have as many fields, whether quotes fit."""
+    """How much sense a dialect makes.
+
+    Columns found, whether all records have as many fields, whether quotes fit, whether there are several fields, and
+    whether ids hold no other delimiter: `101;King, Stephen` has one comma and one semicolon.
+    """
     fits = True
     try:
         records = beginning(part, dialect, encoding)
@@ -95,9 +99,14 @@ def _weigh(part: Part, dialect: Dialect, wanted: Wanted, encoding: str) -> tuple
                 records[0] = [field.removeprefix(QUOTE).removesuffix(QUOTE) for field in records[0]]
     if not records:
         raise DataError(f"{part.path} is empty: it has neither a header nor rows")
-    found = len(set(wanted.find(_header(part, wanted, records[0]))) & {*wanted.required, *wanted.named})
+    places = wanted.find(_header(part, wanted, records[0]))
+    found = len(set(places) & {*wanted.required, *wanted.named})
     even = all(len(record) == len(records[0]) for record in records)
-    return (found, even, fits, len(records[0]) > 1), dialect, records[0]
+    ids = {place for name, place in places.items() if name in wanted.required and name.endswith("_id")}
+    cells = [cell for record in records for place, cell in enumerate(record) if place in ids]
+    others = {part.format.delimiter, *part.format.others} - {dialect.delimiter}
+    bare = not any(other in cell for cell in cells for other in others)
+    return (found, even, fits, len(records[0]) > 1, bare), dialect, records[0]
 
 
 def _header(part: Part, wanted: Wanted, first: list[str]) -> list[str]:
@@ -194,6 +203,7 @@ def _read(
         blank = " AND ".join(f"coalesce(trim(c{number}, {white}), '') = ''" for number in range(len(file.names)))
         source = f"{source} WHERE NOT ({blank})"
         table = engine.select(connection, source, file.chosen)
+    table = unescape(table, path)
     notes = _say_headings(file, table)
     if dialect.quoted:
         known = {_place(file.chosen[new]): table[new] for new in file.headings}

@@ -1,8 +1,9 @@
-"""Days that are written as numbers whose order is not that of time: 31052024, 05312024, 05.2024, 31.05.
+"""Days that are written as numbers whose order is not that of time: 31052024, 053124, 3105241530, 05.2024, 31.05.
 
-20240531 is none of them: its order is right.
+20240531 and 240531 are none of them: their order is right.
 """
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from mmesid.errors import DataError
 
 NEARLY_ALL = 0.99
 FIRST_YEAR, LAST_YEAR = 1980, 2099
+SAMPLED = 1000  # numbers that a form must fit before all are looked at
+DAYS, YEARS, CLOCKS = ("%d%m", "%m%d"), {"%Y": 10_000, "%y": 100}, {"": 1, "%H%M": 10_000, "%H%M%S": 1_000_000}
 Whole = NDArray[np.int64]
 
 
@@ -28,7 +31,8 @@ def refuse_days(whole: Whole, billionths: Whole, column: Any, origin: Origin) ->
     """
     if forms := _forms(whole, billionths):
         named = " or ".join(f"--timestamp-format '{form}'" for form in forms)
-        short = "." not in forms[0] and pc.min(pc.utf8_length(written(column))).as_py() < 8
+        width = len(forms[0]) + 2 * ("%Y" in forms[0])  # of what is written so
+        short = "." not in forms[0] and pc.min(pc.utf8_length(written(column))).as_py() < width
         zero = "; before that, write day and month with two digits each, as 05312024" if short else ""
         raise DataError(
             f"{origin.place(0)}, column timestamp: {column[0].as_py()} and nearly all others look like days or months "
@@ -58,14 +62,40 @@ def _forms(whole: Whole, billionths: Whole) -> list[str]:
         years, rest = np.divmod(billionths, 100_000)
         fits = _within(whole, 1, 12) & _within(years, FIRST_YEAR, LAST_YEAR) & (rest == 0)
         return ["%m.%Y"] if fits.mean() >= NEARLY_ALL else []
-    front, years = np.divmod(whole, 10_000)
-    one, two = np.divmod(front, 100)
-    dated = _within(years, FIRST_YEAR, LAST_YEAR) & (len(whole) == 1 or np.ptp(front) > 0)
-    ways = {
-        "%d%m%Y": _within(one, 1, 31) & _within(two, 1, 12),
-        "%m%d%Y": _within(one, 1, 12) & _within(two, 1, 31),
-    }
-    return [form for form, fits in ways.items() if (dated & fits).mean() >= NEARLY_ALL]
+    some = whole[:: max(1, len(whole) // SAMPLED)]
+    ways = [way for way in product(DAYS, YEARS, CLOCKS) if _fits(some, *way).mean() >= NEARLY_ALL / 2]
+    return ["".join(way) for way in ways if _fits(whole, *way).mean() >= NEARLY_ALL and _is_disordered(whole, *way)]
+
+
+def _split(whole: Whole, year: str, clock: str) -> tuple[Whole, Whole, Whole, Whole]:
+    """First and second pair of digits, the year and the time of day."""
+    days, times = np.divmod(whole, CLOCKS[clock])
+    front, years = np.divmod(days, YEARS[year])
+    return *np.divmod(front, 100), years, times
+
+
+def _fits(whole: Whole, order: str, year: str, clock: str) -> NDArray[np.bool_]:
+    """Which numbers are a day of this form."""
+    one, two, years, times = _split(whole, year, clock)
+    day, month = (one, two) if order == "%d%m" else (two, one)
+    hours, rest = np.divmod(times * (1_000_000 // CLOCKS[clock]), 10_000)
+    minutes, seconds = np.divmod(rest, 100)
+    in_range = _within(years, FIRST_YEAR, LAST_YEAR) if year == "%Y" else years >= 0
+    clocked = (hours < 24) & (minutes < 60) & (seconds < 60)
+    return in_range & clocked & _within(day, 1, 31) & _within(month, 1, 12)
+
+
+def _is_disordered(whole: Whole, order: str, year: str, clock: str) -> bool:
+    """Whether days differ, and, where the year has two digits, they are no years with a month and a day behind.
+
+    Those have more different days than years.
+    """
+    one, two, years, _ = _split(whole, year, clock)
+    if year == "%Y":
+        return len(whole) == 1 or bool(np.ptp(100 * one + two))
+    firsts, lasts = len(np.unique(one)), len(np.unique(years))
+    in_order = (_within(two, 1, 12) & _within(years, 1, 31)).mean() >= NEARLY_ALL
+    return firsts > (lasts if in_order else 1)
 
 
 def _within(numbers: Whole, low: int, high: int) -> NDArray[np.bool_]:

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 
 from mmesid.data import engine
 from mmesid.data.columns import Wanted, choose_columns, clean
-from mmesid.data.delimited import SAMPLE, encoding_of, is_packed
+from mmesid.data.delimited import SAMPLE
 from mmesid.data.delimited_tables import delimited, header_of
+from mmesid.data.encodings import encoding_of, is_packed
 from mmesid.data.engine import Read
 from mmesid.data.formats import Part
 from mmesid.data.json_lines import first_row, is_array, rewrite_json

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow.compute as pc
 
-from mmesid.data.delimited import open_bytes
+from mmesid.data.encodings import open_bytes
 
 CHUNK = 1 << 20  # bytes that are read at once
 LINE_FEED = 10

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mmesid import host
 from mmesid.data import engine
 from mmesid.data.columns import Wanted
+from mmesid.data.encodings import doubts
 from mmesid.data.engine import Read
 from mmesid.data.formats import How, Part, find_parts
 from mmesid.data.readers import READERS
@@ -71,7 +72,11 @@ def read_table(folder: Path, name: str, required: Collection[str], how: How, onl
     parts = find_parts(folder, name, how.interactions if name == "interactions" else how.items)
     wanted = Wanted(how.names(name), required, only, name, how.columns)
     later = wanted._replace(before=parts[0].shown)
-    read = [_read_part(part, later if number else wanted, how.encoding) for number, part in enumerate(parts)]
+    with host.scratch() as aside, engine.connect() as connection:  # both take longer than a small part
+        read = [
+            _read_part(connection, part, later if number else wanted, how.encoding, aside / "table")
+            for number, part in enumerate(parts)
+        ]
     tables, notes = [part.table for part in read], tuple(note for part in read for note in part.notes)
     if not any(table.num_rows for table in tables):
         raise DataError(f"{parts[0].path} is empty: it has columns but no rows")
@@ -137,17 +142,17 @@ def as_pandas(text: Any) -> "pd.Series[str]":
     return series.astype("str")
 
 
-def _read_part(part: Part, wanted: Wanted, encoding: str) -> Read:
+def _read_part(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, encoding: str, aside: Path) -> Read:
     if not part.path.exists():
         raise DataError(f"{part.path} links to {part.path.readlink()}, which does not exist")
     if not part.path.stat().st_size:
         raise DataError(f"{part.path} is empty: it has no bytes")
-    with host.scratch() as aside, engine.connect() as connection:
-        try:
-            return READERS[part.format.kind](connection, part, wanted, encoding, aside / "table")
-        except (duckdb.Error, OSError, EOFError, zlib.error) as error:
-            reason = first_line(error).removeprefix("Invalid Input Error: ")
-            raise DataError(f"{part.path} cannot be read as {part.format.kind}: {reason}") from None
+    try:
+        table, notes = READERS[part.format.kind](connection, part, wanted, encoding, aside)
+        return Read(table, (*(doubts(part, encoding) if part.format.kind != "parquet" else ()), *notes))
+    except (duckdb.Error, OSError, EOFError, zlib.error) as error:
+        reason = first_line(error).removeprefix("Invalid Input Error: ")
+        raise DataError(f"{part.path} cannot be read as {part.format.kind}: {reason}") from None
 
 
 def _column(table: Any, name: str) -> Any:

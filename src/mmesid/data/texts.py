@@ -45,6 +45,7 @@ TAG_NAMES = (
 )
 INLINE = re.compile(r"</?(?:a|abbr|b|big|code|em|font|i|mark|q|s|small|span|strike|strong|sub|sup|tt|u)\b[^<>]*>", re.I)
 TAG = re.compile(rf"<(script|style)\b.*?</\1\s*>|<!--.*?-->|</?(?:{TAG_NAMES})\b[^<>]*>", re.I | re.S)
+ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z][a-z\d]*);", re.I)  # a text without one or a tag may say Cut&copy
 BAR = re.compile(r"(?<=\S)\|(?=\S)")
 
 
@@ -94,7 +95,7 @@ def one_line(value: object) -> str | None:
     """A value as one line of words: lists joined, HTML unescaped and stripped, white space collapsed."""
     text = flatten(value)
     if "&" in text or "<" in text:
-        text = html.unescape(text)
+        text = html.unescape(text) if ENTITY.search(text) or TAG.search(text) else text
         text = TAG.sub(" ", INLINE.sub("", text))
     return " ".join(text.split()) or None
 

@@ -6,7 +6,7 @@
   steps since a user's first; all are kept as they are, or read as seconds where any has a fraction.
 - Text is ISO-8601 with up to nine decimals; `T` or a space, `Z`, ` UTC` or an offset; UTC where it names no zone. Other
   texts need `ingest.timestamp_format`: 01/02/2024 could be two days. Zones like BST, of which there are several, are
-  refused; so are days like 31052024, whose numbers are in another order.
+  refused; so are days like 31052024 or 310524, whose numbers are in another order.
 - One column has one unit, and no rounding: a mixture is refused, years that cannot be are warned of.
 """
 
@@ -100,6 +100,7 @@ def _from_numbers(numbers: Numbers, column: Any, origin: Origin) -> tuple[NDArra
     whole, billionths, bad = numbers
     if bad.any():
         raise DataError(_say_bad(column, bad, origin, None))
+    refuse_days(whole, billionths, column, origin)
     small = np.abs(whole) < SMALL
     if small.sum() * 2 > len(whole):
         refuse_clock(whole, billionths, column, origin)
@@ -126,8 +127,7 @@ def _from_numbers(numbers: Numbers, column: Any, origin: Origin) -> tuple[NDArra
 def _kept(
     numbers: Numbers, small: NDArray[np.bool_], column: Any, origin: Origin
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Numbers that are no times since 1970, as they are; raises DataError where they are days after all."""
-    refuse_days(numbers.whole, numbers.billionths, column, origin)
+    """Numbers that are no times since 1970, as they are."""
     notes = []
     if not small.all():
         large, little = int((~small).argmax()), int(small.argmax())

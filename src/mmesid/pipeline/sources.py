@@ -90,6 +90,21 @@ def clear(name: str, root: Path) -> None:
         target.rename(target.with_name(f".{name}{OLD}"))
 
 
+def take_back(name: str, root: Path) -> None:
+    """Delete `sources/<name>`, which was not there before, and what a copy that was cut short left beside it."""
+    target = root / "sources" / name
+    for path in (target, target.with_name(f".{name}.new")):
+        _delete(path)
+
+
+def is_same(files: Path, name: str, root: Path, external: bool) -> bool:
+    """Whether `sources/<name>` is already what `place` would make of the files."""
+    target = root / "sources" / name
+    if target.is_symlink() or source.is_external(target) != external:
+        return False
+    return (source.read_record(target) if external else source.digest(target)) == source.digest(files.resolve())
+
+
 def settle(root: Path) -> None:
     """End every replacement, also one that a kill cut short: what moved aside goes, or returns where nothing followed.
 
