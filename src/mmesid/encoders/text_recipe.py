@@ -1,7 +1,7 @@
 """How a text-embedding model wants to be used, read from the files of sentence-transformers beside its weights."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
