@@ -9,7 +9,7 @@ from tqdm import tqdm
 BAR_SECONDS, LINE_SECONDS = 1.0, 10.0  # what is here sooner shows nothing
 
 
-class Bar(tqdm):  # type: ignore[type-arg]
+class Bar(tqdm):  # type: ignore[misc]
     """As `tqdm_class` of a hub's downloads; it shows whether or not the hub's own bars, and those of loading, do."""
 
     def __init__(self, *args: Any, **how: Any) -> None:
@@ -21,7 +21,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def update(self, n: float | None = 1) -> bool | None:
         """Count what has come."""
         if self._is_terminal:
-            return super().update(n)
+            shown: bool | None = super().update(n)
+            return shown
         self.n += n or 0
         if time.monotonic() - self._printed >= LINE_SECONDS:
             self._printed = time.monotonic()

@@ -56,8 +56,9 @@ def _weights(folder: str, find: Find) -> dict[str, Tensor]:
     if path is None:
         raise ValueError(f"its {folder} has neither {' nor '.join(WEIGHTS)}")
     if Path(path).suffix == ".safetensors":
-        return load_file(path)
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        weights: dict[str, Tensor] = load_file(path)
+    else:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
     return weights
 
 
