@@ -274,7 +274,8 @@ TOLERATED = (
         "too long title",
     ),
     ("three items", "one interaction each", "too few interactions", "no picture"),
-    ("too few users", "too long title", "item repeated"),
+    ("too few users", "too long title", "item repeated", "null item"),
+    ("null user",),
 )
 
 

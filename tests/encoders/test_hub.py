@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub.constants
-import huggingface_hub.hf_api
 import pytest
+import transformers.utils.hub
 
 from mmesid.artifacts import hub_bars
 from mmesid.encoders import text_model
@@ -55,7 +55,7 @@ def shop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bert: Path) -> It
         }
         for name, value in values.items():
             monkeypatch.setattr(huggingface_hub.constants, name, value)
-        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", url)  # it has read the constant already
+        monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)  # one that is kept has read the constants already
         yield
         server.shutdown()
 

@@ -55,9 +55,8 @@ def _weights(folder: str, find: Find) -> dict[str, Tensor]:
     path = next((found for name in WEIGHTS if (found := find(f"{folder}/{name}"))), None)
     if path is None:
         raise ValueError(f"its {folder} has neither {' nor '.join(WEIGHTS)}")
-    weights: dict[str, Tensor]
     if Path(path).suffix == ".safetensors":
-        weights = load_file(path)
+        weights: dict[str, Tensor] = load_file(path)
     else:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     return weights

@@ -1,7 +1,7 @@
 """How a text-embedding model wants to be used, read from the files of sentence-transformers beside its weights."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -75,7 +75,8 @@ def read_recipe(read: ReadFile, decoder: bool, pooling: Pooling | None = None, p
             "so choose another model"
         )
     place = transformer_folder(read)
-    transformer: Mapping[str, Any] = next((found for name in SETTINGS if (found := read(place + name)) is not None), {})
+    found = (read(place + name) for name in SETTINGS)
+    transformer: dict[str, Any] = next((settings for settings in found if settings is not None), {})
     pools = _folders(modules, "Pooling")
     settings = (read(f"{pools[0]}/config.json") if pools else None) or {}
     if prompt and settings.get("include_prompt") is False:
