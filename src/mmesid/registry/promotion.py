@@ -223,11 +223,10 @@ def _finish_moves(mlflow: "MlflowClient", dataset: str) -> None:
 
 def _refuse(mlflow: "MlflowClient", replaced: Any | None, version: Any, known: list[Any]) -> None:
     """The gate refuses the model that a rollback has replaced, each time that it was registered, and not `version`."""
-    if replaced is not None:
-        for each in known:
-            digest = each.tags.get(DIGEST)
-            if each.version == replaced.version or (digest and digest == replaced.tags.get(DIGEST)):
-                mlflow.set_model_version_tag(each.name, each.version, ROLLED_BACK, "true")
+    digest = None if replaced is None else replaced.tags.get(DIGEST)
+    for each in known:
+        if each is replaced or (digest and each.tags.get(DIGEST) == digest):
+            mlflow.set_model_version_tag(each.name, each.version, ROLLED_BACK, "true")
     mlflow.set_model_version_tag(version.name, version.version, ROLLED_BACK, "false")
 
 
