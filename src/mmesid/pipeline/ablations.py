@@ -76,34 +76,11 @@ def read(root: Path = Path()) -> dict[str, Ablation]:
     """
     path = root / "conf" / f"{config.ABLATIONS}.yaml"
     found: dict[str, Ablation] = {}
-    entries = read_sections(path)
-    _check_once(yaml.compose(path.read_text(encoding="utf-8")), path)
-    for name, values in entries.items():
+    for name, values in read_sections(path).items():
         found[str(name)] = _entry(str(name), values, found, path)
     if REFERENCE not in found or found[REFERENCE].overrides:
         raise ConfigError(f"{path} must hold `{REFERENCE}` with `set: {{}}`: all others are compared with it")
     return found
-
-
-def _check_once(node: yaml.Node | None, path: Path) -> None:
-    """YAML takes the last of two equal keys without a word."""
-    waiting, seen = [node], set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-            continue
-        keys: dict[Any, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in keys:
-                raise ConfigError(f"{path}: lines {keys[key.value]} and {line} both say {key.value}; keep one of them")
-            if isinstance(key, yaml.ScalarNode):
-                keys[key.value] = line
-            waiting.append(value)
 
 
 def _entry(name: str, values: Any, before: Mapping[str, Ablation], path: Path) -> Ablation:
