@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoImageProcessor, AutoModel, CLIPVisionModelWithProjection
+from transformers import AutoImageProcessor, AutoModel, CLIPConfig, CLIPVisionModelWithProjection
 
 from mmesid.artifacts.pictures import decode
 from mmesid.config import VisionModel
@@ -94,7 +94,9 @@ def test_tokens_can_be_chosen(vision, pictures, name: str, features: str) -> Non
 
 
 def test_the_vision_half_of_a_clip_keeps_its_projection(vision, pictures, tmp_path: Path) -> None:
-    CLIPVisionModelWithProjection.from_pretrained(vision["clip"]).save_pretrained(tmp_path)
+    config = CLIPConfig.from_pretrained(vision["clip"])
+    config.vision_config.projection_dim = config.projection_dim
+    CLIPVisionModelWithProjection.from_pretrained(vision["clip"], config=config.vision_config).save_pretrained(tmp_path)
     shutil.copy(vision["clip"] / "preprocessor_config.json", tmp_path)
     half, whole = (load(settings(folder), 1, "cpu") for folder in (tmp_path, vision["clip"]))
     assert half.record()["features"] == "projection"

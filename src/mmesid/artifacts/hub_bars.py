@@ -15,8 +15,10 @@ class Bar(tqdm):  # type: ignore[misc]
     def __init__(self, *args: Any, **how: Any) -> None:
         self._is_terminal = sys.stderr.isatty()
         self._printed = time.monotonic()
-        self._name, self._unit = how.get("desc") or "download", how.get("unit") or ""
-        super().__init__(*args, **{**how, "disable": not self._is_terminal, "delay": BAR_SECONDS, "leave": False})
+        self._name = str(how.pop("desc", None) or "download").rpartition("/")[2]
+        self._unit = how.get("unit") or ""
+        shown = {"desc": self._name, "disable": not self._is_terminal, "delay": BAR_SECONDS, "leave": False}
+        super().__init__(*args, **{**how, **shown})
 
     def update(self, n: float | None = 1) -> bool | None:
         """Count what has come."""

@@ -89,8 +89,8 @@ def load(settings: VisionModel, pictures: int, device: str) -> Vision:
         }
         config = AutoConfig.from_pretrained(name, **options)
         process = AutoImageProcessor.from_pretrained(name, **options)
-        projected = next((kind for kind in config.architectures or () if kind in PROJECTED), None)
-        kind = getattr(transformers, projected) if projected else AutoModel
+        halves = [kind for kind in config.architectures or () if kind in PROJECTED]
+        kind = getattr(transformers, halves[0]) if halves and not hasattr(config, "vision_config") else AutoModel
         model, missing = hub.pretrained(kind, name, config=config, **options)
         features = choose_features(model, missing, settings.features)
     found = Vision(model.eval(), process, features, SECTION, name, commit, hub.state_of(Path(name)))
