@@ -98,7 +98,10 @@ def test_every_shipped_ablation_fits_the_sample() -> None:
         ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}, 3: 4}", "odd must have .*it has 3, set, tells"),
         ("best: {tells: a, set: {}}\nodd: {tells: b, set: {3: 4}}", "odd has 3 in `set`"),
         ("best: {tells: a, set: {}}\n3: {tells: b, set: {}}", "'3' must be a name"),
-        ("best: {tells: a, set: {}}\nodd: {tells: b, set: {}}\nodd: {tells: c, set: {}}", "line 3: `odd` stands twice, in line 2 too"),
+        (
+            "best: {tells: a, set: {}}\nodd: {tells: b, set: {}}\nodd: {tells: c, set: {}}",
+            "line 3: `odd` stands twice, in line 2 too",
+        ),
         (
             "best: {tells: a, set: {}}\nodd:\n  tells: b\n  set:\n    finetune.rank: 1\n    finetune.rank: 2",
             "line 6: `finetune.rank` stands twice, in line 5 too",

@@ -131,7 +131,7 @@ def load_yaml(path: Path) -> Any:
 def conflict_line(text: str) -> int | None:
     """The first line, counted from 1, at which git has left a merge conflict; None without one."""
     for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith(("<<<<<<< ", ">>>>>>> ")) or line == "=======":
+        if line.startswith(("<<<<<<< ", ">>>>>>> ")):
             return number
     return None
 

@@ -20,19 +20,8 @@ ALONE = {"user_id": ("email",), "item_id": ("reference",)}  # where there is not
 MOMENT = ("timestamp", "datetime", "time", "date", "ts", "dt", "dat", "when", "datum", "created", "at", "day")
 LATER = (  # words of moments that are not those of the interaction
     *("update", "updated", "modified", "last", "birth", "birthday", "born", "release", "released", "expires", "expiry"),
-    *(
-        "due",
-        "paid",
-        "shipped",
-        "delivered",
-        "registered",
-        "joined",
-        "signup",
-        "upload",
-        "read",
-        "started",
-        "published",
-    ),
+    *("due", "paid", "shipped", "delivered", "registered", "joined", "signup", "upload", "read", "started"),
+    "published",
 )
 LENGTH = (  # words of durations, counts and offsets
     *("duration", "offset", "zone", "timezone", "spent", "on", "watch", "play", "dwell", "elapsed", "frame", "times"),
