@@ -76,8 +76,7 @@ def interrupt(root: Path, stage: str, what: tuple[str, ...], after: float, by_ha
             dvc.kill()
         dvc.wait(60)
     wait_until(lambda: not list(tiny.processes(root, stage)), 20)
-    assert not alive or dvc.returncode != 0
-    return alive
+    return alive and dvc.returncode != 0  # a quick stage may end between the look and the signal
 
 
 def listen_to_interrupts() -> None:

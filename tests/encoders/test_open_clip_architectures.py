@@ -88,7 +88,7 @@ def test_every_kind_of_tower_loads_and_encodes(name: str, toy, tmp_path: Path) -
     (tmp_path / "open_clip_config.json").write_text(json.dumps(written))
     loaded = open_clip_encoder.load_pretrained(settings(f"local-dir:{tmp_path}"), "cpu")
     for key, value in loaded.model.state_dict().items():
-        assert torch.equal(value, weights[key]), key
+        assert torch.equal(value.nan_to_num(), weights[key].nan_to_num()), key  # CoCa leaves one to chance
     text = open_clip_encoder.encode_texts(loaded, TEXTS[:3], "cpu", silent)
     image = open_clip_encoder.encode_pictures(loaded, toy.pictures[:4], "cpu", silent)
     assert image.present.tolist() == [False, False, True, True, True]
