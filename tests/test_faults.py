@@ -19,7 +19,8 @@ from tests import faulty, ports, tiny_world
 from tests.faulty import NOBODY, Fault, at_version, cut_short, database, garbage, hanging, locked, other_server, set_to
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]  # a busy machine: the first cell waits for the world
-LIMIT = 15.0  # seconds; on a busy machine as long as four commands take that have nothing to complain about
+LIMIT = 15.0  # seconds that a command may wait, beside those in which it computes
+SHARE = 0.5  # of a core, at least, that a command has on a busy machine
 
 URI, API, STATE = "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"
 PREFECT = ".prefect/prefect.db"
@@ -164,11 +165,10 @@ def root(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path]
     return folder
 
 
-def allowed(root: Path) -> float:
-    """Seconds that a cell may take on a machine as busy as it is now."""
-    started = time.monotonic()
-    assert run(root, "history sample", {}).returncode == 0
-    return 4 * (time.monotonic() - started)
+def computed() -> float:
+    """Seconds of computing that the commands up to now have taken: a busy machine makes them longer by the clock."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def run(root: Path, command: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -200,16 +200,16 @@ def run(root: Path, command: str, environment: dict[str, str]) -> "subprocess.Co
 def test_a_fault_is_one_sentence_within_seconds(fault: str, command: str, root: Path) -> None:
     cell = MATRIX[fault]
     with cell.fault(root) as environment:
-        started = time.monotonic()
+        started, before = time.monotonic(), computed()
         done = run(root, command, environment)
-        seconds = time.monotonic() - started
+        seconds, work = time.monotonic() - started, computed() - before
     said = done.stdout
     assert "Traceback (most recent call last)" not in said, said
     assert "the traceback is in" not in said, said  # it was foreseen
     assert done.returncode == 1, said
     assert cell.named in said, said
     assert "secret" not in said
-    assert seconds <= LIMIT or seconds <= allowed(root), f"{seconds:.0f} s: {said}"
+    assert seconds <= LIMIT + work / SHARE, f"{seconds:.0f} s, of which {work:.0f} s of computing: {said}"
 
 
 def test_after_the_faults_everything_is_as_before(root: Path) -> None:

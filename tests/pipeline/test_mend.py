@@ -10,6 +10,7 @@ from dvc.rwlock import RWLockFileCorruptedError
 
 from mmesid.commands import doctor
 from mmesid.errors import PipelineError
+from mmesid.pipeline import mend as module
 from mmesid.pipeline.mend import ASIDE, RWLOCK, lock_fault, mend, rwlock_fault
 from mmesid.pipeline.repo import opened
 
@@ -110,6 +111,36 @@ def test_a_record_that_a_dvc_is_writing_is_left_to_it(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def entry(root: Path, name: str, cache: str = ".dvc/cache") -> Path:
+    folder = root / cache / "runs" / "ab" / "abcd"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text("cmd: python -m mmesid.stages.ingest sample\ndeps:\n- path: src\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("config", "cache"), [("", ".dvc/cache"), ("[cache]\n    dir = ../shared\n", "shared")])
+def test_an_entry_of_the_run_cache_that_a_kill_left_unfinished_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, cache: str
+) -> None:
+    monkeypatch.setattr(module, "WRITING", 0.01)
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "global"))
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(config, encoding="utf-8")
+    whole, cut = entry(tmp_path, "ef01", cache), entry(tmp_path, ".Xy-z_0.tmp", cache)
+    (told,) = mend(tmp_path)
+    assert "run cache" in told
+    assert (whole.exists(), cut.exists()) == (True, False)
+    assert mend(tmp_path) == []
+
+
+def test_an_entry_that_another_dvc_finishes_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = entry(tmp_path, ".Xy-z_0.tmp")
+    monkeypatch.setattr(module.time, "sleep", lambda _: cut.rename(cut.with_name("ef01")))
+    assert mend(tmp_path) == []
+    assert cut.with_name("ef01").exists()
+
+
 def test_what_refuses_and_what_examines_name_the_command(project_copy: Callable[[Path], Path], tmp_path: Path) -> None:
     root = project_copy(tmp_path / "project")
     path = root / RWLOCK
@@ -119,3 +150,7 @@ def test_what_refuses_and_what_examines_name_the_command(project_copy: Callable[
     assert (found.level, found.detail) == ("wrong", ".dvc/tmp/rwlock is cut short")
     with pytest.raises(PipelineError, match="`mmesid mend` removes that file"), opened(root):
         raise RWLockFileCorruptedError(str(path))
+    path.unlink()
+    entry(root, ".Xy-z_0.tmp")
+    (found,) = doctor.check_dvc(root)
+    assert (found.level, found.remedy) == ("wrong", "`mmesid mend` removes them")

@@ -18,6 +18,7 @@ import yaml
 from mmesid.artifacts.files import load_json, write_atomically
 from mmesid.artifacts.source import is_external
 from mmesid.artifacts.store import EXPERIMENTS
+from mmesid.pipeline.mend import mend
 from mmesid.pipeline.repo import opened
 from mmesid.pipeline.stage import run_dvc_stage
 
@@ -61,6 +62,7 @@ def make(folder: Path, dataset: str, conf: str, root: Path) -> None:
     if not (folder / READY).exists() or (folder / READY).read_text(encoding="utf-8") != params + conf:
         (folder / SPENT).unlink(missing_ok=True)  # of other parameters
     (folder / READY).write_text(params + conf, encoding="utf-8")
+    mend(folder)
 
 
 def _only(dataset: str, params: str) -> str:

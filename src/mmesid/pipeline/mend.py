@@ -1,12 +1,16 @@
-"""What a kill or a full disk can leave half-written that is not ours to write: `dvc.lock`, and who reads what now.
+"""What a kill or a full disk can leave half-written that is not ours to write: DVC's notes of what ran and runs.
 
-DVC writes both in place, so a SIGKILL in that moment, or a disk that is full then, leaves them empty or cut short, and
-every later `dvc` command refuses to work. Nothing is lost by putting them aside: DVC's run cache holds every finished
-stage and restores it in seconds, and what reads and writes the project says so anew with its next stage. A merge
-conflict in `dvc.lock` is no such thing: both sides are whole, and a person chooses.
+DVC writes `dvc.lock`, and who reads what now, in place, so a SIGKILL in that moment, or a disk that is full then,
+leaves them empty or cut short, and every later `dvc` command refuses to work. An entry of its run cache is written
+beside the finished ones and gets its name when it is whole, but DVC reads the newest file there, whatever its name:
+one that a kill cut short ends with `failed to reproduce ...: 'outs'`, again and again. Nothing is lost by putting them
+aside: DVC's run cache holds every finished stage and restores it in seconds, and what reads and writes the project says
+so anew with its next stage. A merge conflict in `dvc.lock` is no such thing: both sides are whole, and a person
+chooses.
 """
 
 import json
+import time
 from pathlib import Path
 
 import yaml
@@ -20,10 +24,12 @@ RESOLVE = "resolve it, or `git checkout HEAD dvc.lock` takes HEAD's side; then t
 CONFLICT = "holds a merge conflict"
 ASIDE = "dvc.lock.broken"
 RWLOCK = Path(".dvc", "tmp", "rwlock")  # of DVC: which process reads and writes which output
+UNFINISHED = "runs/*/*/.*.tmp"  # in DVC's cache: entries of the run cache that are not whole yet
+WRITING = 2.0  # seconds in which a dvc that lives has written such an entry to its end, many times over
 
 
 def mend(root: Path = Path()) -> list[str]:
-    """Put a damaged `dvc.lock` aside, and remove a damaged `.dvc/tmp/rwlock`.
+    """Put a damaged `dvc.lock` aside, remove a damaged `.dvc/tmp/rwlock` and unfinished entries of the run cache.
 
     Args:
         root: the project's folder.
@@ -39,6 +45,8 @@ def mend(root: Path = Path()) -> list[str]:
         done.append(f"dvc.lock {fault}, as a kill leaves it; it lies now in {ASIDE}, and DVC restores finished stages")
     if rwlock_fault(root) and _drop_rwlock(root):
         done.append(f"{RWLOCK} was cut short, as a full disk or a kill leaves it; it is removed, and nothing is lost")
+    if dropped := _drop_unfinished(root):
+        done.append(f"DVC's run cache: entries that a kill left unfinished are removed ({dropped})")
     return done
 
 
@@ -86,6 +94,28 @@ def _drop_rwlock(root: Path) -> bool:
             return True
     except LockError:
         return False
+
+
+def unfinished(root: Path = Path()) -> list[Path]:
+    """Entries of DVC's run cache that are not written to the end; none where `.dvc/config` tells no cache."""
+    from dvc.config import Config, ConfigError
+
+    try:
+        settings = Config(str(root.absolute() / ".dvc"))
+    except ConfigError:
+        return []
+    return sorted(Path(settings["cache"].get("dir") or root / ".dvc" / "cache").glob(UNFINISHED))
+
+
+def _drop_unfinished(root: Path) -> int:
+    """How many were removed: what another dvc is writing, of a checkout that shares the cache, has its name then."""
+    found = unfinished(root)
+    if found:
+        time.sleep(WRITING)
+    left = [path for path in found if path.exists()]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
 
 
 def lock_fault(root: Path = Path()) -> str | None:
