@@ -102,6 +102,11 @@ ifneq ($(shell cat .venv/.stamp 2>/dev/null),$(CURDIR))
 .venv/.stamp: moved
 endif
 
+# Building empties what is in the way, and a link would let it empty another checkout's environment.
+moved:
+	@test ! -L .venv || test ! -e .venv/pyvenv.cfg || { echo ".venv is a link to $$(readlink .venv), an environment that" \
+	  "was not built for $(CURDIR) and would be emptied: remove the link (\`rm .venv\`), then the same again." >&2; exit 1; }
+
 .venv/.stamp: requirements.lock pyproject.toml | .uv/.stamp
 	@test "$$(cat $@ 2>/dev/null)" = "$(CURDIR)" || .uv/bin/uv venv --quiet --clear --python .uv/bin/python .venv
 	@rm -f $@

@@ -79,6 +79,22 @@ def test_another_fault_of_git_is_told_as_git_tells_it(project: Path) -> None:
     assert "git init" not in done.stderr
 
 
+def test_a_link_to_the_environment_of_another_checkout_is_not_followed(project: Path, tmp_path: Path) -> None:
+    other = (project / ".venv").rename(tmp_path / "other")
+    (other / "pyvenv.cfg").touch()
+    (other / ".stamp").write_text("/another/checkout\n")
+    (project / ".venv").symlink_to(other)
+    (project / ".uv" / "bin").mkdir()
+    (project / ".uv" / "bin" / "uv").write_text("#!/bin/sh\ntouch built\n")
+    (project / ".uv" / "bin" / "uv").chmod(0o755)
+    done = make(project, ".venv/.stamp")
+    assert done.returncode != 0
+    assert done.stderr.startswith(f".venv is a link to {other}")
+    assert not (project / "built").exists()
+    (other / ".stamp").write_text(f"{project}\n")  # a link to a larger disk
+    assert make(project, ".venv/.stamp").returncode == 0
+
+
 @pytest.mark.parametrize("uri", [None, "postgresql://me:secret@host:5432/mlflow"])
 def test_no_process_list_shows_the_database_of_mlflows_pages(project: Path, uri: str | None) -> None:
     done = make(project, "ui", **({"MLFLOW_TRACKING_URI": uri} if uri else {}))
