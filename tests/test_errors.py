@@ -17,6 +17,21 @@ def test_secrets_leave_every_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at http://a:b@c@host:1/x", "at http://host:1/x"),
+        ("at postgresql://a:b/c@host/runs", "at postgresql://host/runs"),
+        ("at postgresql://host/runs?user=a&password=b&x=1", "at postgresql://host/runs?user=a&password=***&x=1"),
+        ("at https://host/x?access_token=b more", "at https://host/x?access_token=*** more"),
+        ("at http://host:5000/a and c@d", "at http://host:5000/a and c@d"),
+        ("at http://host:5000/a@2", "at http://host:5000/a@2"),
+    ],
+)
+def test_an_address_may_hold_a_secret_anywhere(text: str, shown: str) -> None:
+    assert without_secret(text) == shown
+
+
+@pytest.mark.parametrize(
     ("problem", "line"),
     [
         ("one\ntwo", "one"),

@@ -7,6 +7,8 @@ without a traceback and exit with status 1. What other packages raise is put int
 import re
 from collections.abc import Iterator
 
+LOGIN = re.compile(r"://(?:[^/\s]*|[^/@:\s]*:(?!\d+/)\S*)@")  # drivers take a password that holds @ or /
+SECRETS = re.compile(r"([?&][\w-]*(?:password|passwd|pwd|secret|token|sig|signature)=)[^&\s]*", re.IGNORECASE)
 LINE_LENGTH = 300  # characters of another package's error that ours repeat
 
 
@@ -83,5 +85,5 @@ def first_line(problem: object) -> str:
 
 
 def without_secret(text: str) -> str:
-    """A text for people: addresses in it without a user's name and password."""
-    return re.sub(r"://[^/@\s]*@", "://", text)
+    """A text for people: addresses in it without a user's name and password, wherever an address holds them."""
+    return SECRETS.sub(r"\1***", LOGIN.sub("://", text))
