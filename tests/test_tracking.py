@@ -282,6 +282,27 @@ def test_mlflow_leaves_no_variable_that_nobody_has_set(root: Path, monkeypatch: 
     assert os.environ["MLFLOW_TRACKING_URI"] == address
 
 
+def test_a_run_that_a_person_has_named_for_a_script_is_not_ours(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    client = tracking.client(root)
+    theirs = client.create_run(client.create_experiment("theirs"))
+    monkeypatch.setenv("MLFLOW_RUN_ID", theirs.info.run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
+    ours = tracking.experiment_id(tracking.client(root), "toys", root)
+    with mlflow.start_run(experiment_id=ours) as run:
+        assert run.info.run_id != theirs.info.run_id
+        assert run.info.experiment_id == ours
+
+
+def test_a_hook_of_another_repository_changes_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Path(__file__).parents[1]
+    before = tracking.provenance(project)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))  # as git tells it to its hooks
+    assert tracking.provenance(project) == before
+
+
 @pytest.mark.parametrize(
     ("problem", "said"),
     [

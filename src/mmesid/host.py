@@ -33,6 +33,7 @@ QUIET = {  # no package calls home; most read this only when they are imported
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 INTERRUPTED = 130  # exit status of what Ctrl-C has ended
+OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
@@ -198,6 +199,13 @@ def unaddressable(path: Path) -> str:
     if not (signs := [sign for sign in "?%" if sign in str(path)]):
         return ""
     return f"the address of a database takes no {' or '.join(signs)} in the name of a folder: rename the folder"
+
+
+def outside_hooks() -> dict[str, str]:
+    """This environment for a git that is asked about a folder: without what git tells its hooks and aliases of the
+    repository that has called them, which would answer in the folder's place.
+    """
+    return {name: value for name, value in os.environ.items() if name not in OF_HOOKS}
 
 
 def set_defaults(variables: Mapping[str, str]) -> None:

@@ -150,7 +150,7 @@ def check_git(root: Path) -> list[Finding]:
 
 def _run(command: list[str], seconds: float) -> "subprocess.CompletedProcess[str]":
     """What a program says, in English. One that takes longer is killed, and left: a wedged driver lets none end."""
-    environment, pipe = {**os.environ, "LC_ALL": "C"}, subprocess.PIPE
+    environment, pipe = {**host.outside_hooks(), "LC_ALL": "C"}, subprocess.PIPE
     process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
     try:
         said, complained = process.communicate(timeout=seconds)

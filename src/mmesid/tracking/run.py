@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmesid.config import flatten
 from mmesid.errors import TrainingError, faults
+from mmesid.host import outside_hooks
 from mmesid.models import backbone_label
 from mmesid.tracking.journal import Entry, Journal
 from mmesid.tracking.moving import checkout_of
@@ -136,7 +137,7 @@ def provenance(root: Path = Path()) -> dict[str, str]:
     tags = {}
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["git", "-C", str(root.absolute()), "rev-parse", "HEAD"]
-        git = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        git = subprocess.run(command, env=outside_hooks(), capture_output=True, text=True, timeout=10, check=True)
         tags["mlflow.source.git.commit"] = git.stdout.strip()
     with contextlib.suppress(OSError):
         tags["mmesid.dvc_lock"] = hashlib.sha256((root / "dvc.lock").read_bytes()).hexdigest()

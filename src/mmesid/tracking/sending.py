@@ -22,6 +22,12 @@ BATCH_METRICS = 1000  # that MLflow takes at a time, likewise 100 params
 BATCH_PARAMS = 100
 TEXT_LIMIT = 5000  # characters of a tag or a param
 VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # that MLflow sets where it is given an address
+OTHERS = (  # by which a script of a person's own says where it logs; MLflow would put our runs and models there
+    "MLFLOW_ACTIVE_MODEL_ID",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_RUN_ID",
+)
 IMPATIENT = {  # a server that is down costs seconds, not minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -52,6 +58,8 @@ def client(root: Path = Path()) -> "MlflowClient":
     """
     reach(root)
     host.set_defaults({**host.QUIET, **IMPATIENT})  # before the import
+    for name in OTHERS:
+        os.environ.pop(name, None)
     import mlflow
     from mlflow.tracking import MlflowClient
 
