@@ -88,6 +88,18 @@ def test_stages_of_an_execution_hang_under_one_run(root: Path, config: Config) -
 
 
 @pytest.mark.pipeline
+@pytest.mark.parametrize("name", ["feature/x", "../x", "it's", "x" * 300], ids=["a slash", "above", "a quote", "long"])
+def test_whatever_names_an_execution_its_runs_arrive(
+    name: str, root: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMESID_EXECUTION", name)
+    with tracking.stage_run("ingest", config, root):
+        assert len(journal.pending(root)) == 1
+    tracking.send_pending(root)
+    assert run_of(config, root, "ingest").data.tags["mmesid.execution"] == tracking.execution()
+
+
+@pytest.mark.pipeline
 def test_a_failed_stage_is_recorded_at_once_with_its_error(root: Path, config: Config) -> None:
     with pytest.raises(ValueError, match="boom"), tracking.stage_run("prepare", config, root):
         raise ValueError("boom")

@@ -1,7 +1,6 @@
 """Versions and aliases of a dataset's registered model, and the way from a version back to a service."""
 
 import contextlib
-import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -214,7 +213,7 @@ def _log_model(
 
     experiment = tracking.experiment_id(mlflow, config.dataset, root)
     tags = {**origin, "mmesid.dataset": config.dataset, "mmesid.stage": "register"}
-    if execution := os.environ.get("MMESID_EXECUTION"):
+    if execution := tracking.named_execution():
         tags["mmesid.execution"] = execution
         if parents := tracking.runs_for(config.dataset, root, execution=execution, stage="pipeline"):
             tags["mlflow.parentRunId"] = parents[0].info.run_id

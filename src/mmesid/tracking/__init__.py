@@ -9,7 +9,16 @@ pipeline or `mmesid log` sends it.
 from mmesid.tracking.delivery import Delivery, close_execution, deliver, is_unreachable, send_pending
 from mmesid.tracking.reading import Recorded, Version, artifact, recorded, versions
 from mmesid.tracking.reaping import close_dead
-from mmesid.tracking.run import StageRun, checkout, execution, provenance, silent_run, stage_run, warn
+from mmesid.tracking.run import (
+    StageRun,
+    checkout,
+    execution,
+    named_execution,
+    provenance,
+    silent_run,
+    stage_run,
+    warn,
+)
 from mmesid.tracking.sending import client, experiment_id, reach, runs_for, settle, tracking_uri
 
 __all__ = [
@@ -26,6 +35,7 @@ __all__ = [
     "execution",
     "experiment_id",
     "is_unreachable",
+    "named_execution",
     "provenance",
     "reach",
     "recorded",

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 45.0  # that a stage waits, at most, for its last lines to arrive
 SHAPED, DEFAULT = ("init_codes", "finetune", "evaluate"), "embedded"  # runs that say which backbone, if not this one
+NAME_LENGTH = 100  # characters of an execution's name
 STOP_SECONDS = 8.0  # likewise, where it was interrupted
 # What runs of an ablation carry: they are apart from the dataset's own, in an experiment that the second one names.
 ABLATION, EXPERIMENT = "MMESID_ABLATION", "MMESID_EXPERIMENT"
@@ -129,7 +131,14 @@ def silent_run(stage: str) -> Iterator[StageRun]:
 
 def execution(environment: Mapping[str, str] = os.environ) -> str:
     """Name of this pipeline execution: `MMESID_EXECUTION`, else the dvc process above this one, else this process."""
-    return environment.get("MMESID_EXECUTION") or _dvc_above() or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return named_execution(environment) or _dvc_above() or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+def named_execution(environment: Mapping[str, str] = os.environ) -> str:
+    """`MMESID_EXECUTION` as it names a folder and as MLflow searches for it: what neither takes, like the slash of a
+    branch, becomes an underscore. Empty where it is not set.
+    """
+    return re.sub(r"[^\w.-]", "_", environment.get("MMESID_EXECUTION", "")).lstrip(".")[:NAME_LENGTH]
 
 
 def provenance(root: Path = Path()) -> dict[str, str]:
