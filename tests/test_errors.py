@@ -55,6 +55,11 @@ def of_prefect(text: str) -> Exception:
     return kind(text)
 
 
+def of_pydantic(text: str) -> Exception:
+    kind: type[Exception] = type("ValidationError", (Exception,), {"__module__": "pydantic_core._pydantic_core"})
+    return kind(text)
+
+
 def caused(outer: Exception, inner: Exception) -> Exception:
     outer.__cause__ = inner
     return outer
@@ -91,6 +96,11 @@ def caused(outer: Exception, inner: Exception) -> Exception:
         (IsADirectoryError(errno.EISDIR, "Is a directory", "conf/x.yaml"), "", "conf/x.yaml is a folder"),
         (of_prefect("Flow run received invalid parameters:\n - parallel: wrong"), "", "does not take these parameters"),
         (of_prefect("Flow run received invalid parameters:\n - parallel: wrong"), "", "parameters: parallel: wrong"),
+        (
+            of_pydantic("1 validation error for APISettings\ntimeout\n  Input should be a number [type=a]\n    See b"),
+            "",
+            "one of its settings (APISettings, timeout: Input should be a number [type=a])",
+        ),
         (ConnectionRefusedError(111, "Connection refused"), "", "MLFLOW_TRACKING_URI"),
         (caused(RuntimeError("wrapped"), ConfigError("seed: wrong")), "", "seed: wrong"),
     ],

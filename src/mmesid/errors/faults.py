@@ -108,7 +108,8 @@ def diverged(stage: str, what: str) -> str:
 
 def _gist(error: BaseException) -> str:
     """An error's first line; where that announces a list or a file, with what follows."""
-    return first_line(re.sub(r":\s*\n\s*(?:- )?|\.\s*\n(?=file: )", ": ", str(error).strip(), count=1) or error)
+    text = re.sub(r"^\d+ validation errors? for (\w+)\n(\w+)\n\s+", r"\1, \2: ", str(error).strip())
+    return first_line(re.sub(r":\s*\n\s*(?:- )?|\.\s*\n(?=file: )", ": ", text, count=1) or error)
 
 
 def _wants_a_folder(error: BaseException) -> bool:
@@ -188,6 +189,13 @@ def _proxy(line: str, stage: str) -> str:
     return f"a proxy of the environment cannot be used ({line}): correct {' or '.join(named) or 'it'}, or unset it"
 
 
+def _settings(line: str, stage: str) -> str:
+    return (
+        f"Prefect does not take one of its settings ({line}): correct or unset the variable PREFECT_... that sets it, "
+        "or correct .prefect/profiles.toml"
+    )
+
+
 def _parameters(line: str, stage: str) -> str:
     return f"the flow does not take these parameters ({line}); `--help` lists what it takes"
 
@@ -226,6 +234,7 @@ KINDS = (  # the first that fits; what says more comes first
     _kind(r"SafetensorError|PytorchStreamReader|unpicklingerror|incomplete metadata|header too large", _damaged),
     _kind(r"^mlflow\.|^sqlalchemy\.|^sqlite3\.", _mlflow),
     _kind(r"^prefect\.exceptions\.Parameter", _parameters),
+    _kind(r"^pydantic_core\.\S+ValidationError: \d+ validation errors? for \w*Settings", _settings),
     _kind(r"^prefect\.|ephemeral prefect", _prefect),
     _kind(r"^(configparser|configobj)\.", _configuration),
     _kind(r"^(httpx|httpcore|requests|urllib3)\b.*(connect|timeout|timed out|proxy)", _unanswered),
