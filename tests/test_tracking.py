@@ -294,6 +294,25 @@ def test_mlflow_leaves_no_variable_that_nobody_has_set(root: Path, monkeypatch: 
     assert os.environ["MLFLOW_TRACKING_URI"] == address
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("", "sqlite:///{}/mlruns/mlflow.db"),
+        ("sqlite:///runs.db?timeout=9", "sqlite:///{}/runs.db?timeout=9"),
+        ("sqlite:////there/runs.db", "sqlite:////there/runs.db"),
+        ("sqlite:///file:runs.db?uri=true", "sqlite:///file:runs.db?uri=true"),
+        ("http://there:5000/", "http://there:5000/"),
+    ],
+)
+def test_a_relative_address_counts_from_the_project(
+    named: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "temporary"
+    for root in (tmp_path, copy):
+        assert tracking.tracking_uri(root) == meant.format(tmp_path)
+
+
 def test_a_run_that_a_person_has_named_for_a_script_is_not_ours(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 

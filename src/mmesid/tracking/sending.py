@@ -37,17 +37,20 @@ IMPATIENT = {  # a server that is down costs seconds, not minutes
 
 
 def tracking_uri(root: Path = Path()) -> str:
-    """`MLFLOW_TRACKING_URI` if set, else a sqlite file under `mlruns/`, by its absolute path.
+    """`MLFLOW_TRACKING_URI` if set, else a sqlite file under `mlruns/`. A file has its absolute path: a relative one
+    counts from the project's folder, wherever a command or a temporary copy runs.
 
     Raises:
         TrackingError: no address names that file.
     """
-    if named := os.environ.get("MLFLOW_TRACKING_URI"):
+    named = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlruns/mlflow.db"
+    path, folder = store.sqlite_path(named), journal.mlruns(root).parent
+    if path is None or path.is_absolute() or str(path).startswith("file:"):
         return named
-    path = journal.mlruns(root) / "mlflow.db"
-    if fault := host.unaddressable(path):
-        raise TrackingError(f"MLflow's database {path} cannot be named: {fault}, or set MLFLOW_TRACKING_URI")
-    return f"sqlite:///{path}"
+    if fault := host.unaddressable(folder):
+        raise TrackingError(f"MLflow's database {folder / path} cannot be named: {fault}, or set MLFLOW_TRACKING_URI")
+    scheme, _, place = named.partition(":///")
+    return f"{scheme}:///{folder / place}"
 
 
 def client(root: Path = Path()) -> "MlflowClient":
