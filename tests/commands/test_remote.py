@@ -88,6 +88,7 @@ def test_a_private_default_that_overrules_it_is_named(project: Path, tmp_path: P
     [
         ("", None, "must be outside the project"),
         ("data/store", None, "'data/store' must be outside the project"),
+        ("/there/store #1", None, "has a # in its name"),
         ("gs://bucket/x", None, "expected a folder or s3://bucket/prefix"),
         ("/srv/store", "http://127.0.0.1:9000", "--endpoint-url belongs to s3"),
         ("s3://", None, "expected s3://bucket/prefix"),

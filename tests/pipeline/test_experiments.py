@@ -12,6 +12,7 @@ from mmesid import tracking
 from mmesid.artifacts.store import home
 from mmesid.commands.listing import enable_dataset
 from mmesid.pipeline import experiment, sources
+from mmesid.pipeline.repo import opened
 from tests import tiny
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -25,6 +26,16 @@ def test_a_temporary_copy_belongs_to_its_checkout(tmp_path: Path, monkeypatch: p
     assert tracking.tracking_uri(copy) == tracking.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
     monkeypatch.chdir(copy)
     assert home() == tmp_path
+
+
+def test_a_copy_shares_the_cache_whatever_the_folder_is_named(
+    tmp_path: Path, project_copy: Callable[[Path], Path]
+) -> None:
+    root = project_copy(tmp_path / "it's #1, ä")
+    copy = experiment.folder_of("one", root)
+    experiment.make(copy, "sample", "", root)
+    with opened(root) as mine, opened(copy) as copied:
+        assert copied.cache.local_cache_dir == mine.cache.local_cache_dir == str(root / ".dvc" / "cache")
 
 
 @pytest.mark.pipeline

@@ -118,6 +118,8 @@ def _settings(place: str, root: Path, endpoint_url: str | None) -> dict[str, str
     folder = Path(place).expanduser().absolute().resolve()
     if not place.strip() or folder.is_relative_to(root.absolute().resolve()):
         raise ConfigError(f"'{place}' must be outside the project, so that it outlives the checkout")
+    if "#" in str(folder):
+        raise ConfigError(f"'{folder}' has a # in its name, and DVC would read its name only up to there: name another")
     return {"url": str(folder)}
 
 

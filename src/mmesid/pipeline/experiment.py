@@ -6,6 +6,7 @@ What any run of the checkout has made with the same inputs comes from DVC's run 
 """
 
 import json
+import os
 import re
 import shutil
 import time
@@ -80,7 +81,9 @@ def _bring_source(place: Path, source: Path) -> None:
 
 
 def _share_cache(folder: Path, repo: Any) -> None:
-    cache, kinds = repo.cache.local_cache_dir, repo.config["cache"].get("type")
+    """By a relative path: what follows a `#`, as in the name of a folder above the project, DVC takes for a remark."""
+    cache = os.path.relpath(repo.cache.local_cache_dir, folder.absolute() / ".dvc")
+    kinds = repo.config["cache"].get("type")
     lines = ["[core]", "no_scm = true", "analytics = false", "autostage = false", "check_update = false"]
     lines += ["[cache]", f"dir = {cache}", *([f"type = {','.join(kinds)}"] if kinds else [])]
     (folder / ".dvc").mkdir()
