@@ -105,6 +105,11 @@ def random_tables(codebooks: Tensor, modality: str, seed: int) -> Tensor:
     return table
 
 
+def random_codebooks(codebooks: Mapping[str, NDArray[np.float32]], seed: int) -> dict[str, NDArray[np.float32]]:
+    """`random_tables` in place of the codebooks of every modality, each (Q, K, d)."""
+    return {m: random_tables(torch.from_numpy(codes), m, seed).numpy() for m, codes in codebooks.items()}
+
+
 def projected_alone(embedding: Embedding, hidden: int, seed: int) -> NDArray[np.float32]:
     """An embedding in the backbone's space through one random linear layer, (N, C): it fills D of the C dimensions."""
     width = embedding.matrix.shape[1]
