@@ -23,7 +23,7 @@ from mmesid.recommender.tied_items import EPSILON, TiedItems
 ID_STD = 0.02  # of residual id vectors at the start
 NOTHING_STD = 0.1  # of the vector of items without any content
 PROBED_ITEMS, PROBED_USERS = 4096, 64  # by which scales are found
-NEAR_CHANCE = 0.25  # nats
+NEAR_CHANCE = 0.5  # nats
 
 
 def build(
