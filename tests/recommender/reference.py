@@ -44,7 +44,7 @@ def _table(items: TableItems, hidden: Tensor) -> Tensor:
     for column, name in enumerate(items.score_modalities, start=1):
         part = items.input.part(name)
         scores = scores + weights[:, column : column + 1] * part.projection(part.embedding)
-    return hidden @ scores.T
+    return items.score_scale * hidden @ scores.T
 
 
 def _tied(items: TiedItems, hidden: Tensor) -> Tensor:

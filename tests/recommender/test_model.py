@@ -1,5 +1,7 @@
 """Laws of the score: padding is nothing, an absent modality never counts, batches do not matter, the sums are exact."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mmesid.artifacts.windows import training_windows
 from mmesid.evaluation.ranking import best
 from mmesid.recommender import building, older
 from mmesid.recommender.adapter import add_lora, merge
+from mmesid.recommender.building import scale_scores
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.loss import scores
 from mmesid.recommender.model import Blueprint
@@ -78,6 +81,32 @@ def test_both_ways_to_the_scores_have_the_same_gradients(table_model):
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], atol=1e-5, rtol=1e-3), name
+
+
+def test_items_enter_a_pretrained_backbone_at_the_size_of_words(model):
+    entering = model.items.inputs(torch.arange(1, tiny.N_ITEMS + 1))
+    assert entering.square().mean().sqrt().item() == pytest.approx(tiny.INPUT_SCALE, rel=0.01)
+
+
+@pytest.mark.parametrize("size", [1.0, 50.0])
+def test_a_learned_table_starts_near_chance_however_large_hidden_states_are(model, sequences, size):
+    with torch.no_grad():
+        model.backbone.norm.weight.mul_(size)
+    before = model.state_dict()["items.score_scale"].clone() if isinstance(model.items, TableItems) else None
+    hidden, labels = torch.randn(200, 32) * size, torch.arange(200) % tiny.N_ITEMS
+    scale_scores(model, sequences.train())
+    loss = F.cross_entropy(model.logits(hidden)[:, 1:], labels)
+    if before is None:
+        assert "items.score_scale" not in model.state_dict()
+    else:
+        assert before == 1
+        assert loss < math.log(tiny.N_ITEMS) + 0.5
+        assert model.items.score_scale < 0.5 or size == 1
+
+
+def test_a_table_of_an_earlier_release_has_no_scales(table_model):
+    old = {name: tensor for name, tensor in table_model.state_dict().items() if not name.endswith("_scale")}
+    assert older.todays(old)["items.score_scale"] == 1
 
 
 def test_padding_is_never_a_class_and_never_trained(model, sequences):

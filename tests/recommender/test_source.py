@@ -9,11 +9,13 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from mmesid.artifacts import hub_bars
 from mmesid.errors import WeightsError
 from mmesid.recommender import loading, pretrained, source
 from mmesid.recommender.backbone import _train_tokenizer
 from mmesid.recommender.building import build
 from mmesid.recommender.prompt import build_prompt
+from tests.hub_server import hub_of
 
 SIZES = {
     "vocab_size": 400,
@@ -163,3 +165,11 @@ def test_a_pointer_without_a_state_is_written_as_ever(
     model = build(loaded, embeddings, semantic_ids, sequences.train_frequency(), settings, 8, 0)
     loading.save_initial(tmp_path / "initial", model, loaded, own=True)
     assert "state" not in json.loads((tmp_path / "initial" / "backbone.json").read_text())
+
+
+def test_a_download_says_how_far_it_is(whole, init_settings, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(hub_bars, "LINE_SECONDS", 0.0)
+    with hub_of(whole, tmp_path):
+        settings = init_settings.model_copy(update={"backbone": "shop/speaker"})
+        assert pretrained.load(settings, "cpu", 0).revision == "c" * 40
+    assert "model.safetensors: 0.2 of 0.2 MB" in capsys.readouterr().err

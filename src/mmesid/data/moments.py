@@ -11,7 +11,7 @@ from mmesid.data.no_values import NO_VALUE
 
 Kind = Literal["moment", "day", "form", "clock", "number", "text", "empty"]
 
-NEARLY_ALL = 0.99
+NEARLY_ALL = 0.99  # of a whole column
 MOST = 0.8  # of a few values that must look alike
 UNITS = (1, 10**3, 10**6, 10**9)  # of a second, in numbers since 1970
 FIRST, LAST = 631_152_000, 2_208_988_800  # 1990, 2040

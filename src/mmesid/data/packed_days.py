@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mmesid.data.moments import NEARLY_ALL
 from mmesid.data.tables import Origin, written
 from mmesid.errors import DataError
 
-NEARLY_ALL = 0.99
 FIRST_YEAR, LAST_YEAR = 1980, 2099
 SAMPLED = 1000  # numbers that a form must fit before all are looked at
 DAYS, YEARS, CLOCKS = ("%d%m", "%m%d"), {"%Y": 10_000, "%y": 100}, {"": 1, "%H%M": 10_000, "%H%M%S": 1_000_000}

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +95,7 @@ def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
     expected = f"{known}, a Hugging Face id or a folder with config.json, weights and tokenizer"
     with hub.explained(f"{SECTION}.model", name, expected):
         commit = None if is_packaged else commit_of(where, settings.revision)
-        find = lambda file: hub.optional_file(where, commit, file)  # noqa: E731
+        find = partial(hub.optional_file, where, commit)
         read = folder_reader(find)
         options = {"revision": commit or settings.revision, "trust_remote_code": settings.trust_remote_code}
         config, tokenizer, model = _load(where, subfolder=transformer_folder(read).rstrip("/"), **options)

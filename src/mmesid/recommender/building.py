@@ -1,6 +1,7 @@
 """The recommender before fine-tuning: every table starts from what the encoders and the tokenizer learned."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from mmesid.artifacts.values import CONTENT, Checkpoint, Embedding, SemanticIds
 from mmesid.config import InitCodes
 from mmesid.errors import DataError
 from mmesid.recommender import older
-from mmesid.recommender.backbone import Backbone
+from mmesid.recommender.backbone import EMBEDDED, Backbone
+from mmesid.recommender.inference import Scorer
 from mmesid.recommender.item_input import Modality, ModalityShape
 from mmesid.recommender.model import Blueprint, Recommender
 from mmesid.recommender.prompt import build_prompt
@@ -20,6 +22,8 @@ from mmesid.recommender.tied_items import EPSILON, TiedItems
 
 ID_STD = 0.02  # of residual id vectors at the start
 NOTHING_STD = 0.1  # of the vector of items without any content
+PROBED_ITEMS, PROBED_USERS = 4096, 64  # by which scales are found
+NEAR_CHANCE = 0.5  # nats
 
 
 def build(
@@ -75,6 +79,8 @@ def build(
             _start_tied(model.items, used, ids, settings, backbone.input_scale, seed)
         elif isinstance(model.items, TableItems):
             _start_table(model.items, used, ids, settings, hidden, seed)
+            if backbone.name != EMBEDDED:
+                _scale_inputs(model.items, backbone.input_scale)
     return model.eval()
 
 
@@ -103,6 +109,11 @@ def random_tables(codebooks: Tensor, modality: str, seed: int) -> Tensor:
     norm: Tensor = codebooks.norm(dim=-1, keepdim=True)
     table: Tensor = draw / draw.norm(dim=-1, keepdim=True) * norm
     return table
+
+
+def random_codebooks(codebooks: Mapping[str, NDArray[np.float32]], seed: int) -> dict[str, NDArray[np.float32]]:
+    """`random_tables` in place of the codebooks of every modality, each (Q, K, d)."""
+    return {m: random_tables(torch.from_numpy(codes), m, seed).numpy() for m, codes in codebooks.items()}
 
 
 def projected_alone(embedding: Embedding, hidden: int, seed: int) -> NDArray[np.float32]:
@@ -207,6 +218,38 @@ def _start_table(
         _fill_codes(part, ids, modality, settings.code_init, seed)
     items.table.copy_(ITEM_TABLES[settings.item_table](embeddings, hidden, settings.item_table_std, seed))
     items.table[0] = 0
+
+
+def _scale_inputs(items: TableItems, wanted: float) -> None:
+    """Items enter at the size of words."""
+    some = torch.arange(1, min(len(items.table), PROBED_ITEMS))
+    items.input_scale.fill_(wanted / items.inputs(some.to(items.device)).square().mean().sqrt().clamp_min(EPSILON))
+
+
+@torch.no_grad()
+def scale_scores(model: Recommender, histories: Sequence[NDArray[np.int64]]) -> None:
+    """Shrink a learned table's scores until they hardly cost more than those of chance.
+
+    Hidden states of a pretrained backbone have a norm of 40, so its first loss lay 26 nats above chance, and more than
+    half of two epochs went into unlearning it (docs/log.md). Tied items have cosines and pass unchanged.
+
+    Args:
+        model: before fine-tuning.
+        histories: of some users, of item ids 1..N, oldest first.
+    """
+    if not isinstance(model.items, TableItems):
+        return
+    model.items.to(next(model.backbone.parameters()).device)
+    scores = Scorer(model)([history for history in histories[:PROBED_USERS] if len(history)])[:, 1:]
+    scale = 1.0
+    while _above_chance(scores * scale) > NEAR_CHANCE:
+        scale /= 2
+    model.items.score_scale.fill_(scale)
+
+
+def _above_chance(scores: Tensor) -> float:
+    """Mean cross-entropy of targets drawn at random, (B, N) scores, less that of chance, in nats."""
+    return float((scores.logsumexp(dim=1) - scores.mean(dim=1)).mean()) - math.log(scores.shape[1])
 
 
 def _fill_codes(part: Modality, ids: SemanticIds, modality: str, code_init: str, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 RENAMED = {  # from before items were a module of their own
@@ -9,6 +10,7 @@ RENAMED = {  # from before items were a module of their own
     "item_table": "items.table",
     "fusion.": "items.fusion.",
 }
+UNSCALED = {"items.input_scale": torch.ones(1), "items.score_scale": torch.ones(1)}  # of a table without scales
 _NORM = ".adaptor.0.weight"  # of a tied modality that normed its embeddings in every step
 _EPSILON = 1e-6  # of that norm
 
@@ -20,6 +22,8 @@ def todays(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         weights: a recommender's tensors by name, the backbone's left out.
     """
     found = {_name(name): tensor for name, tensor in weights.items()}
+    if "items.table" in found:
+        found = {**UNSCALED, **found}
     for modality in [name.removesuffix(_NORM) for name in found if name.endswith(_NORM) and found[name].dim() == 1]:
         _fold_norm(found, modality)
     return found

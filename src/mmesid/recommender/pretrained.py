@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mmesid.artifacts import hub
+from mmesid.artifacts.hub_bars import Bar
 from mmesid.config import InitCodes
 from mmesid.errors import ConfigError, WeightsError
 from mmesid.kernels.softmax import multiplies_bfloat16
@@ -106,7 +107,9 @@ def decoder(pinned: Pinned, say: Say = _silent) -> Any:
     how = precision("float32" if unpacked else pinned.dtype)
     source.check_unchanged(pinned)
     with source.loading(pinned.name):
-        model, report = AutoModel.from_pretrained(**source.place(pinned), **how, output_loading_info=True)
+        model, report = AutoModel.from_pretrained(
+            **source.place(pinned), **how, output_loading_info=True, tqdm_class=Bar
+        )
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise WeightsError(

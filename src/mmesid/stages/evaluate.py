@@ -1,8 +1,7 @@
 """Judge every model of the table: full ranking, top lists, slices, collapse, forgetting, examples."""
 
+from collections.abc import Iterator
 from typing import Any
-
-import torch
 
 from mmesid.artifacts.encode import load_embeddings
 from mmesid.artifacts.evaluate import save_examples, save_metrics, save_ranks, save_spectra
@@ -11,7 +10,7 @@ from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.ties import load_tied_share
 from mmesid.artifacts.tokenize import load_diagnostics, load_semantic_ids
-from mmesid.artifacts.values import SPLITS, Embedding, Sequences
+from mmesid.artifacts.values import SPLITS, Embedding, Sequences, Split
 from mmesid.baselines import BASELINES
 from mmesid.config import Config
 from mmesid.evaluation import examples, forgetting, summary
@@ -32,11 +31,11 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     sequences = load_sequences(store)
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), device())
     network, fusion = Scorer(model), load_fusion(store.folder("fuse"))
-    scores: dict[str, Scores] = {MAIN_MODEL: Fused(network, fusion, MAIN_MODEL, device()), NETWORK_MODEL: network}
-    for name, build in BASELINES.items():
-        if row := build(store, config, sequences):
-            scores[name] = row
-    judged = {split: _judge(scores, sequences, split, config) for split in SPLITS}
+    main_scores = Fused(network, fusion, MAIN_MODEL, device())
+    judged: dict[Split, dict[str, Judged]] = {split: {} for split in SPLITS}
+    for name, scores in _rows(main_scores, network, store, config, sequences):
+        for split in SPLITS:
+            judged[split][name] = _judge(scores, sequences, split, config)
     embeddings = load_embeddings(store)
     spectra = _collapse(model, embeddings, config.seed)
     metrics: dict[str, Any] = {
@@ -51,7 +50,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     }
     metrics["test"]["slices"] = summary.slice_summary(judged["test"], sequences, "test", config.evaluate)
     metrics = summary.rounded(metrics)
-    save_examples(store, examples.draw(sequences, scores[MAIN_MODEL], config.protocol.exclude_history, config.seed))
+    save_examples(store, examples.draw(sequences, main_scores, config.protocol.exclude_history, config.seed))
     log.summary({name: metrics[name] for name in ("data", *SPLITS, "fusion", "forgetting", "collapse")})
     log.artifact(save_metrics(store, metrics))
     log.artifact(save_ranks(store, summary.ranks_frame(judged)))  # of each user, so that runs can be compared
@@ -64,12 +63,22 @@ def _backbone(store: Store) -> dict[str, Any]:
     return {"name": pinned.name, "layers": pinned.layers, "dtype": pinned.dtype, "weights": pinned.weights}
 
 
-def _judge(scores: dict[str, Scores], sequences: Sequences, split: Any, config: Config) -> dict[str, Judged]:
+def _rows(
+    main_scores: Scores, network: Scores, store: Store, config: Config, sequences: Sequences
+) -> Iterator[tuple[str, Scores]]:
+    """The models of the table, one at a time: each baseline holds tables of its own."""
+    yield from ((MAIN_MODEL, main_scores), (NETWORK_MODEL, network))
+    for name, build in BASELINES.items():
+        if scores := build(store, config, sequences):
+            yield name, scores
+            del scores
+
+
+def _judge(scores: Scores, sequences: Sequences, split: Split, config: Config) -> Judged:
     histories, targets = sequences.history(split), sequences.target(split)
     users = users_at_a_time(sequences.n_items, config.evaluate.batch_users)
     k = min(summary.LIST_LENGTH, sequences.n_items)
-    exclude_history = config.protocol.exclude_history
-    return {name: judge(row, histories, targets, exclude_history, users, k) for name, row in scores.items()}
+    return judge(scores, histories, targets, config.protocol.exclude_history, users, k)
 
 
 def _collapse(model: Recommender, embeddings: dict[str, Embedding], seed: int) -> dict[str, Collapse]:
@@ -86,12 +95,9 @@ def _forgetting(
 ) -> dict[str, Any]:
     """Of the trained tables, of random ones of the same norm, and after fine-tuning where items are made of codes."""
     ids = load_semantic_ids(store)
-    trained = ids.codebooks
-    random = {
-        m: building.random_tables(torch.from_numpy(codes), m, config.seed).numpy() for m, codes in trained.items()
-    }
+    random = building.random_codebooks(ids.codebooks, config.seed)
     finetuned = {modality: table.numpy() for modality, table in model.items.code_tables().items()}
-    sets = {"tau_init": trained, "tau_random_init": random, "tau_finetuned": finetuned}
+    sets = {"tau_init": ids.codebooks, "tau_random_init": random, "tau_finetuned": finetuned}
     users = config.evaluate.forgetting_users
     return forgetting.forgetting(embeddings, ids, sets, sequences, users, config.seed)
 

@@ -9,7 +9,7 @@ from mmesid.artifacts.tokenize import load_semantic_ids
 from mmesid.artifacts.values import Curves
 from mmesid.config import Config
 from mmesid.recommender import backbone, pretrained
-from mmesid.recommender.building import build
+from mmesid.recommender.building import build, scale_scores
 from mmesid.recommender.compatibility import check_packing, check_window
 from mmesid.recommender.loading import save_initial
 from mmesid.recommender.prompt import build_prompt
@@ -39,9 +39,10 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         prompt = build_prompt(base.tokenizer, settings.system_prompt, settings.user_prompt, settings.response)
         check_window(base, prompt, length)
         check_packing(base, prompt)
-    frequency = load_sequences(store).train_frequency()
-    embeddings, ids = load_embeddings(store), load_semantic_ids(store)
-    model = build(base, embeddings, ids, frequency, settings, length, config.seed)
+    sequences, embeddings, ids = load_sequences(store), load_embeddings(store), load_semantic_ids(store)
+    model = build(base, embeddings, ids, sequences.train_frequency(), settings, length, config.seed)
+    if not own:
+        scale_scores(model, sequences.train())
     save_initial(store.folder(STAGE), model, base, own or pretrained.is_kept(settings))
     save_curves(store, STAGE, curves)
 

@@ -85,7 +85,7 @@ def _tokens(run: Run, store: Store, sequences: Sequences) -> int:
 def _taus(run: Run, store: Store, sequences: Sequences) -> dict[str, NDArray[np.float16]]:
     """Of the users over whom `evaluate` averages, by modality and set of code tables."""
     ids, embeddings = load_semantic_ids(store), load_embeddings(store)
-    random = {m: building.random_tables(torch.from_numpy(t), m, run.seed).numpy() for m, t in ids.codebooks.items()}
+    random = building.random_codebooks(ids.codebooks, run.seed)
     finetuned = _code_tables(load_checkpoint(store.folder("finetune")).weights)
     sets = {"tau_init": ids.codebooks, "tau_random_init": random, "tau_finetuned": finetuned}
     most = run.parameters["evaluate"]["forgetting_users"]
