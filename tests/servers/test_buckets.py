@@ -73,7 +73,7 @@ def test_a_store_that_never_answers_is_asked_once(store: str, tmp_path: Path, mo
         monkeypatch.setenv(*next(iter(found.items())))
         with pytest.raises(ServiceError, match=r"cannot be written \(ReadTimeoutError"):
             buckets.probe(f"s3://{s3.BUCKET}")
-    assert time.monotonic() - started < 5.5  # one second more for each try: S3 is asked whether it will listen
+    assert time.monotonic() - started < 9  # five tries, as S3 clients make by default, take more than ten
 
 
 def test_artifacts_go_where_the_option_says_through_the_server(tmp_path: Path) -> None:
