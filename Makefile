@@ -9,6 +9,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Test files are shared among this many processes; TEST_WORKERS=0 runs them in one.
 WORKERS := -n $(or $(TEST_WORKERS),2) --dist loadfile --no-loadscope-reorder
 
+# DVC wants to know who runs it, and in a container a user may have a number and no name.
+export USER ?= $(shell id -un 2>/dev/null || id -u)
+
 # No tool calls home.
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1

@@ -16,6 +16,7 @@ def tell(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 host.set_defaults(host.prefect_settings(Path(__file__).resolve().parents[1]))  # Prefect reads them when it is imported
 host.spare_loopback()
+host.name_user()
 if sys.argv[0] == "-m":  # `python -m flows.NAME` imports this first, and Prefect for seconds after it
     host.end_at_once("stopped")
     sys.excepthook = tell

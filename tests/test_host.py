@@ -1,5 +1,6 @@
 """Locks that end with their holder, and an environment in which nothing calls home."""
 
+import getpass
 import os
 import signal
 import subprocess
@@ -191,3 +192,15 @@ def test_a_folder_that_no_address_can_name_is_told() -> None:
     assert host.unaddressable(Path("/a b/ü#'/x.db")) == ""
     for name in ("b?x", "b%20x"):
         assert "rename the folder" in host.unaddressable(Path("/w", name, "x.db"))
+
+
+def test_a_user_whom_the_system_has_no_name_for_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")  # which is undone, whatever it was
+    host.name_user()
+    assert os.environ["USER"] == ""
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises((KeyError, OSError)):
+        getpass.getuser()
+    host.name_user()
+    assert getpass.getuser() == str(os.getuid())

@@ -8,6 +8,7 @@ file of its own, where a journal locks the very file that it writes.
 
 import ctypes
 import fcntl
+import getpass
 import importlib.util
 import os
 import signal
@@ -206,6 +207,14 @@ def outside_hooks() -> dict[str, str]:
     repository that has called them, which would answer in the folder's place.
     """
     return {name: value for name, value in os.environ.items() if name not in OF_HOOKS}
+
+
+def name_user() -> None:
+    """Name who runs this by number where the system knows no name, as in many containers: DVC and MLflow want one."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
 
 
 def set_defaults(variables: Mapping[str, str]) -> None:

@@ -44,6 +44,7 @@ def main() -> None:
     """Run the command line. An error is one red message and exit status 1, and names the log of what nobody foresaw."""
     host.set_defaults({**host.QUIET, "HF_HUB_DISABLE_PROGRESS_BARS": "1"})
     host.spare_loopback()
+    host.name_user()
     host.take_any_text()
     try:
         app()
