@@ -63,8 +63,8 @@ def count_content(items: pd.DataFrame, kept: "pd.Series[bool]") -> Content:
 
 
 def differ(values: "pd.Series[Any]") -> bool:
-    """Whether any two of them are unlike."""
-    return any(value != values.iloc[0] for value in values)
+    """Whether they are not all the same; fewer than two have nothing to be the same as."""
+    return len(values) < 2 or any(value != values.iloc[0] for value in values)
 
 
 def find_embeddings(

@@ -80,7 +80,7 @@ def _says_nothing(items: pd.DataFrame) -> list[str]:
     return [
         f"all {len(values):,} items that have a {kind} have the same one: it tells nothing of them"
         for kind, values in kinds.items()
-        if len(values) > 1 and not differ(values)
+        if not differ(values)
     ]
 
 

@@ -154,7 +154,7 @@ def _indistinct(embedding: RawEmbedding) -> str | None:
         part = matrix[start : start + CHUNK].astype(np.float64)
         part = part[np.isfinite(part).all(axis=1) & (part != 0).any(axis=1)]
         count, total, squares = count + len(part), total + part.sum(axis=0), squares + float(np.square(part).sum())
-    if not count:
+    if count < 2:  # one alone has nothing to be told apart from
         return None if embedding.present().any() else "all its vectors are zeros, which stand for missing ones"
     size = (squares / (count * matrix.shape[1])) ** 0.5
     spread = max(0.0, size**2 - float(np.square(total / count).mean())) ** 0.5
