@@ -288,7 +288,7 @@ def _arrays(**arrays: object) -> Callable[[Path], None]:
     return lambda path: np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
-IDS, MATRIX = np.array(["a", "b"]), np.ones((2, 3))
+IDS, MATRIX = np.array(["a", "b"]), np.eye(2, 3)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +310,20 @@ IDS, MATRIX = np.array(["a", "b"]), np.ones((2, 3))
             r"item_id holds NaN, which is no item: 1 of 2, the first in row 2",
         ),
         (_arrays(item_id=np.array(["a", "a"]), embedding=MATRIX), r"item_id 'a' appears 2 times"),
+        (
+            _arrays(item_id=IDS, embedding=np.full((2, 3), 0.7)),
+            r"all its vectors are the same, or nearly.*leave it out",
+        ),
+        (_arrays(item_id=IDS, embedding=1000 + 1e-4 * MATRIX), r"are the same, or nearly.*subtract the mean"),
+        (_arrays(item_id=IDS, embedding=np.zeros((2, 3))), r"all its vectors are zeros"),
+        (
+            _arrays(item_id=IDS, embedding=1e30 * MATRIX),
+            r"values differ by .*e\+29 from their mean, .*scale the vectors",
+        ),
+        (
+            _arrays(item_id=IDS, embedding=1e-30 * MATRIX),
+            r"values differ by .*e-31 from their mean, .*scale the vectors",
+        ),
         (lambda path: path.write_bytes(b"text"), r"is not an \.npz file"),
         (lambda path: path.write_bytes(b""), r"is not an \.npz file"),
         (lambda path: np.save(path.open("wb"), MATRIX), r"is not an \.npz file"),

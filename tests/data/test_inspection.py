@@ -221,6 +221,19 @@ def test_the_k_core_is_loosened_until_it_keeps_half(folder: Path) -> None:
     assert inspect(folder)[0].core == Core(3, 1, 2, 4, 8)
 
 
+def test_the_k_core_is_loosened_until_there_are_items_to_choose_from(folder: Path) -> None:
+    rows = [(f"u{user}", item, at) for user in range(6) for at, item in enumerate(["i0"] * 8 + [f"i{user + 1}"])]
+    pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(folder / "interactions.csv", index=False)
+    assert inspect(folder)[0].core == Core(3, 1, 6, 7, 54)
+    pd.DataFrame(rows[:8], columns=["user_id", "item_id", "timestamp"]).to_csv(folder / "interactions.csv", index=False)
+    with pytest.raises(DataError, match="users with at least 3 interactions took one item only"):
+        inspect(folder)
+    threes = pd.DataFrame([row for row in rows if row[2] > 5], columns=["user_id", "item_id", "timestamp"])
+    threes.to_csv(folder / "interactions.csv", index=False)
+    with pytest.raises(DataError, match="no user has more than 3 interactions"):
+        inspect(folder)
+
+
 def _inspection(items: int, interactions: int = 1000, users: int = 100) -> Inspection:
     core = Core(5, 5, users, items, interactions)
     content = Content(items, items, items)
@@ -256,6 +269,39 @@ def test_faults_are_counted_in_warnings(folder: Path) -> None:
         "items without any text, to be masked: 7",
     ):
         assert sentence in found.warnings
+
+
+def test_pictures_that_are_all_the_same_are_left_out_and_said(folder: Path) -> None:
+    same = next((folder / "images").iterdir()).read_bytes()
+    for path in (folder / "images").iterdir():
+        path.write_bytes(same)
+    found = inspect(folder)[0]
+    assert found.content.pictures == found.content.pairs == 0
+    assert found.encoders()["image"] == "none"
+    assert "all 8 items that have a picture have the same one: it tells nothing of them" in found.warnings
+
+
+def test_items_that_nothing_is_encoded_of_get_ids(folder: Path) -> None:
+    drop_embeddings(folder)
+    drop_pictures(folder)
+    (folder / "items.csv").write_text(
+        "item_id,title\n" + "".join(f"i{n},{'' if n < 1 else n * 'a'}\n" for n in range(8))
+    )
+    assert suggest(inspect(folder)[0])["init_codes"] == {"item_id": True}  # 1 of 8
+    (folder / "items.csv").write_text("item_id,title\n" + "".join(f"i{n},{(n + 1) * 'a'}\n" for n in range(8)))
+    assert "init_codes" not in suggest(inspect(folder)[0])
+
+
+def test_a_last_item_that_is_a_repeat_is_said(folder: Path) -> None:
+    rows = [(f"u{user}", f"i{item}", at) for user in range(6) for at, item in enumerate([0, 1, 2, 3, 4, 0])]
+    table = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    table.to_csv(folder / "interactions.csv", index=False)
+    (said,) = [line for line in inspect(folder)[0].warnings if "protocol.exclude_history" in line]
+    assert said.startswith("users whose last item is one that they had before: 6 of 6;")
+    table.iloc[::-1].assign(timestamp=range(36)).to_csv(folder / "interactions.csv", index=False)
+    assert any("had before: 6 of 6" in line for line in inspect(folder)[0].warnings)
+    table[table["timestamp"] < 5].to_csv(folder / "interactions.csv", index=False)
+    assert not any("had before" in line for line in inspect(folder)[0].warnings)
 
 
 def test_odd_names_stay_valid_yaml(folder: Path, tmp_path: Path) -> None:

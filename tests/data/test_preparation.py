@@ -53,13 +53,15 @@ def test_pictures_follow_the_items_and_stand_apart() -> None:
     assert prepared.pictures == [b"of c", b"of a", None]
 
 
-@pytest.mark.parametrize(("lacking", "left"), [([], "abcde"), (["text"], "bcde"), (["image"], "ae"), (list(HAS), "e")])
+@pytest.mark.parametrize(
+    ("lacking", "left"), [([], "abcdef"), (["text"], "bcdef"), (["image"], "aef"), (list(HAS), "ef")]
+)
 def test_items_that_lack_something_leave_before_the_core(lacking: list[str], left: str) -> None:
-    rows = [*history("u", "abcde"), *history("v", "ebcd"), *history("w", "ae", [1, 2])]
-    pictured = catalogue(rows, list("abcde"))
+    rows = [*history("u", "abcdef"), *history("v", "ebcdf"), *history("w", "aef")]
+    pictured = catalogue(rows, list("abcdef"))
     pictured.items.loc[0, "title"] = None
     good, pixel = picture(0), picture(0, "PNG", side=1)
-    pictured.items["image"] = pd.Series([good, None, b"\xff\xd8 damaged", pixel, good], dtype=object)
+    pictured.items["image"] = pd.Series([good, None, b"\xff\xd8 damaged", pixel, good, good], dtype=object)
     settings = LOOSE.model_copy(update={"drop_items_without": lacking, "min_user_interactions": 1})
     prepared = prepare(pictured, settings)
     assert "".join(sorted(prepared.items["item_id"])) == left
@@ -205,6 +207,18 @@ def test_users_with_one_interaction_only_leave_nothing() -> None:
 def test_only_unknown_items_leave_nothing() -> None:
     with pytest.raises(DataError, match="0 have a user and a known item"):
         prepare(catalogue(history("u", "xyz"), list("abc")), LOOSE)
+
+
+def test_one_item_is_nothing_to_choose_from() -> None:
+    rows = [row for user in "uv" for row in history(user, "aaab")]
+    with pytest.raises(DataError, match=r"one item is left.*leaves 6 of it.*prepare.min_item_interactions"):
+        prepare(catalogue(rows, list("ab")), LOOSE.model_copy(update={"min_item_interactions": 3}))
+    assert prepare(catalogue(rows, list("ab")), LOOSE).sequences.n_items == 2
+
+
+def test_nothing_left_names_what_items_had_to_have() -> None:
+    with pytest.raises(DataError, match=r"0 have .* prepare.drop_items_without asks \(image\)"):
+        prepare(catalogue(history("u", "abc"), list("abc")), LOOSE.model_copy(update={"drop_items_without": ["image"]}))
 
 
 def test_a_repeat_at_the_same_time_is_dropped_or_kept() -> None:

@@ -172,7 +172,8 @@ def test_users_with_too_short_histories_are_a_clear_error():
         train(sequences)
 
 
-def test_users_of_whom_none_selects_checkpoints_are_a_clear_error():
-    sequences = cycles(1)._replace(user_ids=["message digest"])  # its hash is odd
-    with pytest.raises(DataError, match="none of the 1 users selects checkpoints"):
+@pytest.mark.parametrize(("user", "halves"), [("message digest", "0 and 1"), ("u2", "1 and 0")])
+def test_users_who_are_all_in_one_half_are_a_clear_error(user, halves):
+    sequences = cycles(1)._replace(user_ids=[user])
+    with pytest.raises(DataError, match=f"{halves} of the 1 .*prepare.min_user_interactions"):
         train(sequences)

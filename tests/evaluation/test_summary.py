@@ -70,6 +70,15 @@ def test_validation_is_reported_of_the_gates_users_alone(judged: dict[str, Judge
     assert summary.split_summary(worse, sequences, "valid", SETTINGS, 0) == found
 
 
+def test_users_who_have_had_all_else_have_no_choice() -> None:
+    rows = [[1, 2, 3, 4], [1, 2, 2, 4], [4, 3, 4, 1, 2, 3], [1, 2, 3, 2]]  # the target may be a repeat
+    sequences = Sequences(list("abcd"), [np.array(row) for row in rows], 4)
+    assert summary.without_choice(sequences, "test") == 2
+    assert summary.without_choice(sequences, "valid") == 1
+    assert summary.repeated_targets(sequences, "test") == 2
+    assert summary.repeated_targets(sequences, "valid") == 1
+
+
 def test_slices_compare_every_row_over_all_users(judged: dict[str, Judged], sequences: Sequences) -> None:
     found = summary.slice_summary(judged, sequences, "test", SETTINGS)
     assert set(found) == {"item_frequency", "history_length"}

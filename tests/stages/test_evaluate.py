@@ -16,7 +16,7 @@ from mmesid.artifacts.ingest import save_oracle
 from mmesid.artifacts.prepare import load_items
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import save_diagnostics, save_semantic_ids
-from mmesid.artifacts.values import Embedding, Oracle, SemanticIds
+from mmesid.artifacts.values import Embedding, Oracle, SemanticIds, Sequences
 from mmesid.encoders.sasrec import build
 from mmesid.evaluation.metrics import ndcg
 from mmesid.evaluation.ranking import checkpoint_users
@@ -134,3 +134,17 @@ def test_batches_of_users_change_nothing(settings: config.Config, store: Store, 
     run(settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"batch_users": 7})}), store)
     differing = (load_ranks(store)["rank"] != judged["rank"]).mean()
     assert differing < 0.01  # rounding may swap two items of nearly equal score
+
+
+def test_figures_that_owe_much_to_the_exclusion_of_the_history_are_warned_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = Sequences(["u"], [np.array([1, 2, 3])], N_ITEMS)
+    evaluate._warn_of_exclusion(plain)
+    assert not capsys.readouterr().err
+    whole, again = np.arange(1, N_ITEMS + 1), np.array([1, 2, 1])
+    evaluate._warn_of_exclusion(plain._replace(user_ids=list("uvw"), items=[*plain.items, whole, again]))
+    told = capsys.readouterr().err
+    assert "1 of 3 test users have had every item" in told
+    assert "1 of 3 test users take an item again" in told
+    assert "protocol.exclude_history: false" in told

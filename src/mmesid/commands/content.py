@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from mmesid.artifacts import packaged
@@ -57,10 +56,15 @@ def count_content(items: pd.DataFrame, kept: "pd.Series[bool]") -> Content:
     written = pd.Series(texts(items), items.index)
     with_text = written.ne("") & kept
     with_picture = items["image"].notna() & kept
-    differ = written[with_text].nunique() >= MIN_ITEMS
-    with_text &= differ
+    with_text &= differ(written[with_text])
+    with_picture &= differ(items["image"][with_picture])
     counts = int(with_text.sum()), int(with_picture.sum()), int((with_text & with_picture).sum())
     return Content(*counts, latin=_is_latin(written[with_text].head(READ)))
+
+
+def differ(values: "pd.Series[Any]") -> bool:
+    """Whether they are not all the same; fewer than two have nothing to be the same as."""
+    return len(values) < 2 or any(value != values.iloc[0] for value in values)
 
 
 def find_embeddings(
@@ -159,6 +163,22 @@ def least_covered(content: Content, embeddings: Sequence[FoundEmbedding], chosen
     return min(counts)
 
 
+def bare(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str], items: int) -> int:
+    """Items of whom nothing is encoded, at most; 0 where nothing is encoded of any."""
+    own = {"text": content.texts, "image": content.pictures}
+    counts = [
+        best(embeddings, modality).kept if way == "precomputed" else own[modality]
+        for modality, way in chosen.items()
+        if way != "none"
+    ]
+    if not counts:
+        return 0
+    covered = max(counts)
+    if len(counts) > 1 and "precomputed" not in chosen.values():
+        covered = content.texts + content.pictures - content.pairs
+    return items - covered
+
+
 def best(embeddings: Sequence[FoundEmbedding], modality: str) -> FoundEmbedding:
     """The one that most items have."""
     return max((found for found in embeddings if found.modality == modality), key=lambda found: found.kept)
@@ -180,15 +200,14 @@ def notes(content: Content, chosen: dict[str, str], items: int) -> list[str]:
 
 def _useless(embedding: RawEmbedding, item_ids: "pd.Series[str]", has: "pd.Series[bool]") -> str | None:
     """Why an embedding that can be read says nothing of the items."""
-    if not has.any():
-        known = item_ids.dropna()
-        item_id = known.iloc[0] if len(known) else None
-        return (
-            f"it has a vector for none of the item_id of the items table (its ids look like "
-            f"{str(embedding.item_ids[0])!r}, the items' like {item_id!r})"
-        )
-    matrix = embedding.matrix[embedding.present()]
-    return None if np.ptp(matrix, axis=0).any() else "all its vectors are the same"
+    if has.any():
+        return None
+    known = item_ids.dropna()
+    item_id = known.iloc[0] if len(known) else None
+    return (
+        f"it has a vector for none of the item_id of the items table (its ids look like "
+        f"{str(embedding.item_ids[0])!r}, the items' like {item_id!r})"
+    )
 
 
 def _is_latin(written: "pd.Series[str]") -> bool:

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mmesid.artifacts.items import text_columns
+from mmesid.artifacts.items import text_columns, texts
+from mmesid.commands.content import differ
 from mmesid.data.joins import explain_join
 from mmesid.data.preparation import tied
+
+MANY = 0.05  # of the users: repeats that figures are made of
 
 
 def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame) -> list[str]:
@@ -29,8 +32,22 @@ def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame) -> list[st
             pd.factorize(fresh["user_id"])[0], fresh["timestamp"].to_numpy()
         ).sum(),
     }
+    users, again = fresh["user_id"].nunique(), _repeat_last(fresh)
+    if again > MANY * users:
+        counts[
+            f"users whose last item is one that they had before: {{}} of {users:,}; such an item counts in evaluation, "
+            "but no list offers it unless protocol.exclude_history is false"
+        ] = again
     join = explain_join(interactions["item_id"], items["item_id"])
     return [*(text.format(f"{count:,}") for text, count in counts.items() if count), *([join] if join else [])]
+
+
+def _repeat_last(interactions: pd.DataFrame) -> int:
+    """Users whose last interaction is with an item of an earlier one."""
+    again = interactions.duplicated(["user_id", "item_id"], keep=False)
+    rows = interactions[interactions["user_id"].isin(interactions["user_id"][again].unique())]
+    rows = rows.sort_values(["user_id", "timestamp"], kind="stable")
+    return int((rows.duplicated(["user_id", "item_id"]) & ~rows.duplicated("user_id", keep="last")).sum())
 
 
 def item_gaps(items: pd.DataFrame, places: Sequence[str], near: Sequence[str] = ()) -> list[str]:
@@ -50,8 +67,20 @@ def item_gaps(items: pd.DataFrame, places: Sequence[str], near: Sequence[str] = 
     }
     return [
         *(text.format(f"{count:,}") for text, count in counts.items() if count),
+        *_says_nothing(items),
         *_lost_pictures(items),
         *([] if items["image"].notna().any() else _unused_pictures(items, places, near)),
+    ]
+
+
+def _says_nothing(items: pd.DataFrame) -> list[str]:
+    """A sentence for each kind of content that is one and the same for all that have it."""
+    written, pictures = pd.Series(texts(items), dtype=object), items["image"].dropna()
+    kinds = {"text": written[written != ""], "picture": pictures}
+    return [
+        f"all {len(values):,} items that have a {kind} have the same one: it tells nothing of them"
+        for kind, values in kinds.items()
+        if not differ(values)
     ]
 
 

@@ -17,6 +17,7 @@ from mmesid.commands.content import (
     MODEL,
     Content,
     FoundEmbedding,
+    bare,
     best,
     count_content,
     encoders,
@@ -41,10 +42,11 @@ from mmesid.data.files import (
 from mmesid.data.formats import PLAIN, How
 from mmesid.data.joins import explain_join
 from mmesid.data.pictures import list_pictures, near_places
-from mmesid.data.preparation import k_core, usable_interactions
+from mmesid.data.preparation import MIN_ITEMS, k_core, usable_interactions
 from mmesid.errors import DataError
 
 CORES = ((5, 5), (3, 3), (3, 1))  # k-cores to choose from: interactions per user, per item
+UNTAUGHT = 3  # interactions of a user that teach nothing: the first, and those of validation and test
 KEPT_SHARE = 0.5  # of the usable interactions that a k-core must keep to be chosen
 LINE_BREAKS = "\n\r\x85\u2028\u2029"  # what YAML ends a comment at
 
@@ -150,8 +152,8 @@ def inspect(
     items, more = with_pictures(folder, canonical_items(raw, choice))
     usable = usable_interactions(interactions, items["item_id"])
     core, core_ids = _choose_core(usable)
-    if not core.interactions:
-        raise DataError(f"{folder}: nothing is left to learn from; {_why_nothing(interactions, items, len(usable))}")
+    if core.items < MIN_ITEMS or core.interactions <= UNTAUGHT * core.users:
+        raise DataError(f"{folder}: nothing is left to learn from; {_why_nothing(interactions, items, usable, core)}")
     kept = items["item_id"].isin(core_ids)
     embeddings, unusable = find_embeddings(folder, items["item_id"], kept)
     content = count_content(items, kept)
@@ -213,8 +215,8 @@ def render_conf(name: str, inspection: Inspection) -> str:
 def _by_size(inspection: Inspection) -> list[Choice]:
     """Settings that follow from how much preparation leaves."""
     core, content = inspection.core, inspection.content
-    least = least_covered(content, inspection.embeddings, inspection.encoders(), core.items)
-    return choices(Size(core.users, core.items, core.interactions), least)
+    given = content, inspection.embeddings, inspection.encoders(), core.items
+    return choices(Size(core.users, core.items, core.interactions), least_covered(*given), bare(*given))
 
 
 def _overruled(inspection: Inspection) -> list[str]:
@@ -229,24 +231,31 @@ def _overruled(inspection: Inspection) -> list[str]:
 
 
 def _choose_core(usable: pd.DataFrame) -> tuple[Core, NDArray[Any]]:
-    """The first of CORES that keeps enough, else the last; and the ids of the items that it leaves."""
+    """The first of CORES that keeps enough interactions and items, else the last; and the ids of its items."""
     for min_user, min_item in CORES:
         kept = usable[k_core(usable, min_user, min_item)]
         item_ids = kept["item_id"].unique()
         core = Core(min_user, min_item, kept["user_id"].nunique(), len(item_ids), len(kept))
-        if len(kept) >= KEPT_SHARE * max(1, len(usable)):
+        if len(kept) >= KEPT_SHARE * max(1, len(usable)) and core.items >= MIN_ITEMS:
             break
     return core, np.asarray(item_ids, dtype=object)
 
 
-def _why_nothing(interactions: pd.DataFrame, items: pd.DataFrame, usable: int) -> str:
+def _why_nothing(interactions: pd.DataFrame, items: pd.DataFrame, usable: pd.DataFrame, core: Core) -> str:
     """What to change where no interaction outlasts preparation."""
     if join := explain_join(interactions["item_id"], items["item_id"]):
         return f"{join}. Write the ids of both alike"
     least = CORES[-1][0]
+    if core.items == 1:
+        return f"users with at least {least} interactions took one item only; does item_id name what was taken?"
+    if core.users:
+        return (
+            f"no user has more than {UNTAUGHT} interactions; the last two are for validation and test, and the "
+            "first has nothing before it; give longer histories"
+        )
     return (
         f"expected users with at least {least} interactions, found none among {interactions['user_id'].nunique():,} "
-        f"users with {usable:,} usable interactions; does user_id name who acted?"
+        f"users with {len(usable):,} usable interactions; does user_id name who acted?"
     )
 
 

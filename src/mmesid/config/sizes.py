@@ -10,6 +10,7 @@ ITEMS_PER_CODE = 4  # a codebook larger than a quarter of the items leaves codes
 
 DENSE = 100  # interactions per item from which items are known by who took them
 DENSE_DROPOUT = 0.2  # of SASRec, as its authors set it for MovieLens (arXiv 1808.09781)
+BARE = 0.1  # of the items: without content and without ids these are one and the same to the recommender
 LONG = 100  # interactions per user from which histories longer than the default's are worth their time
 LONG_HISTORY = 100  # items, T
 LARGE = 200_000  # targets of an epoch from which one pass is worth several over fewer
@@ -67,12 +68,13 @@ def codes(items: int, least: int) -> int:
     return found
 
 
-def choices(size: Size, least: int) -> list[Choice]:
+def choices(size: Size, least: int, bare: int = 0) -> list[Choice]:
     """What `mmesid add` writes into a conf because of a catalogue's size; nothing where the defaults fit.
 
     Args:
         size: of the catalogue after preparation.
         least: as for `codes`.
+        bare: items without anything that is encoded of them, where others have something.
     """
     found = []
     if (fitting := codes(size.items, least)) < MAX_CODES:
@@ -84,6 +86,9 @@ def choices(size: Size, least: int) -> list[Choice]:
         per_item = f"{size.interactions / size.items:,.0f} interactions per item"
         found.append(Choice("encode_collaborative", "dropout", DENSE_DROPOUT, per_item))
         found.append(Choice("init_codes", "item_id", True, per_item))
+    elif bare > BARE * size.items:
+        alike = f"{bare:,} of {size.items:,} items that have neither text nor picture to tell them apart"
+        found.append(Choice("init_codes", "item_id", True, alike))
     if size.targets > LARGE:
         targets = f"{size.targets:,} targets an epoch"
         found += [Choice(section, "epochs", epochs, targets) for section, epochs in LARGE_EPOCHS.items()]

@@ -13,6 +13,9 @@ from mmesid.data.picture_names import is_noise
 from mmesid.errors import DataError
 
 FOLDER = "embeddings"
+LEAST_SPREAD, MOST_SPREAD = 1e-5, 1e15  # of values that 32-bit floats square and divide without harm
+LEAST_SHARE = 1e-4  # of the vectors' size that they must differ by: below, 32-bit floats hold noise
+CHUNK = 65_536  # rows held in double precision at a time
 EMBED = "embed"  # in the names of others' files
 ALIASES = {  # of modalities, in others' file names
     **dict.fromkeys(("vision", "visual", "img", "images", "picture", "pictures", "photo", "pixel"), "image"),
@@ -87,7 +90,8 @@ def read_embedding(path: Path) -> RawEmbedding:
     """Read one file; rows that match no item and values that are not finite are left to `validate`.
 
     Raises:
-        DataError: not an .npz of plain arrays, an array is missing, shapes do not fit, or an item appears twice.
+        DataError: not an .npz of plain arrays, an array is missing, shapes do not fit, an item appears twice, or the
+            vectors say nothing that 32-bit floats can tell apart.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -107,7 +111,10 @@ def read_embedding(path: Path) -> RawEmbedding:
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         raise DataError(f"{path}: item_id {str(values[counts.argmax()])!r} appears {counts.max()} times, expected once")
-    return RawEmbedding(ids.astype(object), _single(path, matrix))
+    embedding = RawEmbedding(ids.astype(object), _single(path, matrix))
+    if fault := _indistinct(embedding):
+        raise DataError(f"{path}: {fault}")
+    return embedding
 
 
 def _check(path: Path, item_ids: NDArray[Any], matrix: NDArray[Any]) -> None:
@@ -137,3 +144,25 @@ def _single(path: Path, matrix: NDArray[Any]) -> NDArray[np.float32]:
             "scale the vectors down"
         )
     return single
+
+
+def _indistinct(embedding: RawEmbedding) -> str | None:
+    """Why the vectors cannot be told apart, None where they can; those that are not finite are left to `validate`."""
+    matrix = embedding.matrix
+    count, total, squares = 0, np.zeros(matrix.shape[1]), 0.0
+    for start in range(0, len(matrix), CHUNK):
+        part = matrix[start : start + CHUNK].astype(np.float64)
+        part = part[np.isfinite(part).all(axis=1) & (part != 0).any(axis=1)]
+        count, total, squares = count + len(part), total + part.sum(axis=0), squares + float(np.square(part).sum())
+    if count < 2:  # one alone has nothing to be told apart from
+        return None if embedding.present().any() else "all its vectors are zeros, which stand for missing ones"
+    size = (squares / (count * matrix.shape[1])) ** 0.5
+    spread = max(0.0, size**2 - float(np.square(total / count).mean())) ** 0.5
+    if spread < LEAST_SHARE * size:
+        return (
+            f"all its vectors are the same, or nearly: values differ by {spread:.2g} from their mean, and are about "
+            f"{size:.2g} in size; leave it out, or subtract the mean before it is saved"
+        )
+    if not LEAST_SPREAD < spread < MOST_SPREAD:
+        return f"its values differ by {spread:.2g} from their mean, expected about 1; scale the vectors"
+    return None

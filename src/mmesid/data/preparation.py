@@ -14,6 +14,7 @@ from mmesid.artifacts.values import Catalogue, Prepared, Sequences
 from mmesid.config import Prepare
 from mmesid.errors import DataError
 
+MIN_ITEMS = 2  # with one item alone there is nothing to choose from
 LEFT_BEHIND = ["image", "image_fault", "file", "row"]  # columns of the catalogue that no later stage needs
 
 
@@ -36,15 +37,15 @@ def prepare(catalogue: Catalogue, settings: Prepare, seed: int = 0) -> Prepared:
         the pictures apart.
 
     Raises:
-        DataError: no interaction remains.
+        DataError: no interaction remains, or all that remain are of one item.
     """
     items = catalogue.items.dropna(subset="item_id").drop_duplicates("item_id")
     for kind in settings.drop_items_without:
         items = items[HAS[kind](items)]
     usable = usable_interactions(catalogue.interactions, items["item_id"], settings.repeats)
     kept = usable[k_core(usable, settings.min_user_interactions, settings.min_item_interactions)]
-    if kept.empty:
-        raise DataError(_nothing_left(catalogue.interactions, usable, settings))
+    if kept["item_id"].nunique() < MIN_ITEMS:
+        raise DataError(_too_little(catalogue.interactions, usable, kept, settings))
     user, user_ids = pd.factorize(kept["user_id"])
     item, item_ids = pd.factorize(kept["item_id"])
     order = np.lexsort((TIES[settings.ties](kept, seed), kept["timestamp"].to_numpy(), user))
@@ -163,12 +164,19 @@ def _shows(image: object) -> bool:
         return False
 
 
-def _nothing_left(interactions: pd.DataFrame, usable: pd.DataFrame, settings: Prepare) -> str:
+def _too_little(interactions: pd.DataFrame, usable: pd.DataFrame, kept: pd.DataFrame, settings: Prepare) -> str:
     per_user = usable.groupby("user_id").size().max() if len(usable) else 0
     per_item = usable.groupby("item_id").size().max() if len(usable) else 0
+    if kept.empty:
+        what, removes = "no interaction is left", "removes them all"
+    else:
+        what, removes = "one item is left, and there must be two to choose from", f"leaves {len(kept):,} of it"
+    known = "known item"
+    if settings.drop_items_without:
+        known += f" that has what prepare.drop_items_without asks ({', '.join(settings.drop_items_without)})"
     return (
-        f"no interaction is left: of {len(interactions):,} interactions {len(usable):,} have a user and a known item, "
+        f"{what}: of {len(interactions):,} interactions {len(usable):,} have a user and a {known}, "
         f"and the k-core ({settings.min_user_interactions} per user, {settings.min_item_interactions} per item) "
-        f"removes them all; the busiest user has {per_user}, the most frequent item {per_item}. "
+        f"{removes}; the busiest user has {per_user}, the most frequent item {per_item}. "
         "Lower prepare.min_user_interactions or prepare.min_item_interactions, or give more data"
     )

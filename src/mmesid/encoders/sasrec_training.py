@@ -52,7 +52,7 @@ def train(
         log: called with metrics and the step.
 
     Raises:
-        DataError: nobody has two training items, or no user selects checkpoints.
+        DataError: nobody has two training items, or no user selects checkpoints, or all do.
     """
     torch.manual_seed(seed)
     model = build(sequences.n_items, settings, protocol.history_length).to(device)
@@ -91,7 +91,7 @@ def fit(
         warmup: steps in which the rate rises to its height.
 
     Raises:
-        DataError: nobody has two training items, or no user selects checkpoints.
+        DataError: nobody has two training items, or no user selects checkpoints, or all do.
     """
     trainer = _Trainer(model, sequences, settings, protocol, seed, warmup)
     validate = _Validation(model, sequences, protocol)
@@ -117,10 +117,14 @@ class _Validation:
     """Mean nDCG@10 of the users that select checkpoints, by a model as it stands."""
 
     def __init__(self, model: Transformer, sequences: Sequences, protocol: Protocol) -> None:
-        users = np.flatnonzero(checkpoint_users(sequences.user_ids))
-        if not len(users):
+        chosen = checkpoint_users(sequences.user_ids)
+        users = np.flatnonzero(chosen)
+        if not 0 < len(users) < len(chosen):  # said here, before anything is trained: `evaluate` needs both
             raise DataError(
-                f"none of the {len(sequences.user_ids)} users selects checkpoints; there must be more users"
+                f"one half of the validation users selects checkpoints, the other is judged; by their ids these are "
+                f"{len(users)} and {len(chosen) - len(users)} of the {len(chosen)} that preparation leaves, and each "
+                "needs one at least: lower prepare.min_user_interactions or prepare.min_item_interactions, or give "
+                "more users"
             )
         histories = sequences.history("valid")
         users = users[np.argsort([len(histories[user]) for user in users])]  # of alike length together: little padding

@@ -79,6 +79,18 @@ def reported_users(sequences: Sequences, split: Split) -> NDArray[np.int64]:
     return every if split == "test" else every[~checkpoint_users(sequences.user_ids)]
 
 
+def without_choice(sequences: Sequences, split: Split) -> int:
+    """Users who have had every item but the target: once their history is excluded, any model ranks it first."""
+    pairs = zip(sequences.history(split), sequences.target(split), strict=True)
+    return sum(len({*history.tolist(), int(target)}) == sequences.n_items for history, target in pairs)
+
+
+def repeated_targets(sequences: Sequences, split: Split) -> int:
+    """Users whose target is an item of their history: a candidate here, and in no list that excludes the history."""
+    pairs = zip(sequences.history(split), sequences.target(split), strict=True)
+    return sum(bool((history == target).any()) for history, target in pairs)
+
+
 def slice_summary(
     judged: ByModel, sequences: Sequences, split: Split, settings: Evaluate
 ) -> dict[str, list[dict[str, Any]]]:

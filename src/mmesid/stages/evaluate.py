@@ -23,12 +23,16 @@ from mmesid.recommender import building, loading
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
 from mmesid.stages.entry import device, main
-from mmesid.tracking import StageRun
+from mmesid.tracking import StageRun, warn
+
+FEW = 0.05  # of the test users: as many change no figure by much
 
 
 def run(config: Config, store: Store, log: StageRun) -> None:
     """See `dvc.yaml`; writes ranks, `metrics.json`, the singular spectrum and examples."""
     sequences = load_sequences(store)
+    if config.protocol.exclude_history:
+        _warn_of_exclusion(sequences)
     model = loading.load_finetuned(store.folder("init_codes"), store.folder("finetune"), device())
     network, fusion = Scorer(model), load_fusion(store.folder("fuse"))
     main_scores = Fused(network, fusion, MAIN_MODEL, device())
@@ -55,6 +59,20 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     log.artifact(save_metrics(store, metrics))
     log.artifact(save_ranks(store, summary.ranks_frame(judged)))  # of each user, so that runs can be compared
     log.artifact(save_spectra(store, {name: part.shares() for name, part in spectra.items()}))
+
+
+def _warn_of_exclusion(sequences: Sequences) -> None:
+    """Say where the figures owe much to the exclusion of the history."""
+    users = len(sequences.items)
+    counts = {
+        "have had every item but the target, so that every model ranks it first": summary.without_choice,
+        "take an item again, which counts here, but which no list offers them": summary.repeated_targets,
+    }
+    for what, count in counts.items():
+        if (found := count(sequences, "test")) > FEW * users:
+            warn(
+                f"{found:,} of {users:,} test users {what}; protocol.exclude_history: false judges and offers all items"
+            )
 
 
 def _backbone(store: Store) -> dict[str, Any]:

@@ -1,5 +1,10 @@
 """Build the recommender before fine-tuning: backbone, item input, code embeddings from the trained codebooks."""
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from mmesid.artifacts.curves import save_curves
 from mmesid.artifacts.encode import load_embeddings
 from mmesid.artifacts.items import texts
@@ -7,7 +12,7 @@ from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import load_semantic_ids
 from mmesid.artifacts.values import Curves
-from mmesid.config import Config
+from mmesid.config import Config, sizes
 from mmesid.recommender import backbone, pretrained
 from mmesid.recommender.building import build, scale_scores
 from mmesid.recommender.compatibility import check_packing, check_window
@@ -41,10 +46,22 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         check_packing(base, prompt)
     sequences, embeddings, ids = load_sequences(store), load_embeddings(store), load_semantic_ids(store)
     model = build(base, embeddings, ids, sequences.train_frequency(), settings, length, config.seed)
+    if settings.items == "tied" and not model.blueprint.item_id:
+        _warn_of_bare_items([embeddings[modality].present[1:] for modality in model.blueprint.shapes])
     if not own:
         scale_scores(model, sequences.train())
     save_initial(store.folder(STAGE), model, base, own or pretrained.is_kept(settings))
     save_curves(store, STAGE, curves)
+
+
+def _warn_of_bare_items(present: Sequence[NDArray[np.bool_]]) -> None:
+    """Say where items that lack all content are many; `present` is (N,) for each modality that items are made of."""
+    known = np.any(present, axis=0)
+    if (bare := int((~known).sum())) > sizes.BARE * len(known):
+        warn(
+            f"{bare:,} of {len(known):,} items have nothing that is encoded, and are one and the same to the "
+            "recommender; init_codes.item_id: true tells them apart by who took them"
+        )
 
 
 if __name__ == "__main__":
