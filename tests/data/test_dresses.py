@@ -93,7 +93,11 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     step = TIMES[worn["interactions"].time]
     moments = draw(st.lists(st.integers(0, 5000), min_size=length, max_size=length, unique=True))
     rows = [
-        {"user_id": users[n % 4], "item_id": draw(st.sampled_from(items)), "timestamp": BEGINNING + step * moment}
+        {
+            "user_id": users[n % 4],
+            "item_id": items[n] if n < 2 else draw(st.sampled_from(items)),  # two, so that there is a choice
+            "timestamp": BEGINNING + step * moment,
+        }
         for n, moment in enumerate(moments)
     ]
     table = [

@@ -153,7 +153,8 @@ def inspect(
     usable = usable_interactions(interactions, items["item_id"])
     core, core_ids = _choose_core(usable)
     if core.items < MIN_ITEMS or core.interactions <= UNTAUGHT * core.users:
-        raise DataError(f"{folder}: nothing is left to learn from; {_why_nothing(interactions, items, usable, core)}")
+        why = "; ".join([_why_nothing(interactions, items, usable, core), *notes, *more])
+        raise DataError(f"{folder}: nothing is left to learn from; {why}")
     kept = items["item_id"].isin(core_ids)
     embeddings, unusable = find_embeddings(folder, items["item_id"], kept)
     content = count_content(items, kept)
