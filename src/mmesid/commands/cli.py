@@ -28,7 +28,9 @@ app = typer.Typer(
 Dataset = Annotated[str, typer.Argument(help="A file in conf/, without the ending.", callback=registered)]
 Datasets = Annotated[str, typer.Option(help="Datasets, like a,b; those of params.yaml by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; null stands for what has no record.")]
-Runs = Annotated[str, typer.Option(help="champion, challenger, previous, latest, v1, run ids or executions, by commas.")]
+Runs = Annotated[
+    str, typer.Option(help="champion, challenger, previous, latest, v1, run ids or executions, by commas.")
+]
 Against = Annotated[str, typer.Option(help="The run to compare with; by default the champion, else the oldest.")]
 Place = Annotated[str, typer.Argument(help="A folder, made if missing, or s3://bucket/prefix.")]
 Artifacts = Annotated[

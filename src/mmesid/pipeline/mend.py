@@ -2,8 +2,9 @@
 
 DVC writes `dvc.lock`, and who reads what now, in place, so a SIGKILL in that moment, or a disk that is full then,
 leaves them empty or cut short, and every later `dvc` command refuses to work. An entry of its run cache is written
-beside the finished ones and gets its name when it is whole, but DVC reads the newest file there, whatever its name:
-one that a kill cut short ends with `failed to reproduce ...: 'outs'`, again and again. Nothing is lost by putting them
+in a folder of its own and gets its name when it is whole, but DVC reads the newest file there, whatever its name: one
+that a kill cut short, or a folder that it left empty, ends with `failed to reproduce ...: 'outs'` or `join() argument
+must be str`, again and again. Nothing is lost by putting them
 aside: DVC's run cache holds every finished stage and restores it in seconds, and what reads and writes the project says
 so anew with its next stage. A merge conflict in `dvc.lock` is no such thing: both sides are whole, and a person
 chooses.
@@ -11,6 +12,7 @@ chooses.
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -24,7 +26,7 @@ RESOLVE = "resolve it, or `git checkout HEAD dvc.lock` takes HEAD's side; then t
 CONFLICT = "holds a merge conflict"
 ASIDE = "dvc.lock.broken"
 RWLOCK = Path(".dvc", "tmp", "rwlock")  # of DVC: which process reads and writes which output
-UNFINISHED = "runs/*/*/.*.tmp"  # in DVC's cache: entries of the run cache that are not whole yet
+RUNS, UNFINISHED = "runs/*/*", ".*.tmp"  # in DVC's cache: folders of the run cache, and an entry that is not whole yet
 WRITING = 2.0  # seconds in which a dvc that lives has written such an entry to its end, many times over
 
 
@@ -97,24 +99,33 @@ def _drop_rwlock(root: Path) -> bool:
 
 
 def unfinished(root: Path = Path()) -> list[Path]:
-    """Entries of DVC's run cache that are not written to the end; none where `.dvc/config` tells no cache."""
+    """Folders of DVC's run cache that are empty, or hold an entry that is not written to its end.
+
+    None where `.dvc/config` cannot be read, which DVC says itself.
+    """
     from dvc.config import Config, ConfigError
 
     try:
         settings = Config(str(root.absolute() / ".dvc"))
     except ConfigError:
         return []
-    return sorted(Path(settings["cache"].get("dir") or root / ".dvc" / "cache").glob(UNFINISHED))
+    folders = Path(settings["cache"].get("dir") or root / ".dvc" / "cache").glob(RUNS)
+    return sorted(
+        folder for folder in folders if folder.is_dir() and (any(folder.glob(UNFINISHED)) or not any(folder.iterdir()))
+    )
 
 
 def _drop_unfinished(root: Path) -> int:
-    """How many were removed: what another dvc is writing, of a checkout that shares the cache, has its name then."""
-    found = unfinished(root)
-    if found:
+    """How many were mended; what another dvc is writing, of a checkout that shares the cache, is soon whole."""
+    before = unfinished(root)
+    if before:
         time.sleep(WRITING)
-    left = [path for path in found if path.exists()]
-    for path in left:
-        path.unlink(missing_ok=True)
+    left = [folder for folder in unfinished(root) if folder in before]
+    for folder in left:
+        for path in folder.glob(UNFINISHED):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # whole entries are in it
+            folder.rmdir()
     return len(left)
 
 
