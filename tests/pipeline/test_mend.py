@@ -38,7 +38,18 @@ def test_no_lock_is_no_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sche", "schema: '2.0'\nstages:\n  ingest@sam", "schema: '2.0'\nstages:\n  a:\n    o"]
+    "text",
+    [
+        "",
+        "sche",
+        "schema: '2.0'\nstages:",
+        "schema: '2.0'\nstages:\n  ingest@sam",
+        "schema: '2.0'\nstages:\n  a:\n    o",
+        "schema: '2.0'\nstages:\n  a:\n    cmd:",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: b\n    outs:\n    -",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: b\n    outs:\n    - path:",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: b\n    outs:\n    - path: c\n      size:",
+    ],
 )
 def test_a_lock_cut_short_is_put_aside(tmp_path: Path, text: str) -> None:
     (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")

@@ -143,7 +143,17 @@ def lock_fault(root: Path = Path()) -> str | None:
         return "is cut short"
     if content is None:
         return "is empty"
-    stages = content.get("stages", {}) if isinstance(content, dict) and "schema" in content else None
-    if not isinstance(stages, dict) or not all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values()):
-        return "is cut short"
-    return None
+    return None if _fits(content) else "is cut short"
+
+
+def _fits(content: object) -> bool:
+    """Whether DVC takes what is YAML, as half a file may be, for a lock."""
+    from dvc.exceptions import DvcException
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from dvc.utils.strictyaml import validate
+
+    try:
+        validate(content, COMPILED_LOCKFILE_SCHEMA)
+    except DvcException:
+        return False
+    return True
