@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 WORKERS := -n $(or $(TEST_WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 # DVC wants to know who runs it, and in a container a user may have a number and no name.
-export USER ?= $(shell id -un 2>/dev/null || id -u)
+export USER ?= $(shell { id -un || id -u; } 2>/dev/null)
 
 # No tool calls home.
 export DO_NOT_TRACK := true
