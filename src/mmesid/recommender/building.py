@@ -230,8 +230,8 @@ def _scale_inputs(items: TableItems, wanted: float) -> None:
 def scale_scores(model: Recommender, histories: Sequence[NDArray[np.int64]]) -> None:
     """Shrink a learned table's scores until they hardly cost more than those of chance.
 
-    Hidden states of a pretrained backbone have a norm of 40, so its first loss lay 26 nats above chance, and more than
-    half of two epochs went into unlearning it (docs/log.md). Tied items have cosines and pass unchanged.
+    Hidden states of a pretrained backbone have a norm of tens: SmolLM2's first loss lay 26 nats above chance, and an
+    epoch went into unlearning it (docs/log.md, 2026-11-29). Tied items have cosines and pass unchanged.
 
     Args:
         model: before fine-tuning.
