@@ -240,7 +240,7 @@ def scale_scores(model: Recommender, histories: Sequence[NDArray[np.int64]]) -> 
     if not isinstance(model.items, TableItems):
         return
     model.items.to(next(model.backbone.parameters()).device)
-    scores = Scorer(model)([history for history in histories[:PROBED_USERS] if len(history)])[:, 1:]
+    scores = Scorer(model)([history for history in histories if len(history)][:PROBED_USERS])[:, 1:]
     scale = 1.0
     while _above_chance(scores * scale) > NEAR_CHANCE:
         scale /= 2

@@ -40,6 +40,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     for name, scores in _rows(main_scores, network, store, config, sequences):
         for split in SPLITS:
             judged[split][name] = _judge(scores, sequences, split, config)
+        del scores  # before the next ones are made
     embeddings = load_embeddings(store)
     spectra = _collapse(model, embeddings, config.seed)
     metrics: dict[str, Any] = {
@@ -89,7 +90,7 @@ def _rows(
     for name, build in BASELINES.items():
         if scores := build(store, config, sequences):
             yield name, scores
-            del scores
+            del scores  # likewise
 
 
 def _judge(scores: Scores, sequences: Sequences, split: Split, config: Config) -> Judged:
