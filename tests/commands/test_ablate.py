@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from mmesid import tracking
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
+from mmesid.artifacts.evaluate import load_metrics
+from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Sequences
 from mmesid.commands import ablate
 from mmesid.commands.ablate import comparison, planning
@@ -43,7 +45,8 @@ def world(tmp_path: Path, project_copy: Callable[[Path], Path]) -> Path:
 
 
 def drawn(name: str, seed: int, better: int = 0, users: str = "u", key: str = "k") -> AblationResult:
-    """A result of 50 users whose ranks are `better` places higher than the reference's."""
+    """A result of 50 users, 20 in validation, whose ranks are `better` places higher than the reference's."""
+    rows, valid = ("mme_sid", "mme_sid_network", "sasrec"), np.random.default_rng(seed + 100).integers(6, 12, 20)
     ranks = np.random.default_rng(seed).integers(6, 12, 50)
     taus = np.random.default_rng(seed).uniform(0, 1, 50).astype(np.float16)
     taus[:10] = np.nan
@@ -58,8 +61,9 @@ def drawn(name: str, seed: int, better: int = 0, users: str = "u", key: str = "k
         spectra={"item input": [1.0, 0.5]},
         stages={"finetune": {"key": "f", "seconds": 60.0}, "fuse": {"key": "g", "seconds": 6.0}},
         tokens=1000,
-        ranks={row: (ranks - better).astype(np.uint8) for row in ("mme_sid", "mme_sid_network", "sasrec")},
+        ranks={row: (ranks - better).astype(np.uint8) for row in rows},
         taus={"text.tau_finetuned": taus},
+        valid_ranks={row: (valid - better).astype(np.uint8) for row in rows},
     )
 
 
@@ -162,8 +166,10 @@ def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     kept.save(result, tmp_path)
     found = kept.load(tmp_path, tiny.NAME, "mse", 1)
     assert found is not None
-    assert found._replace(ranks={}, taus={}) == result._replace(ranks={}, taus={})
+    nothing: dict[str, Any] = {"ranks": {}, "taus": {}, "valid_ranks": {}}
+    assert found._replace(**nothing) == result._replace(**nothing)
     assert found.ranks["sasrec"].tolist() == result.ranks["sasrec"].tolist()
+    assert found.valid_ranks["sasrec"].tolist() == result.valid_ranks["sasrec"].tolist()
     assert np.array_equal(found.taus["text.tau_finetuned"], result.taus["text.tau_finetuned"], equal_nan=True)
     assert found.minutes == pytest.approx(1.1)
     assert (kept.load(tmp_path, tiny.NAME, "mse", 2), kept.datasets(tmp_path)) == (None, [tiny.NAME])
@@ -192,6 +198,7 @@ def rewritten(path: Path, **arrays: NDArray[Any]) -> None:
         (".npz", lambda path: path.write_bytes(b"half"), r"seed-1\.npz is damaged"),
         (".npz", lambda path: path.unlink(), r"seed-1\.npz is missing"),
         (".npz", lambda path: rewritten(path, ranks__sasrec=np.ones(7, np.uint8)), r"ranks/sasrec is uint8 \(7,\)"),
+        (".npz", lambda path: rewritten(path, valid_ranks__sasrec=np.ones(7, np.uint8)), r"not .* each of 20 users"),
         (".npz", lambda path: rewritten(path, other=np.ones(50, np.uint8)), "other is uint8"),
         (".npz", lambda path: np.savez(path, **{"taus/a": np.ones(50)}), "lacks ranks/mme_sid"),
         (".json", cut, r"seed-1\.json is damaged"),
@@ -244,6 +251,23 @@ def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path) -> None:
     ]
     tau = np.nanmean([drawn("", seed).taus["text.tau_finetuned"].astype(float) for seed in (0, 1)])
     assert best.order_kept["text"].value == pytest.approx(100 * tau, abs=0.01)
+
+
+def test_settings_are_compared_on_validation_and_earlier_results_say_nothing_of_it(tmp_path: Path) -> None:
+    for name, better in (("best", 0), ("good", 3), ("early", 2)):
+        result = drawn(name, 0, better)
+        kept.save(result if name != "early" else result._replace(valid_ranks={}), tmp_path)
+    known = [Ablation(name, "", {}, "mme_sid") for name in ("best", "good", "early")]
+    best, good, early = comparison.rows(known, tiny.NAME, {}, {}, tmp_path)
+    expected = per_user(drawn("", 0, 3).valid_ranks["mme_sid"].astype(int), ["ndcg_at_10"])["ndcg_at_10"].mean()
+    assert good.valid is not None
+    assert good.valid.value == pytest.approx(expected)
+    assert best.valid is not None
+    assert good.valid_difference is not None
+    assert good.valid_difference.value == pytest.approx(expected - best.valid.value)
+    assert (best.valid_difference, early.valid, early.valid_difference) == (None, None, None)
+    assert early.difference is not None
+    assert dict(zip(HEADS, cells(early), strict=True))["on validation"] == NOTHING
 
 
 def test_the_row_of_a_rival_shows_the_rival_and_nothing_of_ours(tmp_path: Path) -> None:
@@ -334,6 +358,10 @@ def test_three_lines_of_yaml_are_run_kept_and_shown_and_a_failed_run_goes_on(che
     assert not folder.exists()
     assert (checkout / "dvc.lock").read_bytes() == lock, "the checkout itself is untouched"
     assert few.difference is not None
+    assert best.valid is not None
+    valid = load_metrics(Store(tiny.NAME, checkout))["valid"]
+    assert best.valid.value == pytest.approx(valid["mme_sid"]["ndcg_at_10"], abs=1e-6)
+    assert few.valid_difference is not None
     assert few.tokens == best.tokens
     assert few.kept_dimensions is not None
     table = (kept.place(checkout, tiny.NAME) / ablate.TABLE).read_text(encoding="utf-8")

@@ -46,6 +46,7 @@ def result(name: str, seed: int = 0, rank: int = 3, kept_order: float = 0.4, ful
         tokens=2_000_000,
         ranks=ranks | {"sasrec": np.full(USERS, 5, dtype=np.uint8)},
         taus={f"collaborative.{kind}": taus for kind in ("tau_init", "tau_random_init", "tau_finetuned")},
+        valid_ranks={},
     )
 
 

@@ -19,6 +19,7 @@ from mmesid.models import MAIN_BASELINE, MAIN_MODEL, NETWORK_MODEL
 
 LARGEST = 255  # a rank from here on is written as this: no metric but the mean reciprocal rank looks so far down
 _PLACE = ("reports", "ablations")
+_ARRAYS = {"ranks": "u", "valid_ranks": "u", "taus": "f"}  # what the file of arrays holds, and of which kind of dtype
 
 
 class AblationResult(NamedTuple):
@@ -32,6 +33,7 @@ class AblationResult(NamedTuple):
     stages: by stage, its key and the seconds that it took where it ran; null where nobody knows.
     tokens: that fine-tuning read, over all epochs.
     ranks: of each test user's target by row of the tables, (B,), LARGEST at most.
+    valid_ranks: of the validation users of the gate's half, (G,); empty in results from before these were kept.
     taus: order kept of each test user, nan where it was not judged, by `<modality>.<set of code tables>`, (B,).
     """
 
@@ -47,6 +49,7 @@ class AblationResult(NamedTuple):
     tokens: int
     ranks: dict[str, NDArray[np.uint8]]
     taus: dict[str, NDArray[np.float16]]
+    valid_ranks: dict[str, NDArray[np.uint8]]
 
     @property
     def minutes(self) -> float | None:
@@ -63,8 +66,7 @@ def place(root: Path, dataset: str = "") -> Path:
 def save(result: AblationResult, root: Path = Path()) -> Path:
     """Both files; the one without arrays is written last and says that the result is whole."""
     values = result._asdict()
-    arrays = {f"ranks/{name}": values for name, values in values.pop("ranks").items()}
-    arrays |= {f"taus/{name}": values for name, values in values.pop("taus").items()}
+    arrays = {f"{kind}/{name}": array for kind in _ARRAYS for name, array in values.pop(kind).items()}
     path = _path(root, result.dataset, result.name, result.seed)
     path.unlink(missing_ok=True)
     write_atomically(path.with_suffix(".npz"), lambda beside: _compress(beside, arrays))
@@ -155,23 +157,24 @@ def _load(path: Path) -> AblationResult:
             raise ValueError(f"it holds the result of {plain.name}, seed {plain.seed}, on {plain.dataset}")
     beside = path.with_suffix(".npz")
     with _whole(beside, path):
-        ranks, taus = _arrays(beside, plain.metrics.data.users)
-    return AblationResult(**values, ranks=ranks, taus=taus)
+        arrays = _arrays(beside, plain.metrics.data.users)
+    return AblationResult(**values, **arrays)  # type: ignore[arg-type]
 
 
-def _arrays(path: Path, users: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Ranks and taus by name; raises ValueError where one is not (users,) numbers."""
-    found: dict[str, dict[str, NDArray[Any]]] = {"ranks": {}, "taus": {}}
+def _arrays(path: Path, users: int) -> dict[str, dict[str, NDArray[Any]]]:
+    """By kind and name; raises ValueError where one is not a number for each of its users."""
+    found: dict[str, dict[str, NDArray[Any]]] = {kind: {} for kind in _ARRAYS}
     with np.load(path, allow_pickle=False) as arrays:
         for name in arrays.files:
             kind, _, short = name.partition("/")
             values = arrays[name]
-            if values.shape != (users,) or values.dtype.kind != {"ranks": "u", "taus": "f"}.get(kind):
-                raise ValueError(f"{name} is {values.dtype} {values.shape}, not one number for each of {users} users")
+            of = users if kind != "valid_ranks" else next(iter(found[kind].values()), values.ravel()).size
+            if values.shape != (of,) or values.dtype.kind != _ARRAYS.get(kind):
+                raise ValueError(f"{name} is {values.dtype} {values.shape}, not one number for each of {of} users")
             found[kind][short] = values
     if absent := [row for row in (MAIN_MODEL, NETWORK_MODEL, MAIN_BASELINE) if row not in found["ranks"]]:
         raise ValueError(f"it lacks ranks/{absent[0]}")
-    return found["ranks"], found["taus"]
+    return found
 
 
 @contextmanager

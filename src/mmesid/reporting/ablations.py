@@ -16,6 +16,8 @@ HEADS = (
     "nDCG@5",
     "nDCG@10",
     "against best",
+    "on validation",
+    "against best there",
     "network alone",
     "against best's",
     "order kept, %",
@@ -52,6 +54,8 @@ class AblationRow(NamedTuple):
     metrics: Mapping[str, Estimate] = {}  # of `row`, by name
     by_seed: Mapping[int, float] = {}  # nDCG@10 of `row`
     difference: Estimate | None = None  # of `row` to the reference's
+    valid: Estimate | None = None  # nDCG@10 of `row`, of the validation users of the gate's half
+    valid_difference: Estimate | None = None  # to the reference's
     network: Estimate | None = None  # nDCG@10 before late fusion
     network_difference: Estimate | None = None  # to that of the reference
     order_kept: Mapping[str, Estimate] = {}  # tau x 100 after fine-tuning, or before where it is not trained on
@@ -65,9 +69,11 @@ def section(dataset: str, rows: Sequence[AblationRow], has_conf: bool = True) ->
     text = (
         f"Each ablation is the whole pipeline on `{dataset}` with the keys that `conf/ablations.yaml` names. Each "
         "user's values are averaged over the seeds; intervals (95 %) and differences are over users, paired. `against "
-        "best`: nDCG@10 minus that of the dataset's own parameters. `order kept`: Kendall's tau of the code embeddings "
-        "after fine-tuning, times 100, by modality (in brackets where items are not made of those codes: before it). "
-        "Minutes are of one run from the source on, tokens those that fine-tuning read."
+        "best`: nDCG@10 minus that of the dataset's own parameters. `on validation`: nDCG@10 of the users on whom "
+        "neither checkpoints nor late fusion were fitted; settings are chosen there, and test tells what they are "
+        "worth. `order kept`: Kendall's tau of the code embeddings after fine-tuning, times 100, by modality (in "
+        "brackets where items are not made of those codes: before it). Minutes are of one run from the source on, "
+        "tokens those that fine-tuning read."
     )
     if not has_conf:
         text += (
@@ -92,6 +98,8 @@ def cells(row: AblationRow) -> list[str]:
         estimate(row.metrics.get("ndcg_at_5")),
         estimate(row.metrics.get(MAIN_METRIC)) + _by_seed(row),
         difference(row.difference),
+        estimate(row.valid),
+        difference(row.valid_difference),
         estimate(row.network),
         difference(row.network_difference),
         "; ".join(f"{modality} {found.value:.1f}" for modality, found in row.order_kept.items()) or NOTHING,

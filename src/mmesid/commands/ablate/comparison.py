@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmesid.artifacts.ablations import AblationResult, load_all
+from mmesid.artifacts.values import Split
 from mmesid.commands.ablate.planning import absent_modalities
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import confidence_interval, paired_bootstrap
@@ -63,7 +64,8 @@ def _row(
         return AblationRow(ablation.name, ablation.tells, command, ablation.row)
     minutes = [result.minutes for result in results if result.minutes is not None]
     network, is_ours = alone(ablation.row), ablation.row in (MAIN_MODEL, NETWORK_MODEL)
-    is_reference = ablation.name == REFERENCE
+    judged = _with_validation(results, ablation.row)
+    is_reference, ours, theirs = ablation.name == REFERENCE, (results, ablation.row), (reference, MAIN_MODEL)
     return AblationRow(
         name=ablation.name,
         tells=ablation.tells,
@@ -73,7 +75,9 @@ def _row(
         outdated=[r.seed for r in results if keys.get((r.name, r.seed), r.key) != r.key],
         metrics={name: mean(results, ablation.row, name) for name in DEPTH},
         by_seed={r.seed: float(values(r, ablation.row, MAIN_METRIC).mean()) for r in results},
-        difference=None if is_reference else difference((results, ablation.row), (reference, MAIN_MODEL)),
+        difference=None if is_reference else difference(ours, theirs),
+        valid=_estimate(averaged(judged, ablation.row, MAIN_METRIC, "valid")) if judged else None,
+        valid_difference=None if is_reference else difference(ours, theirs, split="valid"),
         network=mean(results, network, MAIN_METRIC),
         network_difference=None if is_reference else difference((results, network), (reference, NETWORK_MODEL)),
         order_kept=order_kept(results) if is_ours else {},
@@ -92,39 +96,49 @@ def command_of(dataset: str, names: str, seeds: Iterable[int] = ()) -> str:
     return f"mmesid ablate {dataset} --only {names} --seeds {max(seeds, default=SEEDS - 1) + 1}"
 
 
-def values(result: AblationResult, row: str, metric: str) -> NDArray[np.float64]:
-    """A metric of each test user, (B,)."""
-    return per_user(result.ranks[row].astype(np.int64), [metric])[metric]
+def values(result: AblationResult, row: str, metric: str, split: Split = "test") -> NDArray[np.float64]:
+    """A metric of each user of a split, (B,) of test or (G,) of validation."""
+    ranks = result.ranks if split == "test" else result.valid_ranks
+    return per_user(ranks[row].astype(np.int64), [metric])[metric]
 
 
-def averaged(results: Sequence[AblationResult], row: str, metric: str) -> NDArray[np.float64]:
-    """A metric of each test user over the seeds, (B,)."""
-    return np.asarray(np.mean([values(result, row, metric) for result in _of_equal_users(results)], axis=0))
+def averaged(results: Sequence[AblationResult], row: str, metric: str, split: Split = "test") -> NDArray[np.float64]:
+    """A metric of each user of a split over the seeds, (B,) of test or (G,) of validation."""
+    return np.asarray(np.mean([values(result, row, metric, split) for result in _of_equal_users(results)], axis=0))
 
 
 def mean(results: Sequence[AblationResult], row: str, metric: str) -> Estimate:
-    """Over users and seeds."""
+    """Over test users and seeds."""
     return _estimate(averaged(results, row, metric))
+
+
+def _with_validation(results: Sequence[AblationResult], row: str) -> list[AblationResult]:
+    """Those that keep validation ranks of a row: earlier ones do not."""
+    return [result for result in results if row in result.valid_ranks]
 
 
 def difference(
     one: tuple[Sequence[AblationResult], str],
     other: tuple[Sequence[AblationResult], str],
     metric: str = MAIN_METRIC,
+    split: Split = "test",
 ) -> Estimate | None:
     """One row's metric minus another's, over the seeds that both have, paired over users.
 
     Args:
         one, other: results and the row.
         metric: that is compared.
+        split: on whose users.
 
     Returns:
         None where no seed has both with the same users.
     """
+    if split == "valid":
+        one, other = ((_with_validation(results, row), row) for results, row in (one, other))
     mine, theirs = common_results(one[0], other[0])
     if not mine:
         return None
-    values_of_one, values_of_other = averaged(mine, one[1], metric), averaged(theirs, other[1], metric)
+    values_of_one, values_of_other = averaged(mine, one[1], metric, split), averaged(theirs, other[1], metric, split)
     found = paired_bootstrap(values_of_one, values_of_other, RESAMPLES, SEED)
     return Estimate(found.difference, found.low, found.high)
 

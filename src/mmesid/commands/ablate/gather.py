@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -17,9 +18,10 @@ from mmesid.artifacts.finetune import load_checkpoint
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import load_semantic_ids
-from mmesid.artifacts.values import Sequences
+from mmesid.artifacts.values import Sequences, Split
 from mmesid.artifacts.windows import training_windows
 from mmesid.evaluation.forgetting import code_embeddings, order_kept
+from mmesid.evaluation.summary import reported_users
 from mmesid.models import with_role
 from mmesid.pipeline.ablations import Run
 from mmesid.recommender import building
@@ -42,8 +44,6 @@ def gather(run: Run, folder: Path, seconds: Mapping[str, float | None]) -> Ablat
     store = Store(run.dataset, folder)
     sequences, metrics = load_sequences(store), load_metrics(store)
     ranks = load_ranks(store)
-    test = ranks[ranks["split"] == "test"].sort_values("user")
-    rows = {str(model): rows["rank"].to_numpy() for model, rows in test.groupby("model")}
     shown = {name: value for name, value in metrics["test"].items() if name != "slices"}
     spectra = {name: [round(share, SHARE_DECIMALS) for share in part] for name, part in load_spectra(store).items()}
     return AblationResult(
@@ -57,9 +57,18 @@ def gather(run: Run, folder: Path, seconds: Mapping[str, float | None]) -> Ablat
         spectra=spectra,
         stages={stage: {"key": key, "seconds": seconds.get(stage)} for stage, key in run.keys.items()},
         tokens=_tokens(run, store, sequences),
-        ranks={m: np.minimum(row, LARGEST).astype(np.uint8) for m, row in rows.items() if m not in with_role("bound")},
+        ranks=_ranks(ranks, "test", sequences),
         taus=_taus(run, store, sequences),
+        valid_ranks=_ranks(ranks, "valid", sequences),
     )
+
+
+def _ranks(ranks: pd.DataFrame, split: Split, sequences: Sequences) -> dict[str, NDArray[np.uint8]]:
+    """Of the users whom tables report, by row; bounds are left out."""
+    users = reported_users(sequences, split)
+    of_split = ranks[ranks["split"] == split].sort_values("user")
+    rows = {str(model): row["rank"].to_numpy()[users] for model, row in of_split.groupby("model")}
+    return {m: np.minimum(row, LARGEST).astype(np.uint8) for m, row in rows.items() if m not in with_role("bound")}
 
 
 def _users(sequences: Sequences) -> str:
