@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mmesid.tokenizer.diagnostics import diagnose, shared
+from mmesid.tokenizer import diagnostics
+from mmesid.tokenizer.diagnostics import shared
 from mmesid.tokenizer.model import Autoencoder
 
 
@@ -16,6 +17,12 @@ def autoencoder(settings):
     return made.eval()
 
 
+def diagnose(autoencoder, embeddings, batch_size):
+    """By the nearest codes."""
+    nearest = autoencoder(embeddings).quantized.indices
+    return diagnostics.diagnose(autoencoder, embeddings, nearest, batch_size)
+
+
 def test_shared_counts_every_row_that_has_a_double():
     assert shared(torch.tensor([[1, 2], [1, 2], [1, 3], [2, 2]])) == 0.5
     assert shared(torch.arange(4)[:, None]) == 0
@@ -26,11 +33,18 @@ def test_diagnostics_by_hand(autoencoder):
     # .5^2 each, and the variance is (1.5^2 + .5^2) / 2 = 1.25.
     found = diagnose(autoencoder, torch.tensor([[-1.5], [-0.5], [0.5], [1.5]]), batch_size=4)
     assert found["collision_rate"] == 1
-    assert found["identical"] == 0
+    assert (found["identical"], found["moved"]) == (0, 0)
     assert found["code_use"] == 0.5
     assert found["perplexity"] == pytest.approx(2)
     assert found["reconstruction"] == pytest.approx(0.25)
     assert found["residual_by_level"] == [pytest.approx(0.25 / 1.25)]
+
+
+def test_a_moved_code_ends_a_collision_and_costs_its_distance(autoencoder):
+    items = torch.tensor([[-1.0], [1.0], [1.0], [-1.0]])
+    found = diagnostics.diagnose(autoencoder, items, torch.tensor([[0], [1], [2], [0]]), batch_size=4)
+    assert (found["collision_rate"], found["moved"]) == (0.5, 0.25)
+    assert found["reconstruction"] == pytest.approx(89**2 / 4)
 
 
 def test_disagreement_is_the_share_of_items_that_balance_moves(autoencoder):

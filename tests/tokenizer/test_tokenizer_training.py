@@ -37,7 +37,9 @@ def test_ids_have_a_row_per_item_and_zeros_where_absent(trained, embeddings, set
         assert trained.ids.codebooks[modality].shape == (settings.levels, settings.codes, settings.dimension)
 
 
-def test_the_saved_weights_reproduce_the_ids_and_hold_the_codebooks(trained, embeddings, settings):
+def test_the_saved_weights_reproduce_the_ids_and_hold_the_codebooks(embeddings, settings, silent):
+    settings = settings.model_copy(update={"distinct": False})
+    trained = train(embeddings, settings, 0, "cpu", silent)
     model = MMRQVAE({name: e.matrix.shape[1] for name, e in embeddings.items()}, settings)
     model.load_state_dict(trained.weights)
     model.eval()
@@ -46,6 +48,16 @@ def test_the_saved_weights_reproduce_the_ids_and_hold_the_codebooks(trained, emb
         assert np.array_equal(indices.numpy(), trained.ids.codes[name][present])
         books = trained.weights[f"autoencoders.{name}.quantizer.codebooks"].numpy()
         assert np.array_equal(books, trained.ids.codebooks[name])
+
+
+def test_ids_are_told_apart_by_the_last_code_alone(trained, embeddings, settings, silent):
+    shared = train(embeddings, settings.model_copy(update={"distinct": False}), 0, "cpu", silent)
+    for name, codes in trained.ids.codes.items():
+        nearest, here = shared.ids.codes[name], trained.ids.present[name]
+        assert np.array_equal(codes[:, :-1], nearest[:, :-1])
+        assert trained.diagnostics[name]["moved"] == pytest.approx((codes != nearest)[here].any(1).mean())
+        assert trained.diagnostics[name]["collision_rate"] < shared.diagnostics[name]["collision_rate"]
+        assert shared.diagnostics[name]["moved"] == 0
 
 
 def test_the_seed_decides_and_the_global_generator_does_not(embeddings, settings, silent, trained):

@@ -99,6 +99,7 @@ class Tokenize(Section):
     sinkhorn_epsilon: Weight
     sinkhorn_iterations: Positive
     revive_after: Positive
+    distinct: bool
     learning_rate: Rate
     weight_decay: Weight
     batch_size: Annotated[int, Field(ge=2)]

@@ -9,16 +9,18 @@ from mmesid.tokenizer.model import Autoencoder
 
 
 @torch.no_grad()
-def diagnose(autoencoder: Autoencoder, embeddings: Tensor, batch_size: int) -> dict[str, Any]:
+def diagnose(autoencoder: Autoencoder, embeddings: Tensor, codes: Tensor, batch_size: int) -> dict[str, Any]:
     """Measure one modality over all its present items.
 
     Args:
         autoencoder: trained, in evaluation mode.
         embeddings: (n, D), present items only.
+        codes: (n, Q), their semantic IDs.
         batch_size: items that share a Sinkhorn assignment, as in training.
 
     Returns:
         collision_rate: share of items whose whole semantic ID another item has as well.
+        moved: share of items whose last code is not the nearest, so that no other item has their semantic ID.
         identical: share of items whose embedding another item has as well; their collisions cannot be avoided.
         code_use: share of codes that some item has, mean over levels; code_use_by_level the same for each.
         perplexity: exp of the entropy of the codes, mean over levels; perplexity_by_level the same for each.
@@ -27,22 +29,24 @@ def diagnose(autoencoder: Autoencoder, embeddings: Tensor, batch_size: int) -> d
         sinkhorn_disagreement: share of items whose balanced code at the last level is not the nearest.
     """
     coded = autoencoder(embeddings)
-    codes, codebooks = coded.quantized.indices, autoencoder.quantizer.codebooks
+    nearest, codebooks = coded.quantized.indices, autoencoder.quantizer.codebooks
     counts = torch.stack([torch.bincount(level, minlength=codebooks.shape[1]) for level in codes.T])  # (Q, K)
     use = (counts > 0).double().mean(1)
     perplexity = _perplexity(counts)
     residuals = autoencoder.quantizer.residuals(coded.latent)  # (Q + 1, n, d)
+    rebuilt = autoencoder.decoder(autoencoder.quantizer.decode(codes))  # (n, D)
     spread = (coded.latent - coded.latent.mean(0)).square().mean().clamp_min(1e-12)
     return {
         "collision_rate": shared(codes),
+        "moved": (codes != nearest).any(1).double().mean().item(),
         "identical": shared(embeddings),
         "code_use": use.mean().item(),
         "code_use_by_level": use.tolist(),
         "perplexity": perplexity.mean().item(),
         "perplexity_by_level": perplexity.tolist(),
         "residual_by_level": (residuals[1:].square().mean((1, 2)) / spread).tolist(),
-        "reconstruction": (coded.reconstruction - coded.original).square().mean().item(),
-        "sinkhorn_disagreement": _disagreement(autoencoder, coded.latent, codes[:, -1], batch_size),
+        "reconstruction": (rebuilt - coded.original).square().mean().item(),
+        "sinkhorn_disagreement": _disagreement(autoencoder, coded.latent, nearest[:, -1], batch_size),
     }
 
 

@@ -11,6 +11,7 @@ from mmesid.artifacts.values import Curves, Embedding, SemanticIds
 from mmesid.config import Tokenize
 from mmesid.errors import DataError
 from mmesid.tokenizer.diagnostics import diagnose
+from mmesid.tokenizer.distinct import distinct_codes
 from mmesid.tokenizer.model import MMRQVAE
 
 Log = Callable[[dict[str, float], int], None]
@@ -33,7 +34,7 @@ class Items(NamedTuple):
 
 
 def train(embeddings: Mapping[str, Embedding], settings: Tokenize, seed: int, device: str, log: Log) -> TokenizerResult:
-    """Train one autoencoder per modality together and give every present item its nearest codes.
+    """Train one autoencoder per modality together and give every present item its codes.
 
     Args:
         embeddings: by modality, at least one.
@@ -53,12 +54,14 @@ def train(embeddings: Mapping[str, Embedding], settings: Tokenize, seed: int, de
     model = build(items, settings, seed).to(device)
     curves = _fit(model, items, settings, seed, log)
     model.eval()
-    diagnostics = {
-        name: diagnose(autoencoder, items.embeddings[name][items.present[name]], settings.batch_size)
-        for name, autoencoder in model.by_modality().items()
-    }
+    ids = assign(model, items)
+    diagnostics = {}
+    for name, autoencoder in model.by_modality().items():
+        here = items.embeddings[name][items.present[name]]
+        codes = torch.from_numpy(ids.codes[name][ids.present[name]]).to(here.device)
+        diagnostics[name] = diagnose(autoencoder, here, codes, settings.batch_size)
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    return TokenizerResult(assign(model, items), weights, diagnostics, curves)
+    return TokenizerResult(ids, weights, diagnostics, curves)
 
 
 def build(items: Items, settings: Tokenize, seed: int) -> MMRQVAE:
@@ -74,16 +77,21 @@ def build(items: Items, settings: Tokenize, seed: int) -> MMRQVAE:
 
 @torch.no_grad()
 def assign(model: MMRQVAE, items: Items) -> SemanticIds:
-    """Nearest codes at every level, and the codebooks; the padding row and absent items get zeros."""
+    """Codes, made `distinct` where wanted, and the codebooks; the padding row and absent items get zeros."""
     codes, codebooks, present = {}, {}, {}
     for name, autoencoder in model.by_modality().items():
-        here = items.present[name]
-        quantized = autoencoder(items.embeddings[name][here]).quantized
-        table = torch.zeros(len(here) + 1, quantized.indices.shape[1], dtype=torch.int64)  # (N + 1, Q)
-        mask = torch.cat([torch.tensor([False]), here.cpu()])
-        table[mask] = quantized.indices.cpu()
-        codes[name], present[name] = table.numpy(), mask.numpy()
+        mask = np.concatenate([[False], items.present[name].cpu().numpy()])  # (N + 1,)
+        here = items.embeddings[name][items.present[name]]  # (n, D)
+        coded = autoencoder(here)
         codebooks[name] = autoencoder.quantizer.codebooks.detach().cpu().numpy()
+        found = coded.quantized.indices.cpu().numpy()  # (n, Q)
+        if model.settings.distinct:
+            residuals = autoencoder.quantizer.residuals(coded.latent)[-2].cpu().numpy()
+            _, kinds = torch.unique(here, dim=0, return_inverse=True)
+            found = distinct_codes(found, residuals, codebooks[name][-1], kinds.cpu().numpy())
+        codes[name] = np.zeros((len(mask), found.shape[1]), dtype=np.int64)
+        codes[name][mask] = found
+        present[name] = mask
     return SemanticIds(codes, codebooks, present)
 
 
