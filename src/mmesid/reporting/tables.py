@@ -43,6 +43,7 @@ class Diagnostic(NamedTuple):
 
 TOKENIZER = {
     "collision_rate": Diagnostic("Collision rate", "{:.1%}"),
+    "moved": Diagnostic("Moved", "{:.1%}"),
     "code_use": Diagnostic("Codes in use", "{:.1%}"),
     "perplexity": Diagnostic("Perplexity", "{:.1f}"),
     "reconstruction": Diagnostic("Reconstruction error", "{:.4f}"),
