@@ -46,7 +46,7 @@ def digest(stage: str, package: Path = PACKAGE) -> str:
     """Of all that the stage's code does: comments, docstrings and layout do not count."""
     hashed = hashlib.sha256()
     for path in files_of(stage, package):
-        content = _dump(_without_docstrings(path)).encode() if path.suffix == ".py" else path.read_bytes()
+        content = _dumped(path.read_text(encoding="utf-8")) if path.suffix == ".py" else path.read_bytes()
         hashed.update(f"{path.relative_to(package)} {len(content)}\n".encode() + content)
     return hashed.hexdigest()
 
@@ -54,7 +54,7 @@ def digest(stage: str, package: Path = PACKAGE) -> str:
 def imports(path: Path, package: Path = PACKAGE) -> list[str]:
     """Modules of `mmesid` that a file imports, inside functions too; `from mmesid.data import sample` is the module."""
     found = set()
-    for node in ast.walk(_tree(path)):
+    for node in _nodes(path.read_text(encoding="utf-8")):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -63,13 +63,9 @@ def imports(path: Path, package: Path = PACKAGE) -> list[str]:
     return sorted(name for name in found if _below(name, "mmesid") and name != "mmesid")
 
 
-def _tree(path: Path) -> ast.Module:
-    return _parsed(path.read_text(encoding="utf-8"))
-
-
-@functools.cache
-def _parsed(text: str) -> ast.Module:
-    return ast.parse(text)
+@functools.cache  # by text: most files are part of most stages
+def _nodes(text: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(text)))
 
 
 def _path(module: str, package: Path) -> Path:
@@ -87,13 +83,13 @@ def _below(module: str, name: str) -> bool:
 
 def _is_empty(path: Path) -> bool:
     """An `__init__` that holds a docstring only."""
-    return path.name == "__init__.py" and not _tree(path).body[1:]
+    return path.name == "__init__.py" and not ast.parse(path.read_text(encoding="utf-8")).body[1:]
 
 
 def _templates(path: Path) -> set[Path]:
     """Files of the folder `templates` beside a module that its text names, and those that they include."""
     folder = path.parent / "templates"
-    texts = {node.value for node in ast.walk(_tree(path)) if isinstance(node, ast.Constant)}
+    texts = {node.value for node in _nodes(path.read_text(encoding="utf-8")) if isinstance(node, ast.Constant)}
     waiting = [file for file in folder.glob("*") if file.name in texts]
     found: set[Path] = set()
     while waiting:
@@ -114,9 +110,11 @@ def _dump(node: object) -> str:
     return f"{type(node).__name__}({', '.join(fields)})"
 
 
-def _without_docstrings(path: Path) -> ast.Module:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def _dumped(text: str) -> bytes:
+    """A module's syntax tree without docstrings."""
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = node.body[ast.get_docstring(node, clean=False) is not None :]
-    return tree
+    return _dump(tree).encode()
