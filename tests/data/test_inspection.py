@@ -150,6 +150,8 @@ def test_the_suggested_conf_is_valid_and_fits_the_modalities(
     assert conf.ingest.source == "files"
     assert conf.ingest.embeddings == embeddings
     assert (conf.encode_content.text, conf.encode_content.image) == encoders
+    made_of = ["collaborative", "image"] if encoders == ("none", "pixels") else ["text", "image"]
+    assert conf.init_codes.item_modalities == conf.init_codes.item_codes == made_of
     prepared = prepare(files.read(folder, embeddings), conf.prepare)
     assert prepared.sequences.n_items == found.core.items
     assert len(prepared.sequences.user_ids) == found.core.users

@@ -216,8 +216,10 @@ def render_conf(name: str, inspection: Inspection) -> str:
 def _by_size(inspection: Inspection) -> list[Choice]:
     """Settings that follow from how much preparation leaves."""
     core, content = inspection.core, inspection.content
-    given = content, inspection.embeddings, inspection.encoders(), core.items
-    return choices(Size(core.users, core.items, core.interactions), least_covered(*given), bare(*given))
+    encoders = inspection.encoders()
+    given = content, inspection.embeddings, encoders, core.items
+    alone = encoders["text"] == "none" != encoders["image"]
+    return choices(Size(core.users, core.items, core.interactions), least_covered(*given), bare(*given), alone)
 
 
 def _overruled(inspection: Inspection) -> list[str]:
