@@ -1,5 +1,3 @@
-from typing import Any
-
 import pytest
 
 from mmesid.config import sizes
@@ -8,8 +6,8 @@ from mmesid.config.sizes import Size, choices, step_targets, step_windows
 BEAUTY, ML1M, SAMPLE = Size(22_332, 12_086, 198_215), Size(6_040, 3_408, 999_557), Size(2_500, 999, 25_660)
 
 
-def chosen(size: Size, least: int | None = None, **known: Any) -> dict[str, Any]:
-    found = choices(size, size.items if least is None else least, **known)
+def chosen(size: Size, least: int | None = None) -> dict[str, float]:
+    found = choices(size, size.items if least is None else least)
     return {f"{choice.section}.{choice.key}": choice.value for choice in found}
 
 
@@ -25,16 +23,6 @@ def test_a_dense_large_set_with_long_users_is_told_so():
         "encode_collaborative.epochs": sizes.LARGE_EPOCHS["encode_collaborative"],
         "finetune.epochs": sizes.LARGE_EPOCHS["finetune"],
     }
-
-
-def test_items_of_pictures_alone_are_made_of_behavior_too_unless_they_have_ids():
-    made_of = ["collaborative", "image"]
-    assert chosen(BEAUTY, pictures_alone=True) == {
-        "init_codes.item_modalities": made_of,
-        "init_codes.item_codes": made_of,
-    }
-    assert chosen(BEAUTY, bare=9_000, pictures_alone=True) == {"init_codes.item_id": True}
-    assert chosen(ML1M, pictures_alone=True) == chosen(ML1M)
 
 
 @pytest.mark.parametrize(("items", "least", "expected"), [(999, 999, 128), (10**6, 30, 16), (5, 5, 2)])

@@ -179,6 +179,14 @@ def bare(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[st
     return items - covered
 
 
+def made_of(chosen: dict[str, str]) -> list[str]:
+    """Modalities of an item's vector, where the default's texts and pictures say too little; else none are named.
+
+    Pictures without texts tell items less well apart than who took them does (docs/log.md, 2026-11-30).
+    """
+    return ["collaborative", "image"] if chosen["text"] == "none" != chosen["image"] else []
+
+
 def best(embeddings: Sequence[FoundEmbedding], modality: str) -> FoundEmbedding:
     """The one that most items have."""
     return max((found for found in embeddings if found.modality == modality), key=lambda found: found.kept)

@@ -24,6 +24,7 @@ from mmesid.commands.content import (
     find_embeddings,
     image_encoder,
     least_covered,
+    made_of,
     text_encoder,
 )
 from mmesid.commands.content import notes as content_notes
@@ -106,7 +107,7 @@ class Inspection(NamedTuple):
             ("items", f"{self.items:,}"),
             ("interactions", f"{self.interactions:,}"),
             ("items with text", f"{self.with_text:.1%}; columns: {columns}"),
-            *([("columns left out", _left_out(self.left_out))] if self.left_out else []),
+            *([("columns left out", unread.left_out(self.left_out))] if self.left_out else []),
             *self.unread,
             ("items with a picture", f"{self.with_picture:.1%}"),
             *((f"{found.modality} embedding", found.describe()) for found in self.embeddings),
@@ -121,6 +122,7 @@ class Inspection(NamedTuple):
                 for choice in _by_size(self)
                 if not self.preset.names(choice.section, choice.key)
             ),
+            *_made_of(self),
             *(("preset", line) for line in (*_overruled(self), *self.preset_lacks)),
             *(("not used", f"{path}: {why}") for path, why in self.unusable),
             *(("not used", _offer(item)) for item in _unused(self)),
@@ -203,6 +205,8 @@ def suggest(inspection: Inspection) -> dict[str, dict[str, Any]]:
     sections["encode_content"] = dict(chosen)
     for choice in _by_size(inspection):
         sections[choice.section][choice.key] = choice.value
+    if (made := made_of(chosen)) and "item_id" not in sections["init_codes"]:
+        sections["init_codes"] |= {"item_modalities": made, "item_codes": [*made]}
     return {section: values for section, values in sections.items() if values}
 
 
@@ -216,10 +220,15 @@ def render_conf(name: str, inspection: Inspection) -> str:
 def _by_size(inspection: Inspection) -> list[Choice]:
     """Settings that follow from how much preparation leaves."""
     core, content = inspection.core, inspection.content
-    encoders = inspection.encoders()
-    given = content, inspection.embeddings, encoders, core.items
-    alone = encoders["text"] == "none" != encoders["image"]
-    return choices(Size(core.users, core.items, core.interactions), least_covered(*given), bare(*given), alone)
+    given = content, inspection.embeddings, inspection.encoders(), core.items
+    return choices(Size(core.users, core.items, core.interactions), least_covered(*given), bare(*given))
+
+
+def _made_of(inspection: Inspection) -> list[tuple[str, str]]:
+    found = suggest(inspection).get("init_codes", {}).get("item_modalities")
+    if not found or inspection.preset.names("init_codes", "item_modalities"):
+        return []
+    return [("items made of", f"{' and '.join(found)}, as they have no texts")]
 
 
 def _overruled(inspection: Inspection) -> list[str]:
@@ -281,15 +290,6 @@ def _offer(item: FoundEmbedding) -> str:
         f"embeddings/{item.modality}_{item.name}.npz: the conf does not name it; to use it, put "
         f"`{item.modality}: {item.name}` under ingest.embeddings and set {section} to precomputed"
     )
-
-
-def _left_out(left_out: dict[str, str]) -> str:
-    """The columns by reason; how to take one in."""
-    by_reason: dict[str, list[str]] = {}
-    for column, reason in left_out.items():
-        by_reason.setdefault(reason, []).append(column)
-    listed = "; ".join(f"{reason}: {', '.join(columns)}" for reason, columns in by_reason.items())
-    return f"{listed} (no text by their values; ingest.text: [COLUMN, ...] names those to take)"
 
 
 def _comment(text: str) -> str:

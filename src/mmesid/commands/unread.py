@@ -1,5 +1,6 @@
 """What lies in a catalogue's folder and is not read: files beside the tables, columns of the interactions."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmesid.data.columns import NO_NAME, Wanted, listed
@@ -52,3 +53,12 @@ def _columns(folder: Path, how: How) -> list[str]:
     read = set(wanted.find(names).values())
     others = [name for place, name in enumerate(names) if place not in read and not NO_NAME.fullmatch(name)]
     return others if wanted.has_header() else [f"column{name}" for name in others]
+
+
+def left_out(columns: Mapping[str, str]) -> str:
+    """Columns of the items table that are no text, by reason, and how to take one in."""
+    by_reason: dict[str, list[str]] = {}
+    for column, reason in columns.items():
+        by_reason.setdefault(reason, []).append(column)
+    said = "; ".join(f"{reason}: {', '.join(names)}" for reason, names in by_reason.items())
+    return f"{said} (no text by their values; ingest.text: [COLUMN, ...] names those to take)"

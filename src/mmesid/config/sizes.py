@@ -11,7 +11,6 @@ ITEMS_PER_CODE = 4  # a codebook larger than a quarter of the items leaves codes
 DENSE = 100  # interactions per item from which items are known by who took them
 DENSE_DROPOUT = 0.2  # of SASRec, as its authors set it for MovieLens (arXiv 1808.09781)
 BARE = 0.1  # of the items: without content and without ids these are one and the same to the recommender
-WITHOUT_TEXTS = ("collaborative", "image")  # what an item's vector is made of: pictures say less than texts do
 LONG = 100  # interactions per user from which histories longer than the default's are worth their time
 LONG_HISTORY = 100  # items, T
 LARGE = 200_000  # targets of an epoch from which one pass is worth several over fewer
@@ -52,7 +51,7 @@ class Choice(NamedTuple):
 
     section: str
     key: str
-    value: float | list[str]
+    value: float
     reason: str
 
 
@@ -69,14 +68,13 @@ def codes(items: int, least: int) -> int:
     return found
 
 
-def choices(size: Size, least: int, bare: int = 0, pictures_alone: bool = False) -> list[Choice]:
+def choices(size: Size, least: int, bare: int = 0) -> list[Choice]:
     """What `mmesid add` writes into a conf because of a catalogue's size; nothing where the defaults fit.
 
     Args:
         size: of the catalogue after preparation.
         least: as for `codes`.
         bare: items without anything that is encoded of them, where others have something.
-        pictures_alone: items have pictures and no texts.
     """
     found = []
     if (fitting := codes(size.items, least)) < MAX_CODES:
@@ -91,9 +89,6 @@ def choices(size: Size, least: int, bare: int = 0, pictures_alone: bool = False)
     elif bare > BARE * size.items:
         alike = f"{bare:,} of {size.items:,} items that have neither text nor picture to tell them apart"
         found.append(Choice("init_codes", "item_id", True, alike))
-    elif pictures_alone:
-        alike = "items that have pictures alone to tell them apart"
-        found += [Choice("init_codes", key, list(WITHOUT_TEXTS), alike) for key in ("item_modalities", "item_codes")]
     if size.targets > LARGE:
         targets = f"{size.targets:,} targets an epoch"
         found += [Choice(section, "epochs", epochs, targets) for section, epochs in LARGE_EPOCHS.items()]
