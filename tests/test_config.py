@@ -295,3 +295,12 @@ def test_an_anchor_may_repeat_a_key(project: Path) -> None:
     path = project / "conf" / "mine.yaml"
     path.write_text("x: &x {k: 1}\ny: {<<: *x, k: 2}\nz: {<<: *x, k: 3}\n", encoding="utf-8")
     assert load_yaml(path) == {"x": {"k": 1}, "y": {"k": 2}, "z": {"k": 3}}
+
+
+def test_what_a_reader_changes_in_a_parsed_file_no_other_reader_sees(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("tokenize: {codes: 4}\n", encoding="utf-8")
+    load_yaml(path)["tokenize"]["codes"] = 5
+    assert load_yaml(path) == {"tokenize": {"codes": 4}}
+    path.write_text("tokenize: {codes: 6}\n", encoding="utf-8")
+    assert load_yaml(path) == {"tokenize": {"codes": 6}}
