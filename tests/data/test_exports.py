@@ -1,5 +1,6 @@
 """Catalogues as databases, spreadsheets and table formats export them: each is read rightly or refused by its name."""
 
+import decimal
 import json
 import os
 from pathlib import Path
@@ -176,6 +177,11 @@ def test_points_between_thousands_are_no_fractions() -> None:
     assert note.startswith("ids beside plain numbers may have points between thousands: 1, as '1.000' in f, row 2")
     assert ids_of("1.000", "2.000") == (["1", "2"], [])
     assert ids_of("1", "2.0", "1198.000") == (["1", "2", "1198"], [])
+
+
+def test_decimals_are_written_out_with_their_zero() -> None:
+    numbers = pa.array([decimal.Decimal(n) for n in (0, 1, 12)], pa.decimal128(38, 18))
+    assert canonical_ids(numbers, "ids", Origin(["f"], [3]))[0].tolist() == ["0", "1", "12"]
 
 
 def test_invisible_characters_around_an_id_are_cut_off_and_inside_are_said() -> None:

@@ -17,6 +17,7 @@ from mmesid.errors import DataError
 
 ITEMS = "item_id,title\n101,Lamp\n102,Chair\n"
 COUNT = 12  # rows
+NAMES = ("user_id", "item_id", "timestamp")
 
 
 def said(folder: Path, interactions: str, items: str = ITEMS, columns: str = "", name: str = "interactions.csv") -> str:
@@ -162,6 +163,12 @@ def test_a_name_for_both_tables_is_not_taken_where_the_canonical_one_stands(tmp_
     assert "--columns item_id=id,interactions.item_id=item_id`" in found
 
 
+def test_a_name_that_is_mistyped_is_missing_and_gives_way_to_no_other(tmp_path: Path) -> None:
+    text = "user_id,item_id,event_time,timestamp\nu,101,1527490314,1527490315\n"
+    found = said(tmp_path, text, columns="timestamp=event_tme")
+    assert "lacks the column event_tme; it has: user_id, item_id, event_time, timestamp" in found
+
+
 # Positions
 
 
@@ -214,6 +221,14 @@ def test_positions_for_a_file_with_a_header_are_refused(tmp_path: Path) -> None:
         tmp_path, "user_id,item_id,timestamp\nu,1,1\n", "movieId,title\n1,Lamp\n2,Chair\n", columns="items.item_id=1"
     )
     assert "items.csv, line 1 is a header" in items
+
+
+@pytest.mark.parametrize("index", ["", ","])
+def test_a_header_that_counts_is_no_row(index: str, tmp_path: Path) -> None:
+    rows = "".join(f"{index and str(n) + index}u{n},101,1527490314\n" for n in range(3))
+    positions = ",".join(f"{name}={n + bool(index)}" for n, name in enumerate(NAMES, start=1))
+    found = said(tmp_path, f"{index}0,1,2\n{rows}", columns=positions.replace("item_id", "interactions.item_id"))
+    assert "interactions.csv, line 1 counts columns from 0, as pandas heads those without names" in found
 
 
 def test_a_header_in_the_first_part_alone_is_named(tmp_path: Path) -> None:

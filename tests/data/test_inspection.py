@@ -306,6 +306,14 @@ def test_a_last_item_that_is_a_repeat_is_said(folder: Path) -> None:
     assert not any("had before" in line for line in inspect(folder)[0].warnings)
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_file_that_runs_backwards_in_time_is_said_where_times_are_equal(newest_first: bool, folder: Path) -> None:
+    table = pd.read_csv(folder / "interactions.csv").assign(timestamp=lambda rows: rows["timestamp"] // 200)
+    table.iloc[:: -1 if newest_first else 1].to_csv(folder / "interactions.csv", index=False)
+    (said,) = [line for line in inspect(folder)[0].warnings if "share user and time" in line]
+    assert ("stand newest first" in said) == newest_first
+
+
 def test_odd_names_stay_valid_yaml(folder: Path, tmp_path: Path) -> None:
     (folder / "embeddings" / "text_tiny.npz").rename(folder / "embeddings" / "text_a: b #1.npz")
     assert loaded(render_conf("shop", inspect(folder)[0]), tmp_path).ingest.embeddings == {"text": "a: b #1"}

@@ -216,6 +216,8 @@ def test_nested_metadata_leaves_words_alone(folder: Path) -> None:
         ("a/x.jpg", "x.JPEG"),
         ("x.jpg", "b/c/x.JPEG"),
         ("v1.2", "v1.2.jpg"),
+        ("21.0", "21.jpg"),
+        ("21", "21.0.jpg"),
     ],
 )
 def test_a_picture_is_found_by_its_name(name: str, place: str) -> None:
@@ -304,6 +306,14 @@ def test_a_folder_of_an_item_gives_its_first_picture() -> None:
     assert twice[0] == (None, "ambiguous: 'a/12/1.jpg' and 'b/12/1.jpg' both fit")
 
 
+def test_pictures_that_count_in_folders_of_items_are_no_items() -> None:
+    places = [f"images/{number}/{place}.png" for number in range(1, 9) for place in (1, 10, 2)]
+    found = find([None] * 8, [str(number) for number in range(1, 9)], places)
+    assert [one.place for one in found] == [f"images/{number}/1.png" for number in range(1, 9)]
+    assert find([None], ["7"], ["7/p10.jpg", "7/p2.jpg"])[0].place == "7/p2.jpg"
+    assert find([None], ["7"], ["7/p2.jpg", "7/p.jpg"])[0].place == "7/p.jpg"
+
+
 def test_folders_of_kinds_are_no_items() -> None:
     places = [f"{kind}/photo {number}.jpg" for kind in (1, 2) for number in range(9)]
     assert not any(one.place for one in find([None] * 9, [str(number) for number in range(9)], places))
@@ -313,6 +323,24 @@ def test_links_that_lead_to_no_file_give_way_to_ids() -> None:
     links = ["https://example.org/i?a", "https://example.org/i?b"]
     assert [one.place for one in find(links, ["1", "2"], ["1.jpg", "2.jpg"])] == ["1.jpg", "2.jpg"]
     assert [one.place for one in find(["2.jpg", "9.jpg"], ["1", "2"], ["1.jpg", "2.jpg"])] == ["2.jpg", None]
+
+
+def test_links_that_give_way_to_ids_are_said(folder: Path) -> None:
+    write_items(folder, image=[f"https://example.org/i.php?id={9 - number}" for number in range(8)])
+    assert [line for line in inspect(folder)[0].warnings if "links" in line] == [
+        "links in the column image that lead to no file, where pictures are taken by item_id: 8, the first is "
+        "'https://example.org/i.php?id=9', and 'i0.jpg' is taken"
+    ]
+    write_items(folder, image=[f"https://example.org/s/{item_id}.JPG?w=9" for item_id in IDS])
+    assert not any("links" in line for line in inspect(folder)[0].warnings)
+
+
+@pytest.mark.parametrize("form", ["00{}", "img_{}.jpg", "{}_large.jpg"])
+def test_names_that_lead_to_no_file_do_not_give_way_to_ids(form: str) -> None:
+    names = [form.format(3 - number) for number in range(3)]
+    found = find(names, ["1", "2", "3"], ["1.jpg", "2.jpg", "3.jpg"])
+    assert not any(one.place for one in found)
+    assert all((one.fault or "").startswith("missing") for one in found)
 
 
 @pytest.mark.parametrize(

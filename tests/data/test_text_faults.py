@@ -78,6 +78,44 @@ def test_a_quote_that_swallows_items_is_told(kind: str, rows_between: int, shop:
     assert note.startswith(f"items.csv, row 2, column title: some of its {last} lines look like rows of the table")
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_quote_that_swallows_one_item_is_told_whatever_ends_the_file(end: str, shop: Path) -> None:
+    items(shop, 'item_id\ttitle\n1000\tAmber\n1007\t"Birch\n1014\tCedar"\n1021\tDune' + end, "items.tsv")
+    (note,) = files.read_items(shop).notes
+    assert note.startswith("items.tsv, row 2, column title: some of its 2 lines look like rows of the table")
+
+
+# Fields
+
+
+@pytest.mark.parametrize(
+    ("line", "mark"),
+    [
+        ("1007,Birch lamp, large,delta,", ","),
+        ("1007;Birch; lamp;delta;", ";"),
+        ("1007\tBirch\\\tlamp\tdelta\t", "\t"),
+        ("1007\tBirch\\\tlamp\tdelta\t\\N", "\t"),
+    ],
+)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_delimiter_too_many_is_told_where_the_last_field_is_blank(line: str, mark: str, end: str, shop: Path) -> None:
+    others = [mark.join((str(1014 + 7 * n), f"Lamp {n}", "amber", "good" if n % 2 else "")) for n in range(6)]
+    header = mark.join(("item_id", "title", "kind", "description"))
+    items(shop, (end or "\n").join([header, *others, line]) + end, f"items.{'tsv' if mark == chr(9) else 'csv'}")
+    with pytest.raises(DataError, match=r"line 8: expected 4 fields, found 5\. The line reads '1007"):
+        files.read_items(shop)
+
+
+@pytest.mark.parametrize("text", ["plain", '"a, b,\nc"'])
+def test_a_delimiter_behind_every_row_is_none_too_many(text: str, shop: Path) -> None:
+    rows_of = [f"{1000 + 7 * n},Lamp {n},{text}," for n in range(8)]
+    items(shop, "\n".join(["item_id,title,description", *rows_of]) + "\n")
+    assert files.read_items(shop).frame["title"].tolist() == [f"Lamp {n}" for n in range(8)]
+    rows_of = [f"{1000 + 7 * n},Lamp {n},{text if n % 2 else ''}" for n in range(8)]
+    items(shop, "\n".join(["item_id,title,description", *rows_of]) + "\n")
+    assert files.read_items(shop).frame["title"].tolist() == [f"Lamp {n}" for n in range(8)]
+
+
 @pytest.mark.parametrize("title", ['"Lamp\n1007,5 cm"', '"Lamp,\nwarm"', '"Lamp\nwarm, bright"', '"Lamp\n10,5 cm"'])
 def test_a_title_of_several_lines_is_no_fault(title: str, shop: Path) -> None:
     items(shop, f"item_id,title\n1000,{title}\n1007,b\n1014,c\n")
@@ -306,3 +344,11 @@ def test_text_of_the_encoding_that_is_named_is_not(title: str, encoding: str, sh
     found = files.read_items(shop, How(encoding=encoding))
     assert found.frame["title"][0] == title
     assert not found.notes
+
+
+@pytest.mark.parametrize("encoding", ["mac_roman", "cp1252", "utf-16"])
+def test_lines_of_old_macs_are_read_in_every_encoding(encoding: str, shop: Path) -> None:
+    (shop / "items.csv").write_bytes("item_id,title\r1000,Bärch lamp\r1007,Cedar lamp\r".encode(encoding))
+    frame = files.read_items(shop, How(encoding="utf-8" if encoding == "utf-16" else encoding)).frame
+    assert frame["title"].tolist() == ["Bärch lamp", "Cedar lamp"]
+    assert frame["row"].tolist() == [1, 2]

@@ -89,6 +89,17 @@ def test_a_form_that_is_named_is_used() -> None:
         read(pa.array(["1/2"]), "%Q")
 
 
+@pytest.mark.parametrize("zone", ["BST", "IST", "CST", "AST"])
+def test_zones_that_stand_for_several_are_refused_in_a_form_too(zone: str) -> None:
+    form = "%d.%m.%Y %H:%M %Z"
+    for sure in ("UTC", "GMT", "Europe/London"):
+        read(pa.array([f"27.10.2024 12:30 {sure}"]), form)
+    with pytest.raises(
+        DataError, match=f"row 2.*found '27.10.2024 01:30 {zone}'; 1 of 2.*{zone!r} is no zone for sure"
+    ):
+        read(pa.array(["27.10.2024 01:30 UTC", f"27.10.2024 01:30 {zone}"]), form)
+
+
 @pytest.mark.parametrize(
     ("column", "message"),
     [
@@ -117,7 +128,10 @@ def test_a_form_that_is_named_is_used() -> None:
             r"row 2.*'1\.60866E\+09' is a number that a spreadsheet has rounded; 1 of 4",
         ),
         (pa.array(["1600000000", "1,60866E+09"]), r"row 2.*found '1,60866E\+09'.*A spreadsheet has rounded it"),
-        (pa.array([1.6e9, 1.7e9], pa.float32()), r"row 1.*32-bit floats"),
+        (pa.array([1.6e9, 1.7e9], pa.float32()), r"row 1.*32-bit float"),
+        (pa.array([5.0, 20201225.0, 20201226.0], pa.float32()), r"row 2, column timestamp: 20201224 is a 32-bit float"),
+        (pa.array([SECONDS, -(2**63)]), r"row 2.*found '-9223372036854775808'; 1 of 2"),
+        (pa.array([SECONDS, 2**62], pa.timestamp("us")), r"row 2.*before the year 2262, found '.*'; 1 of 2"),
         *(
             (pa.array(["2020-09-13 12:26:40", f"2020-09-13 12:26:40 {zone}"]), rf"row 2.*'{zone}' is no zone for sure")
             for zone in ("BST", "IST", "EST", "CEST", "MSK")
@@ -138,6 +152,7 @@ def test_a_form_that_is_named_is_used() -> None:
             pa.array([int(f"{day:%d%m%y}") for day in DAYS]),
             r"310523 and.* look like .*'%d%m%y'.*write day .*two digits",
         ),
+        (pa.array([int(f"{day:%Y%d%m}") for day in DAYS]), r"look like .*'%Y%d%m'` \(ingest\.timestamp_format\)$"),
     ],
 )
 def test_what_is_no_time_is_refused_with_its_row(column: pa.Array, message: str) -> None:

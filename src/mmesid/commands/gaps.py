@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmesid.artifacts.items import text_columns, texts
 from mmesid.commands.content import differ
 from mmesid.data.joins import explain_join
+from mmesid.data.moments import NEARLY_ALL
 from mmesid.data.preparation import tied
 
 MANY = 0.05  # of the users: repeats that figures are made of
@@ -27,19 +30,33 @@ def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame) -> list[st
         "interactions without user_id or item_id: {}": nameless.sum(),
         "interactions with an item that the items table lacks: {}": (~named["item_id"].isin(items["item_id"])).sum(),
         "interactions that repeat user, item and timestamp: {}": repeated.sum(),
-        "interactions that share user and time with another one: {} of "
-        f"{len(interactions):,}; the order of the file decides between them, or chance (prepare.ties: shuffled)": tied(
-            pd.factorize(fresh["user_id"])[0], fresh["timestamp"].to_numpy()
-        ).sum(),
     }
-    users, again = fresh["user_id"].nunique(), _repeat_last(fresh)
-    if again > MANY * users:
+    users, times = pd.factorize(fresh["user_id"])[0], fresh["timestamp"].to_numpy()
+    decides = "the order of the file decides between them, or chance (prepare.ties: shuffled)"
+    if _is_newest_first(users, times):
+        decides = (
+            "the order of the file decides between them, but a user's rows stand newest first in it, so that it is "
+            "backwards: sort the file by time, the oldest first, or leave it to chance (prepare.ties: shuffled)"
+        )
+    counts[f"interactions that share user and time with another one: {{}} of {len(interactions):,}; {decides}"] = tied(
+        users, times
+    ).sum()
+    n_users, again = fresh["user_id"].nunique(), _repeat_last(fresh)
+    if again > MANY * n_users:
         counts[
-            f"users whose last item is one that they had before: {{}} of {users:,}; such an item counts in evaluation, "
-            "but no list offers it unless protocol.exclude_history is false"
+            f"users whose last item is one that they had before: {{}} of {n_users:,}; such an item counts in "
+            "evaluation, but no list offers it unless protocol.exclude_history is false"
         ] = again
     join = explain_join(interactions["item_id"], items["item_id"])
     return [*(text.format(f"{count:,}") for text, count in counts.items() if count), *([join] if join else [])]
+
+
+def _is_newest_first(users: NDArray[np.int64], times: NDArray[np.int64]) -> bool:
+    """Whether from row to row of a user time goes back, nearly wherever it changes."""
+    order = np.argsort(users, kind="stable")
+    before, after = times[order][:-1], times[order][1:]
+    changes = (np.diff(users[order]) == 0) & (before != after)
+    return bool(changes.any()) and bool((after < before)[changes].mean() >= NEARLY_ALL)
 
 
 def _repeat_last(interactions: pd.DataFrame) -> int:

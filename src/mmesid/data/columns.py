@@ -41,7 +41,12 @@ class Wanted(NamedTuple):
     def find(self, present: list[str]) -> dict[str, int]:
         """Canonical name -> position from 0, in the order of the file; what is missing is left out."""
         asked = {name: name for name in self.required} | self.named
-        found = {new: place for new, name in asked.items() if (place := _place(new, name, present)) is not None}
+        found = {
+            new: place
+            for new, name in asked.items()
+            for called in (name, *([new] if self._is_of_both(new) else []))
+            if (place := _place(called, present)) is not None
+        }
         if not self.only:
             taken = set(found.values())
             free = {name: place for place, name in enumerate(present) if place not in taken}
@@ -72,11 +77,14 @@ class Wanted(NamedTuple):
             raise DataError(self._say_missing(path, absent, hints.Seen(self.table, present, nested, rows())))
         return found
 
+    def _is_of_both(self, new: str) -> bool:
+        """Whether a column stands in both tables, so that a name given for it may be the other one's."""
+        return new == "item_id" and f"{self.table}.{new}" not in self.given and new in self.given
+
     def _two_meanings(self, present: list[str]) -> str:
         """What is wrong where a name is given for both tables, and this one has a column of the canonical name, too."""
         for new, name in self.named.items():
-            common = new in self.required and f"{self.table}.{new}" not in self.given and new in self.given
-            if common and new == "item_id" != name and {new, name} <= set(present):
+            if self._is_of_both(new) and new != name and {new, name} <= set(present):
                 return (
                     f"both {new} and {name}, which ingest.columns names for both tables: name the one that is meant "
                     f"here, {hints.command(self.table, self.given, {new: new})}"
@@ -162,7 +170,7 @@ def listed(names: Collection[str], shown: int = LISTED) -> str:
     return ", ".join(islice(names, shown)) + more
 
 
-def _place(new: str, name: str | int, present: list[str]) -> int | None:
+def _place(name: str | int, present: list[str]) -> int | None:
     if isinstance(name, int):
         return name - 1 if 0 < name <= len(present) else None
-    return next((present.index(called) for called in (name, new) if called in present), None)
+    return present.index(name) if name in present else None

@@ -6,6 +6,7 @@ import itertools
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -16,6 +17,7 @@ from mmesid.errors import DataError
 QUOTE = '"'
 WHITE = " \t\r\n\x1a"  # what a blank cell may hold; the last is Ctrl-Z, by which DOS ended files
 SAMPLE = 20  # records by which delimiters are compared
+CHUNK = 1 << 20  # bytes that are read at once
 HEAD = 1 << 16  # bytes in which a file without any line feed is known
 SEPARATOR = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)  # a first line by which Excel is told the delimiter
 _BACKSLASHED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # a quote with a backslash of its own
@@ -66,13 +68,21 @@ def _lines(part: Part, encoding: str) -> Iterator[str]:
             return
         number = 0
         try:
-            for text in io.TextIOWrapper(file, encoding=encoding, newline="\n"):
+            ends = "\r" if _of_old_macs(part, encoding) else "\n"
+            for text in io.TextIOWrapper(file, encoding=encoding, newline=ends):
                 number += 1
                 yield text
         except UnicodeDecodeError as error:
             raise not_text(part, f"line {number + 1} or later", error.object[error.start], encoding) from None
         except UnicodeError as error:
             raise DataError(f"{part.path} is not {encoding} text: {error}; name another with ingest.encoding") from None
+
+
+def _of_old_macs(part: Part, encoding: str) -> bool:
+    """Whether the file's lines end by a carriage return alone."""
+    with open_bytes(part.path) as file:
+        head = io.TextIOWrapper(file, encoding=encoding, newline="").read(HEAD)
+    return "\n" not in head and "\r" in head
 
 
 def _pieces(file: BinaryIO) -> Iterable[bytes]:
@@ -86,6 +96,17 @@ def beginning(part: Part, dialect: Dialect, encoding: str) -> list[list[str]]:
     """The fields of the first records that are not blank; raises csv.Error where their quotes make no sense."""
     records = (fields for _, fields in _split(lines(part, encoding), dialect) if fields)
     return list(itertools.islice(records, SAMPLE))
+
+
+def blank_ends(path: Path, delimiter: str) -> int:
+    """How many lines of a file in UTF-8 end by a delimiter, with nothing behind it or what stands for nothing."""
+    mark, count, piece = delimiter.encode(), 0, b""
+    ends = [mark + blank + feed for blank in (b"", rb"\N") for feed in (b"\n", b"\r\n")]
+    with open_bytes(path) as file:
+        while more := file.read(CHUNK) + file.readline():
+            piece = more
+            count += sum(map(piece.count, ends))
+    return count + piece.endswith((mark, mark + rb"\N"))
 
 
 def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Path) -> int:
@@ -105,7 +126,7 @@ def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pat
         DataError: a record breaks the rules; names its line, or that in which its quote opens.
     """
     kept: list[str] = []  # lines of the record under way
-    longest = 0
+    longest, expected = 0, 0
     last = 0  # line in which the record before ended
     with target.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -119,13 +140,31 @@ def rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pat
                 return longest
             except csv.Error:
                 raise DataError(_say_quote(part, dialect, last, kept)) from None
-            if len(fields) > width and not any(fields[width:]):
-                fields = fields[:width]
-            if fields and len(fields) != width:
-                raise DataError(_say_width(part, dialect, last, kept, len(fields), width))
             if fields and not is_header:
+                expected = expected or (width if any(fields[width:]) else max(width, len(fields)))
+                if len(fields) != expected:
+                    raise DataError(_say_width(part, dialect, last, kept, len(fields), expected))
+                fields = fields[:width]
                 writer.writerow(fields)
                 longest = max(longest, 4 * sum(map(len, fields)) + 3 * width)
+            is_header = is_header and not fields
+            last = end
+            kept.clear()
+
+
+def refuse_uneven(part: Part, dialect: Dialect, encoding: str, width: int) -> None:
+    """Raises DataError where some records have fields beyond the last column and others have not, blank as they are.
+
+    A delimiter too many may stand anywhere in such a record, and shifts what stands behind it.
+    """
+    kept: list[str] = []
+    last, expected, is_header = 0, 0, dialect.header
+    with suppress(csv.Error):
+        for end, fields in _split(_remembered(lines(part, encoding), kept), dialect):
+            if fields and not is_header:
+                expected = expected or len(fields)
+                if len(fields) != expected and max(len(fields), expected) > width:
+                    raise DataError(_say_width(part, dialect, last, kept, len(fields), expected))
             is_header = is_header and not fields
             last = end
             kept.clear()

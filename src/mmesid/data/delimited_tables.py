@@ -20,8 +20,10 @@ from mmesid.data.delimited import (
     Dialect,
     beginning,
     begins_with_quote,
+    blank_ends,
     is_odd,
     lines,
+    refuse_uneven,
     rewrite,
 )
 from mmesid.data.encodings import encoding_of, is_packed
@@ -52,7 +54,10 @@ def delimited(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted,
     strange = is_odd(part, encoding) or any("\n" in field or "\r" in field for field in first)
     if not strange and not dialect.escaped:  # by the first line's end DuckDB knows all others
         with suppress(duckdb.Error):
-            return _read(connection, path, file, dialect)
+            read = _read(connection, path, file, dialect)
+            if _may_be_uneven(connection, path, file, dialect, read.table.num_rows):
+                refuse_uneven(part, dialect, encoding, len(first))
+            return read
     mended = aside.with_suffix(".mended")
     try:
         longest = _rewrite(part, dialect, encoding, len(first), mended)
@@ -146,6 +151,10 @@ def _sample(part: Part, dialect: Dialect, encoding: str) -> list[list[str]]:
 def _refuse_header(part: Part, wanted: Wanted, places: dict[str, int], records: list[list[str]]) -> None:
     """Raises DataError where columns have positions, but the first record names them."""
     columns = {new: [record[at] for record in records if at < len(record)] for new, at in places.items()}
+    if [field.strip() for field in records[0] if field.strip()] == [str(at) for at in range(max(2, len(places)))]:
+        raise DataError(
+            f"{part.path}, line 1 counts columns from 0, as pandas heads those without names, and is no row: drop it"
+        )
     if columns and all(hints.is_header(new, values) for new, values in columns.items()):
         named = {new: clean(values[:1], part.format.typed)[0] for new, values in columns.items()}
         raise DataError(
@@ -179,23 +188,20 @@ def _rewrite(part: Part, dialect: Dialect, encoding: str, width: int, target: Pa
         raise
 
 
+def _may_be_uneven(connection: duckdb.DuckDBPyConnection, path: Path, file: _File, dialect: Dialect, rows: int) -> bool:
+    """Whether more lines end by a blank field than have none in the last column, but not all."""
+    ends = blank_ends(path, dialect.delimiter) - (dialect.header and not file.names[-1])
+    if ends <= 0:
+        return False
+    blank = f"coalesce(trim(c{len(file.names) - 1}, {engine.literal(WHITE)}), '') = ''"
+    ((blanks,),) = connection.sql(f"SELECT count(*) FROM {_source(path, file, dialect)} WHERE {blank}").fetchall()
+    return blanks < ends and (blanks > 0 or ends < rows)
+
+
 def _read(
     connection: duckdb.DuckDBPyConnection, path: Path, file: _File, dialect: Dialect, longest: int = LINE
 ) -> Read:
-    fields = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(file.names)))
-    quote = engine.literal(QUOTE if dialect.quoted else "")
-    options = {
-        "auto_detect": "false",
-        "header": str(dialect.header).lower(),
-        "delim": engine.literal(dialect.delimiter),
-        "quote": quote,
-        "escape": quote,
-        "compression": "'gzip'" if is_packed(path) else "'none'",
-        "max_line_size": str(max(LINE, longest)),
-        "nullstr": r"['', '\N']",  # the latter is how MySQL, PostgreSQL and Hive write it
-        "columns": f"{{{fields}}}",
-    }
-    source = f"read_csv({engine.place(path)}, {', '.join(f'{name}={value}' for name, value in options.items())})"
+    source = _source(path, file, dialect, longest)
     table = engine.select(connection, source, file.chosen)
     own = [new for new, sql in file.chosen.items() if sql.startswith("c")]
     if all(_has_blank(table[new]) for new in own):  # rows may be blank, or a line where there is one column
@@ -210,6 +216,24 @@ def _read(
         where = Source(path, file.part.shown, source, file.delimiter, file.names)
         notes += find_swallowed(connection, where, known)
     return Read(table, tuple(notes))
+
+
+def _source(path: Path, file: _File, dialect: Dialect, longest: int = LINE) -> str:
+    """SQL of a file's rows, with columns c0, c1, ..."""
+    fields = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(file.names)))
+    quote = engine.literal(QUOTE if dialect.quoted else "")
+    options = {
+        "auto_detect": "false",
+        "header": str(dialect.header).lower(),
+        "delim": engine.literal(dialect.delimiter),
+        "quote": quote,
+        "escape": quote,
+        "compression": "'gzip'" if is_packed(path) else "'none'",
+        "max_line_size": str(max(LINE, longest)),
+        "nullstr": r"['', '\N']",  # the latter is how MySQL, PostgreSQL and Hive write it
+        "columns": f"{{{fields}}}",
+    }
+    return f"read_csv({engine.place(path)}, {', '.join(f'{name}={value}' for name, value in options.items())})"
 
 
 def _place(sql: str) -> int:

@@ -22,7 +22,7 @@ from mmesid.data.embedding_files import find_embedding, read_embedding
 from mmesid.data.formats import PLAIN, How
 from mmesid.data.ids import canonical_ids
 from mmesid.data.no_values import NO_VALUE
-from mmesid.data.picture_names import find
+from mmesid.data.picture_names import find, say_by_ids
 from mmesid.data.pictures import list_pictures, read_pictures
 from mmesid.data.tables import Table, as_text, read_table, swallowed
 from mmesid.data.times import to_timestamps
@@ -121,12 +121,14 @@ def with_pictures(folder: Path, items: Read) -> Read:
     """The items with the pictures that were found, and a column `image_fault` where one that is named was not."""
     frame, notes = items
     files = list_pictures(folder)
-    found = find(frame["image_name"].tolist(), frame["item_id"].tolist(), files)
+    names = frame["image_name"].tolist()
+    found = find(names, frame["item_id"].tolist(), files)
     places = pd.Series([one.place for one in found], frame.index, "str")
     faults = pd.Series([one.fault for one in found], frame.index, "str")
     given = frame["image_name"].notna() & ~frame["image_name"].isin(NO_VALUE)
     if not files and (links := int((given & faults.isna()).sum())):
         notes = [*notes, f"links in the column image, which nobody fetches: {links:,}; there are no picture files"]
+    notes = [*notes, *say_by_ids(names, found)]
     named = frame["image_name"].fillna(places).where(places.notna() | faults.notna(), None)
     frame["image"] = pd.Series(read_pictures(folder, [one.place for one in found]), frame.index, dtype=object)
     frame["image_name"] = named

@@ -155,7 +155,7 @@ def _members(folder: Path) -> list[Path]:
     ]
     if not kept:
         raise DataError(f"{folder} is a folder without a file that holds anything")
-    return sorted(kept, key=lambda path: [_natural(name) for name in path.relative_to(folder).parts])
+    return sorted(kept, key=lambda path: [natural(name) for name in path.relative_to(folder).parts])
 
 
 def _partitions(folders: Sequence[str]) -> dict[str, str | None]:
@@ -164,7 +164,7 @@ def _partitions(folders: Sequence[str]) -> dict[str, str | None]:
     return {name: None if value == HIVE_NULL else value for name, value in pairs}
 
 
-def _natural(name: str) -> list[tuple[str, int]]:
+def natural(name: str) -> list[tuple[str, int]]:
     """A key that sorts digits by their number."""
     return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
 

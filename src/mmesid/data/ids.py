@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts.items import BLANK, INVISIBLE
 from mmesid.data.id_doubts import doubts, without_words
-from mmesid.data.tables import EXACT, Origin, as_pandas, is_whole, shortened, written
+from mmesid.data.tables import EXACT, SINGLE, Origin, as_pandas, is_whole, shortened, written
 from mmesid.errors import DataError
 
 WHOLE = r"^-?\d+(\.0*)?$"  # 1198, 1198.0
 GROUPED = r"^-?\d{1,3}\.000$"  # 1.000: one, or a thousand as Germans write it
 ROUNDED = r"^-?\d([.,]\d+)?[eE]\+\d+$"  # 1.23E+12: what a spreadsheet leaves of a long number
-SINGLE = 2.0**24  # from here on 32-bit floats skip whole numbers
 
 
 def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[str]", list[str]]:

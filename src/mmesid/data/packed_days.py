@@ -1,4 +1,5 @@
-"""Days that are written as numbers whose order is not that of time: 31052024, 053124, 3105241530, 05.2024, 31.05.
+"""Days that are written as numbers whose order is not that of time: 31052024, 053124, 3105241530, 20243105, 05.2024,
+31.05.
 
 20240531 and 240531 are none of them: their order is right.
 """
@@ -21,7 +22,7 @@ Whole = NDArray[np.int64]
 
 
 def refuse_days(whole: Whole, billionths: Whole, column: Any, origin: Origin) -> None:
-    """Raises DataError where nearly all numbers are days or months with their year behind; names the form to give.
+    """Raises DataError where nearly all numbers are days or months in an order of their own; names the form to give.
 
     Args:
         whole: whole parts of the numbers.
@@ -36,7 +37,7 @@ def refuse_days(whole: Whole, billionths: Whole, column: Any, origin: Origin) ->
         zero = "; before that, write day and month with two digits each, as 05312024" if short else ""
         raise DataError(
             f"{origin.place(0)}, column timestamp: {column[0].as_py()} and nearly all others look like days or months "
-            "with their year behind, and as numbers they would be in the wrong order; say how they are written, with "
+            "that as numbers would be in the wrong order; say how they are written, with "
             f"`mmesid add NAME {named}` (ingest.timestamp_format){zero}"
         )
 
@@ -64,7 +65,18 @@ def _forms(whole: Whole, billionths: Whole) -> list[str]:
         return ["%m.%Y"] if fits.mean() >= NEARLY_ALL else []
     some = whole[:: max(1, len(whole) // SAMPLED)]
     ways = [way for way in product(DAYS, YEARS, CLOCKS) if _fits(some, *way).mean() >= NEARLY_ALL / 2]
-    return ["".join(way) for way in ways if _fits(whole, *way).mean() >= NEARLY_ALL and _is_disordered(whole, *way)]
+    forms = ["".join(way) for way in ways if _fits(whole, *way).mean() >= NEARLY_ALL and _is_disordered(whole, *way)]
+    return forms or [f"%Y%d%m{clock}" for clock, size in CLOCKS.items() if _has_day_before_month(whole // size)]
+
+
+def _has_day_before_month(days: Whole) -> bool:
+    """Whether nearly all numbers are a year with a day and a month behind, and too few with a month and a day."""
+    years, rest = np.divmod(days, YEARS["%Y"])
+    one, two = np.divmod(rest, 100)
+    in_range = _within(years, FIRST_YEAR, LAST_YEAR)
+    days_first = in_range & _within(one, 1, 31) & _within(two, 1, 12)
+    months_first = in_range & _within(one, 1, 12) & _within(two, 1, 31)
+    return bool(days_first.mean() >= NEARLY_ALL > months_first.mean())
 
 
 def _split(whole: Whole, year: str, clock: str) -> tuple[Whole, Whole, Whole, Whole]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mmesid.artifacts.items import canonical_id
-from mmesid.data.formats import unquote
+from mmesid.data.formats import natural, unquote
 from mmesid.data.nested import leaves, parsed
 from mmesid.data.no_values import NO_VALUE
 
@@ -90,7 +90,7 @@ class PictureNames:
                 if fitting := self._fitting(candidates, parts, count):
                     return _only(fitting)
         for count, end in _ends(parts):
-            if fitting := self._fitting(self._stems.get(fold(SUFFIX.sub("", end))), parts, count):
+            if fitting := self._fitting(self._stems.get(fold(canonical_id(SUFFIX.sub("", end)))), parts, count):
                 return _only(fitting)
         return Found(None, f"missing: no such file among the images, {self._nearest(parts[-1])}")
 
@@ -113,7 +113,7 @@ class PictureNames:
     def by_folders(self, item_ids: Sequence[object]) -> list[Found]:
         """The first picture, by name, of the folder that is called like each item's id; none where two folders are."""
         held: dict[str, dict[str, str]] = defaultdict(dict)  # id -> folder -> its first picture
-        for place in sorted(self._whole.values()):
+        for place in sorted(self._whole.values(), key=lambda place: natural(SUFFIX.sub("", place))):
             folder, _, name = place.rpartition("/")
             if folder and SUFFIX.search(name):
                 held[canonical_id(folder.rpartition("/")[2])].setdefault(folder, place)
@@ -143,9 +143,10 @@ class PictureNames:
 
 
 def find(names: Sequence[object], item_ids: Sequence[object], places: Sequence[str]) -> list[Found]:
-    """The file of each item: by the names of the table, or by the items' ids where no name leads to any file.
+    """The file of each item: by the names of the table, or by the items' ids where there are none or all are links that
+    lead to no file.
 
-    Where no id is a file's name either, but most items have a folder called by their id, it is the first file there.
+    Where ids are the names of folders, it is the first file there; most items must have one, and more than have a file.
 
     Args:
         names: of each item's picture, or a list of such, null where the table has none. Links lead to no file where
@@ -159,11 +160,33 @@ def find(names: Sequence[object], item_ids: Sequence[object], places: Sequence[s
     found = _unshared([one for one, _ in pairs], ["/".join(parts_of(_without_host(name))) for _, name in pairs])
     if not places or any(one.place for one, _ in pairs):
         return found
-    by_id = files.by_ids(item_ids)
-    if any(one.place or one.fault for one in by_id):
-        return by_id
-    by_folder = files.by_folders(item_ids)
-    return by_folder if 2 * sum(one.place is not None for one in by_folder) >= len(by_folder) else found
+    if not all(_is_no_name(cell, item_id) for cell, item_id in zip(names, item_ids, strict=True)):
+        return found
+    by_id, by_folder = files.by_ids(item_ids), files.by_folders(item_ids)
+    in_folders = sum(one.place is not None for one in by_folder)
+    if 2 * in_folders >= len(by_folder) and in_folders > sum(one.place is not None for one in by_id):
+        return by_folder
+    return by_id if any(one.place or one.fault for one in by_id) else found
+
+
+def say_by_ids(names: Sequence[object], found: Sequence[Found]) -> list[str]:
+    """A sentence where pictures were found by the items' ids although the table has links.
+
+    Args:
+        names: as of `find`.
+        found: what it returned.
+    """
+    taken = [
+        (cell, one.place)
+        for cell, one in zip(names, found, strict=True)
+        if isinstance(cell, str) and one.place and LINK.search(cell) and not _leads(cell, one.place)
+    ]
+    if not taken:
+        return []
+    return [
+        f"links in the column image that lead to no file, where pictures are taken by item_id: {len(taken):,}, the "
+        f"first is {taken[0][0]!r}, and {taken[0][1]!r} is taken"
+    ]
 
 
 def parts_of(path: str) -> list[str]:
@@ -193,6 +216,21 @@ def _names(cell: str) -> list[str]:
     if held is None:
         return pictures if pictures == listed else [cell]
     return pictures or listed or [cell]
+
+
+def _is_no_name(cell: object, item_id: object) -> bool:
+    """Whether a cell does not say which file it means: nothing, links, or the item's id."""
+    if not isinstance(cell, str) or cell.strip() in NO_VALUE or canonical_id(cell) == item_id:
+        return True
+    return all(map(LINK.match, _names(cell)))
+
+
+def _leads(cell: str, place: str) -> bool:
+    """Whether any name that a cell holds is the file's own, but for its folders and its suffix."""
+    own, *stems = (
+        fold(canonical_id(SUFFIX.sub("", parts_of(name)[-1]))) for name in (place, *map(_without_host, _names(cell)))
+    )
+    return own in stems
 
 
 def _without_host(name: str) -> str:

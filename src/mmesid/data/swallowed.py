@@ -12,9 +12,9 @@ import duckdb
 import numpy as np
 import pyarrow.compute as pc
 
+from mmesid.data.delimited import CHUNK
 from mmesid.data.encodings import open_bytes
 
-CHUNK = 1 << 20  # bytes that are read at once
 LINE_FEED = 10
 WIDE = 200  # columns from which on nothing is looked for
 
@@ -63,11 +63,12 @@ def find_swallowed(connection: duckdb.DuckDBPyConnection, source: Source, known:
 
 def _has_more_lines(path: Path, expected: int) -> bool:
     """Whether the file has more lines than are expected, so that a cell may have several."""
-    count = 0
+    count, last = 0, LINE_FEED
     with open_bytes(path) as file:
         while piece := file.read(CHUNK):
             count += int(np.count_nonzero(np.frombuffer(piece, np.uint8) == LINE_FEED))
-    return count > expected
+            last = piece[-1]
+    return count + (last != LINE_FEED) > expected
 
 
 def _case(place: int, source: Source, known: list[int]) -> str:

@@ -26,6 +26,7 @@ from mmesid.errors import DataError, first_line
 
 SHOWN = 60  # characters of a value that a message shows
 EXACT = 2.0**53  # from here on floats skip whole numbers
+SINGLE = 2.0**24  # and 32-bit floats
 
 
 class Origin(NamedTuple):
@@ -131,7 +132,7 @@ def is_whole(numbers: Any) -> bool:
 
 def written(column: Any) -> Any:
     """A column with its values written out as text."""
-    if pa.types.is_floating(column.type):  # Arrow and Python write 1e16 differently
+    if pa.types.is_floating(column.type) or pa.types.is_decimal128(column.type):  # Arrow writes 0 as 0E-9
         return engine.ask(column, "SELECT value::VARCHAR AS value FROM asked")["value"].cast(pa.large_string())
     return column.cast(pa.large_string())
 

@@ -20,6 +20,7 @@ OF_EXCEL = r"\d(\.\d{1,5})?E\+\d\d"  # six digits, as a spreadsheet writes long 
 OF_EXCEL_ABROAD = re.compile(r"\d,\d+E\+\d\d")
 ZONE = r"\d ?([A-Za-z]{2,4})$"  # CEST, BST
 UNIVERSAL = ("UTC", "GMT", "UCT", "UT", "ZULU")
+SURE_ZONE = rf"(?i)\b({'|'.join(UNIVERSAL)})\b|[0-9 ]Z$|[a-z]/[a-z]"  # one that stands for itself, or Europe/Berlin
 HALVES = ("AM", "PM")
 MENDS = (  # ways to write a moment that DuckDB lacks -> those that it has
     (r"(\d),(\d)", r"\1.\2"),
@@ -63,6 +64,8 @@ def from_texts(text: Any, form: str | None) -> Times:
         finer = f"CASE WHEN length(value) > 26 THEN try_cast({digits} AS BIGINT) END"
     else:
         parsed, finer = f"try_strptime(trim(value), {engine.literal(form)})", "0"
+        if "%Z" in form:
+            parsed = f"CASE WHEN regexp_matches(value, '{SURE_ZONE}') THEN {parsed} END"
     question = (
         f"SELECT epoch_us(time) * 1000 + finer AS times FROM (SELECT CASE WHEN abs(epoch_us(time)) < {REPRESENTABLE} "
         f"THEN time END AS time, coalesce({finer}, 0) AS finer FROM (SELECT {parsed} AS time, value FROM asked))"
@@ -87,15 +90,20 @@ def hint_of(value: str) -> str:
         return ". It is a number with a decimal comma: write a point, as in 43916.09, or export the column as dates"
     if OF_EXCEL_ABROAD.fullmatch(value.strip()):
         return ". A spreadsheet has rounded it; export the column as text"
-    zone = re.search(ZONE, value.strip())
-    if zone and zone[1].upper() not in (*UNIVERSAL, *HALVES):
-        return (
-            f". {zone[1]!r} is no zone for sure, as letters like BST and IST stand for several; write the offset, such "
-            "as +01:00, or times in UTC"
-        )
-    return (
+    return zone_hint(value) or (
         ". For another way to write times name it with the key ingest.timestamp_format, such as '%d/%m/%Y %H:%M' "
         "(`mmesid add NAME --timestamp-format`)"
+    )
+
+
+def zone_hint(value: str) -> str:
+    """What to change where letters behind a time may be one of several zones, as the end of a message."""
+    zone = re.search(ZONE, value.strip())
+    if not zone or zone[1].upper() in (*UNIVERSAL, *HALVES):
+        return ""
+    return (
+        f". {zone[1]!r} is no zone for sure, as letters like BST and IST stand for several; write the offset, such "
+        "as +01:00, or times in UTC"
     )
 
 

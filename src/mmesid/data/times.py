@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from mmesid.data.clock_times import refuse_clock
 from mmesid.data.packed_days import may_be_days, refuse_days
-from mmesid.data.tables import Origin, shortened, written
-from mmesid.data.time_texts import from_numerals, from_texts, hint_of, is_none, refuse_rounded
+from mmesid.data.tables import SINGLE, Origin, shortened, written
+from mmesid.data.time_texts import from_numerals, from_texts, hint_of, is_none, refuse_rounded, zone_hint
 from mmesid.errors import DataError
 
 SECOND = 1_000_000_000  # nanoseconds
@@ -30,6 +30,7 @@ SMALL = 500_000_000  # below it a number is no time since 1970
 EARLIEST, LATEST = 315_532_800 * SECOND, 4_102_444_800 * SECOND  # 1980, 2100: outside, a year is doubtful
 COARSE = 1000  # seconds: what a spreadsheet's six digits leave
 HALF_DAY = 43_200
+NO_TIME = -(2**63)  # how NumPy and pandas hold a time that is none, seen as a number
 
 
 class Numbers(NamedTuple):
@@ -70,7 +71,7 @@ def to_timestamps(column: Any, origin: Origin, form: str | None = None) -> tuple
 
 def _integers(column: Any) -> Numbers:
     values = pc.fill_null(column, 0).to_numpy()
-    bad = column.is_null().to_numpy() | (values > 2**63 - 1)
+    bad = column.is_null().to_numpy() | (values > 2**63 - 1) | (values == NO_TIME)
     return Numbers(values.astype(np.int64), np.zeros(1, np.int64), bad)  # one zero stands for all
 
 
@@ -100,6 +101,7 @@ def _from_numbers(numbers: Numbers, column: Any, origin: Origin) -> tuple[NDArra
     whole, billionths, bad = numbers
     if bad.any():
         raise DataError(_say_bad(column, bad, origin, None))
+    _refuse_single(whole, column, origin)
     refuse_days(whole, billionths, column, origin)
     small = np.abs(whole) < SMALL
     if small.sum() * 2 > len(whole):
@@ -115,13 +117,20 @@ def _from_numbers(numbers: Numbers, column: Any, origin: Origin) -> tuple[NDArra
     beyond = np.abs(whole) > (2**63 - 1) // factor - 1
     if beyond.any():
         raise DataError(_say_bad(column, beyond, origin, None))
-    if pa.types.is_float32(column.type):
-        raise DataError(
-            f"{origin.place(0)}, column timestamp: {column[0].as_py():.0f} and all others are 32-bit floats, which "
-            "keep seven digits and so round times to minutes; store them as integers, 64-bit floats or text"
-        )
     times = whole * factor + billionths * factor // SECOND
     return times, [*_rounded(whole, factor, column, origin), *_doubtful_years(times, column, origin)]
+
+
+def _refuse_single(whole: NDArray[np.int64], column: Any, origin: Origin) -> None:
+    """Raises DataError where numbers are 32-bit floats too large to hold every whole number."""
+    large = np.abs(whole) >= SINGLE
+    if pa.types.is_float32(column.type) and large.any():
+        first = int(large.argmax())
+        raise DataError(
+            f"{origin.place(first)}, column timestamp: {column[first].as_py():.0f} is a 32-bit float, as all others, "
+            "which keeps seven digits, so that different times look alike; store them as integers, 64-bit floats or "
+            "text"
+        )
 
 
 def _kept(
@@ -185,14 +194,15 @@ def _say_bad(column: Any, bad: NDArray[np.bool_], origin: Origin, form: str | No
         if form
         else "a number of seconds since 1970, or an ISO-8601 date such as 2024-05-31T18:00:00, before the year 2262"
     )
-    value = column[first].as_py()
+    here = column.slice(first, 1)
+    value = (written(here) if pa.types.is_temporal(here.type) else here)[0].as_py()  # a time may be no datetime
     hint = ""
     if is_none(value):
         hint = ". They have no time: leave such rows out of the file"
     elif isinstance(value, str) and value[:1] in ("[", "{"):
         hint = f". It holds {'a list' if value[0] == '[' else 'an object'}; write one row for each interaction"
-    elif isinstance(value, str) and not form:
-        hint = hint_of(value)
+    elif isinstance(value, str):
+        hint = zone_hint(value) if form else hint_of(value)
     return (
         f"{origin.place(first)}, column timestamp: expected {expected}, found "
         f"{'nothing' if value is None else shortened(value)}; {bad.sum():,} of {len(bad):,} rows are like this{hint}"
