@@ -17,7 +17,7 @@ from mmesid.servers import processes, reachable
 PATIENCE = 10.0  # seconds that an interrupted flow has to close its run
 
 
-def enter(check: Callable[[], object], run: Callable[[], object]) -> None:
+def enter(check: Callable[[], object], run: Callable[[], object], stopped: str) -> None:
     """Run a flow for a person at a terminal; a failure is one message and exit status 1.
 
     The first Ctrl-C ends the stage at work, closes the run and returns the prompt; a second one does not wait.
@@ -25,10 +25,11 @@ def enter(check: Callable[[], object], run: Callable[[], object]) -> None:
     Args:
         check: whatever can be known to fail; Prefect's server, which takes long to start, is not waited for then.
         run: the flow.
+        stopped: what Ctrl-C leaves, in a line.
     """
     host.take_any_text()
     _say_it_once()
-    ending = _Ending()
+    ending = _Ending(stopped)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ending.begin)
     try:
@@ -49,7 +50,8 @@ def enter(check: Callable[[], object], run: Callable[[], object]) -> None:
 class _Ending:
     """What Ctrl-C sets off."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: str) -> None:
+        self.line = line
         self.begun = self.told = False
 
     def begin(self, number: int, frame: FrameType | None) -> None:
@@ -67,7 +69,7 @@ class _Ending:
     def finish(self) -> None:
         """The run is closed: one line, and the exit status of what was interrupted."""
         self.told = True
-        sys.stderr.write("stopped; the next retrain goes on where this one was\n")
+        sys.stderr.write(f"{self.line}\n")
         sys.stderr.flush()
         sys.exit(host.INTERRUPTED)
 

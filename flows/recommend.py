@@ -102,10 +102,12 @@ def main() -> None:
     options = parser.parse_args()
 
     def check() -> None:
+        if options.k < 1:
+            raise RequestError(f"-k: expected 1 or more, got {options.k}")
         config.check_conf(options.dataset)
         registry.check_files(tracking.client(), registry.champion_of(options.dataset), "champion")
 
-    enter(check, lambda: recommend(options.dataset, options.k))
+    enter(check, lambda: recommend(options.dataset, options.k), "stopped; nothing was written")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from mmesid import config, tracking
 from mmesid.config import check_datasets, split_names
 from mmesid.errors import ConfigError, MmesidError
 from mmesid.host import HeldError, hold
-from mmesid.pipeline.graph import Graph, due, known_datasets, read_graph, select
+from mmesid.pipeline.graph import Graph, check_one_run, due, known_datasets, read_graph, select
 from mmesid.pipeline.mend import mend
 from mmesid.pipeline.overrides import Value, apply, parse
 from mmesid.pipeline.repo import check_texts
@@ -92,6 +92,7 @@ def register(dataset: str, root: Path) -> str:
     """The trained model becomes the challenger; the same model is not registered twice."""
     from mmesid import registry
 
+    check_one_run(dataset, root)
     version = registry.register(dataset, root)
     get_run_logger().info(f"{registry.model_name(dataset)} version {version} is the challenger")
     return version
@@ -103,6 +104,7 @@ def promote(dataset: str, root: Path) -> tuple[bool, str]:
     from mmesid import registry
 
     asked = registry.moment()
+    check_one_run(dataset, root)
     record = registry.promote(dataset, root)
     text = registry.describe(record, asked)
     create_markdown_artifact(text, key=pages.slug(f"decision-{dataset}"), description="Promotion gate")
@@ -257,7 +259,7 @@ def main() -> None:
         check_datasets(options.datasets or (), config.datasets())
         check_texts(Path())
 
-    enter(check, run)
+    enter(check, run, "stopped; the next retrain goes on where this one was")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from mmesid import config, registry, tracking
 from mmesid.artifacts.evaluate import load_ranks, save_ranks
@@ -56,6 +58,8 @@ def mlflow(root: Path) -> Any:
     for version in ("1", "2", "3"):
         for tag in (promotion.MOVE, promotion.ROLLED_BACK, promotion.JUDGED):
             client.set_model_version_tag(NAME, version, tag, "")
+    for tag in client.get_registered_model(NAME).tags:
+        client.delete_registered_model_tag(NAME, tag)
     tiny_world.evaluate(Store(DATASET, root), seed=2)
     return client
 
@@ -225,7 +229,7 @@ def test_a_better_challenger_replaces_the_champion_and_rollback_brings_it_back(r
         registry.rollback(DATASET, root)
 
 
-WRITES = ("set_model_version_tag", "log_text", "set_registered_model_alias")
+WRITES = ("set_model_version_tag", "log_text", "set_registered_model_alias", "set_registered_model_tag")
 
 
 def kill_at(call: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
@@ -267,7 +271,7 @@ def test_a_crash_at_any_point_of_a_promotion_is_made_good(
     assert aliases(mlflow) == {"challenger": "3", "champion": "3", "previous": "1"}
 
 
-@pytest.mark.parametrize("call", range(7))
+@pytest.mark.parametrize("call", range(9))
 def test_a_crash_at_any_point_of_a_rollback_leaves_it_undone_or_is_made_good(
     root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
@@ -310,6 +314,48 @@ def test_a_rollback_refuses_the_model_each_time_that_it_was_registered(tmp_path:
     place(own, champion="1", previous="2")
     registry.rollback(DATASET, tmp_path)
     assert own.get_model_version(NAME, again.version).tags[promotion.ROLLED_BACK] == "true"
+
+
+def test_a_rollback_outlives_the_version_that_it_refused(tmp_path: Path, own: Any) -> None:
+    tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
+    assert registry.register(DATASET, tmp_path) == "2"
+    place(own, champion="2", previous="1")
+    registry.rollback(DATASET, tmp_path)
+    own.delete_model_version(NAME, "2")
+    assert registry.register(DATASET, tmp_path) == "3"
+    failed = [clause.name for clause in registry.promote(DATASET, tmp_path).clauses if not clause.passed]
+    assert "not rolled back" in failed
+    assert aliases(own)["champion"] == "1"
+
+
+def test_what_was_refused_is_never_told_by_the_record_of_a_rollback(tmp_path: Path, own: Any) -> None:
+    tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
+    assert registry.register(DATASET, tmp_path) == "2"
+    place(own, champion="1")
+    assert registry.promote(DATASET, tmp_path).passed
+    registry.rollback(DATASET, tmp_path)
+    assert not registry.promote(DATASET, tmp_path).passed
+    registry.rollback(DATASET, tmp_path, 2)
+    registry.rollback(DATASET, tmp_path, 1)
+    told = registry.promote(DATASET, tmp_path)
+    assert (told.kind, told.passed) == ("promotion", False)
+    assert aliases(own)["champion"] == "1"
+
+
+@pytest.mark.parametrize("act", [registry.promote, registry.rollback])
+def test_a_decision_happens_though_another_checkout_clears_up_meanwhile(
+    act: Any, root: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(mlflow, challenger="3", champion="1", previous="3")
+    log_text = type(mlflow).log_text
+
+    def cleared_up(*given: Any) -> None:
+        promotion._finish_moves(tracking.client(root), DATASET)  # under a lock of its own
+        log_text(*given)
+
+    monkeypatch.setattr(type(mlflow), "log_text", cleared_up)
+    assert act(DATASET, root).passed
+    assert aliases(mlflow)["champion"] == "3"
 
 
 def test_a_move_that_is_due_happens_though_the_former_champion_was_deleted(
@@ -455,11 +501,33 @@ def test_what_cannot_be_done_is_said(root: Path, mlflow: Any, act: Any, message:
         act(DATASET, root)
 
 
-def test_a_rollback_goes_only_to_what_has_been_champion(tmp_path: Path, own: Any) -> None:
+def test_a_rollback_goes_only_to_what_has_been_champion_and_is_whole(tmp_path: Path, own: Any) -> None:
     for version, message in ((1, "has never been champion"), (9, "does not exist")):
         with pytest.raises(RegistryError, match=f"{NAME} version {version} {message}; `mmesid history"):
             registry.rollback(DATASET, tmp_path, version)
     assert registry.version_of(own, DATASET, "champion") is None
+    assert registry.promote(DATASET, tmp_path).passed
+    with pytest.raises(RegistryError, match="version 1 is the champion already"):
+        registry.rollback(DATASET, tmp_path, 1)
+    tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
+    place(own, champion=registry.register(DATASET, tmp_path), previous="1")
+    spoil(next(weights(tmp_path)))
+    with pytest.raises(RegistryError, match=r"version 1, the previous champion, has lost its files: .* are damaged"):
+        registry.rollback(DATASET, tmp_path)
+    assert aliases(own)["champion"] == "2"
+
+
+def weights(root: Path) -> Iterator[Path]:
+    """Of what was registered, the oldest version first."""
+    found = (root / "mlruns" / "artifacts").rglob("bundle/**/*.safetensors")
+    return iter(sorted(found, key=lambda path: path.stat().st_mtime_ns))
+
+
+def spoil(path: Path) -> None:
+    """Zeros where the numbers stood, behind a header that is whole."""
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    path.write_bytes(content[:start] + bytes(len(content) - start))
 
 
 def test_a_version_whose_files_are_gone_is_named(root: Path, mlflow: Any, tmp_path: Path) -> None:
@@ -531,6 +599,28 @@ def test_what_may_not_be_read_is_no_loss(tmp_path: Path, own: Any, monkeypatch: 
     assert len(own.search_model_versions(f"name = '{NAME}'")) == 1
 
 
+def test_a_server_that_fails_has_lost_nothing(tmp_path: Path, own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(own, champion="1")
+
+    def failing(*given: object) -> None:
+        raise MlflowException("API request failed: too many 503 error responses", error_code=TEMPORARILY_UNAVAILABLE)
+
+    monkeypatch.setattr("mlflow.store.artifact.local_artifact_repo.LocalArtifactRepository.list_artifacts", failing)
+    for act in (registry.load_champion, registry.register, registry.promote):
+        with pytest.raises(MlflowException, match="503"):
+            act(DATASET, tmp_path)
+    assert len(own.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_what_was_fetched_to_be_loaded_does_not_stay(tmp_path: Path, own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "aside"))
+    (tmp_path / "aside").mkdir()
+    monkeypatch.setattr("mmesid.registry.files.local", lambda place: None)  # as if it lay in a bucket
+    service = registry.load_version(own.get_model_version(NAME, "1"))
+    assert service.recommend([["item-3"]], 2)[0].items
+    assert not list((tmp_path / "aside").iterdir())
+
+
 def test_a_champion_that_was_placed_by_hand_is_told_so(root: Path, mlflow: Any) -> None:
     mlflow.set_model_version_tag(NAME, "1", promotion.OUTCOME, "none")
     place(mlflow, challenger="1", champion="1")
@@ -548,11 +638,10 @@ def test_a_champion_that_was_placed_by_hand_is_told_so(root: Path, mlflow: Any) 
 
 def test_damage_that_leaves_sizes_alone_is_found_and_registered_anew(tmp_path: Path, own: Any) -> None:
     place(own, champion="1")
-    (path,) = (tmp_path / "mlruns" / "artifacts").rglob("bundle/finetune/adapter.safetensors")
-    path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(RegistryError, match="cannot be loaded") as told:
+    for path in weights(tmp_path):
+        spoil(path)
+    with pytest.raises(RegistryError, match=r"the champion, has lost its files: .* are damaged"):
         registry.load_champion(DATASET, tmp_path)
-    assert "delete it" not in str(told.value), "nothing makes a file of the registry but the registry"
     assert registry.register(DATASET, tmp_path) == "2"
     assert registry.promote(DATASET, tmp_path).version == "2"
     place(own, champion="2")

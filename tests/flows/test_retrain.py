@@ -1,5 +1,6 @@
 """The flow on a project of two shell stages, under Prefect's test server."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from flows.retrain import BusyError, only_one
-from mmesid.errors import ConfigError
+from mmesid.errors import ConfigError, PipelineError
 from mmesid.pipeline.stage import StageError
 
 PROJECT = Path(__file__).parents[2]
@@ -113,6 +114,29 @@ def test_a_failed_stage_fails_the_flow_in_its_own_words(
     with pytest.raises(StageError, match=r"made-a\.txt is bad"):
         retrain(root=project, parallel=2)
     assert published == []
+
+
+@pytest.mark.pipeline
+def test_a_model_is_not_registered_from_outputs_of_several_runs(
+    server: None, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.retrain import retrain
+    from mmesid import registry
+
+    (project / "dvc.yaml").write_text(re.sub(r"made-(\S+?)\.txt", r"data/\1/made.txt", DVC_YAML))
+    for dataset in "ab":
+        (project / "data" / dataset).mkdir(parents=True)
+    registered: list[str] = []
+
+    def register(dataset: str, root: Path) -> str:
+        registered.append(dataset)
+        (root / "data" / "b" / "made.txt").write_text("by another run\n")
+        return "1"
+
+    monkeypatch.setattr(registry, "register", register)
+    with pytest.raises(PipelineError, match=r"what lies in data/b is not of one run \(make@b: data/b/made.txt"):
+        retrain(promotion=False, root=project)
+    assert registered == ["a"]
 
 
 @pytest.mark.pipeline

@@ -170,12 +170,7 @@ def find(names: Sequence[object], item_ids: Sequence[object], places: Sequence[s
 
 
 def say_by_ids(names: Sequence[object], found: Sequence[Found]) -> list[str]:
-    """A sentence where pictures were found by the items' ids although the table has links.
-
-    Args:
-        names: as of `find`.
-        found: what it returned.
-    """
+    """A sentence where pictures were `found` by the items' ids although the table's `names` are links."""
     taken = [
         (cell, one.place)
         for cell, one in zip(names, found, strict=True)

@@ -32,8 +32,8 @@ def write_card(name: str, config: Config, metrics: Mapping[str, Any], origin: Ma
         _settings(config, metrics),
         "## Intended use",
         "Ranking the next items for users of this catalog whose history holds at least one known item. "
-        'Input: a column `history`, item ids oldest first; `params={"k": 10}`; as JSON, since CSV has MLflow take 007 '
-        "for 7. Output: item_ids, titles, scores, note.",
+        'Input: a column `history`, item ids oldest first; `params={"k": 10}`; a server takes JSON alone. '
+        "Output: item_ids, titles, scores, note.",
         "## Limits",
         "Scores order items, they are not probabilities. Items outside the catalog above cannot be recommended and "
         "are left out of a history, with a note. Items without training interactions are ranked without transitions. "

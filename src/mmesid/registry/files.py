@@ -58,12 +58,16 @@ def lost(mlflow: "MlflowClient", version: Any, thorough: bool = False) -> str:
         return ""
     try:
         mlflow.get_run(version.run_id)  # holds the records of decisions; `mlflow gc` removes it for good
-        place = str(mlflow.get_logged_model(_model_id(version)).artifact_location)
+        place = place_of(mlflow, version)
         sizes = _sizes(place)
-    except (MlflowException, OSError) as error:
-        if faults.is_of_disk(error):
-            raise RegistryError(f"{version.name} version {version.version}: {faults.sentence(error)}") from error
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a server that fails has lost nothing
+            raise
         return f"MLflow does not find its model or its run ({error})".replace("\n", " ")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        return f"MLflow does not find its model or its run ({error})"
+    except OSError as error:
+        raise RegistryError(f"{version.name} version {version.version}: {faults.sentence(error)}") from error
     expected = version.tags.get(TAG)
     if expected is None:
         missing = [name for name in NEEDED if name not in sizes]
@@ -73,21 +77,29 @@ def lost(mlflow: "MlflowClient", version: Any, thorough: bool = False) -> str:
         return f"{place} holds {len(sizes)} of {files} files"
     if sum(sizes.values()) < size:
         return f"files in {place} are cut short"
-    return f"files in {place} are damaged" if thorough and _is_damaged(version, place) else ""
+    here = local(place) if thorough else None
+    return f"files in {place} are damaged" if here and is_damaged(version, here / BUNDLE) else ""
 
 
-def _is_damaged(version: Any, place: str) -> bool:
-    """Whether the bundle holds something else than was registered; what does not lie on this machine is not read."""
+def local(place: str) -> Path | None:
+    """The folder that a place of artifacts is, where it lies on this machine."""
     from mlflow.utils.file_utils import local_file_uri_to_path
     from mlflow.utils.uri import is_local_uri
 
+    return Path(local_file_uri_to_path(place)) if is_local_uri(place) else None
+
+
+def is_damaged(version: Any, bundle: Path) -> bool:
+    """Whether a version's bundle holds something else than was registered.
+
+    Args:
+        version: of a model; one without a digest is believed.
+        bundle: the folder, wherever it was fetched to.
+    """
     told: str | None = version.tags.get(DIGEST)
-    if not told or not is_local_uri(place):
-        return False
-    folder = Path(local_file_uri_to_path(place)) / BUNDLE
-    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    found = {path.relative_to(bundle): path for path in bundle.rglob("*") if path.is_file()}
     found.pop(Path(CARD), None)
-    return bundle_digest(found) != told
+    return bool(told) and bundle_digest(found) != told
 
 
 def check_files(mlflow: "MlflowClient", version: Any, role: str = "", thorough: bool = False) -> None:
@@ -112,6 +124,13 @@ def explain(version: Any, what: str, role: str = "") -> str:
     return f"{named} has lost its files: {what}. {anew}{back}; or put the files back from a backup"
 
 
+def place_of(mlflow: "MlflowClient", version: Any) -> str:
+    """Where the files of a version's model lie."""
+    if not version.source.startswith("models:/"):
+        return str(version.source)
+    return str(mlflow.get_logged_model(_model_id(version)).artifact_location)
+
+
 def dataset_of(version: Any) -> str:
     """The dataset whose model a version is."""
     return str(version.tags.get("mmesid.dataset") or version.name.removeprefix("mme-sid-"))
@@ -124,12 +143,10 @@ def _model_id(version: Any) -> str:
 def _sizes(place: str) -> dict[str, int]:
     """Every file below a place of artifacts, by its path from there."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    from mlflow.utils.file_utils import local_file_uri_to_path
-    from mlflow.utils.uri import is_local_uri
 
-    if is_local_uri(place):
+    if folder := local(place):
         with suppress(FileNotFoundError, NotADirectoryError):
-            Path(local_file_uri_to_path(place)).stat()  # MLflow takes a folder that it may not enter for an empty one
+            folder.stat()  # MLflow takes a folder that it may not enter for an empty one
     return dict(_walk(get_artifact_repository(place), None))
 
 

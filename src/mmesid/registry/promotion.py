@@ -20,7 +20,7 @@ from mmesid.registry.evidence import evidence_digest, gather
 from mmesid.registry.files import DIGEST
 from mmesid.registry.gate import Clause, decide
 from mmesid.registry.records import BY_HAND, Record, describe, from_json, moment, to_json
-from mmesid.registry.versions import ROLLED_BACK, model_name, registry_lock, version_of, versions
+from mmesid.registry.versions import ROLLED_BACK, model_name, registry_lock, verdict_tag, version_of, versions
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -58,16 +58,17 @@ def promote(dataset: str, root: Path = Path()) -> Record:
             return _last_record(mlflow, dataset, challenger)
         _check_trained_last(challenger, config, root)
         basis = _basis(config, root, challenger, champion)
-        if challenger.tags.get(JUDGED) == basis and (known := _records(mlflow, challenger)):
-            return list(known.values())[-1]
+        known = [record for record in _records(mlflow, challenger).values() if record.kind == "promotion"]
+        if challenger.tags.get(JUDGED) == basis and known and not known[-1].passed:
+            return known[-1]
         decision = decide(gather(config, root, _stand_in(mlflow, champion, challenger)), config.gate, config.seed)
         clauses = [*decision.clauses, _not_rolled_back(challenger)]
         failed = [clause for clause in clauses if not clause.passed]
         record = _record(dataset, "promotion", challenger, champion, not failed, clauses)
-        _write(mlflow, challenger, record)
+        path = _write(mlflow, challenger, record)
         if any(not clause.volatile for clause in failed):  # else the next try may end otherwise
             mlflow.set_model_version_tag(challenger.name, challenger.version, JUDGED, basis)
-        _finish_moves(mlflow, dataset)
+        _move(mlflow, dataset, challenger, record, path)
     return record
 
 
@@ -86,12 +87,13 @@ def rollback(dataset: str, root: Path = Path(), to: int | None = None) -> Record
     with registry_lock(dataset, root):
         _finish_moves(mlflow, dataset)
         champion, previous = version_of(mlflow, dataset, "champion"), _earlier_champion(mlflow, dataset, to)
-        if champion is None or previous is None or champion.version == previous.version:
+        if champion is None or previous is None:
             raise RegistryError(f"{model_name(dataset)} has no previous champion to roll back to")
-        files.check_files(mlflow, previous, "previous champion")
+        if champion.version == previous.version:
+            raise RegistryError(f"{champion.name} version {champion.version} is the champion already")
+        files.check_files(mlflow, previous, "previous champion", thorough=True)
         record = _record(dataset, "rollback", previous, champion, True, [])
-        _write(mlflow, previous, record)
-        _finish_moves(mlflow, dataset)
+        _move(mlflow, dataset, previous, record, _write(mlflow, previous, record))
     return record
 
 
@@ -186,8 +188,9 @@ def _record(dataset: str, kind: str, version: Any, champion: Any | None, passed:
     return Record(dataset, kind, str(version.version), before, passed, moment(), clauses)
 
 
-def _write(mlflow: "MlflowClient", version: Any, record: Record) -> None:
-    """First the tag that names the record, then the record itself: once that exists, the move is due."""
+def _write(mlflow: "MlflowClient", version: Any, record: Record) -> str:
+    """First the tag that names the record, then the record itself: once that exists, the move is due. Returns its
+    path."""
     numbers = [int(Path(path).name.partition("-")[0]) for path in _paths(mlflow, version)]
     path = f"decisions/{max(numbers, default=0) + 1:03d}-{record.kind}.json"
     if record.passed:
@@ -195,6 +198,27 @@ def _write(mlflow: "MlflowClient", version: Any, record: Record) -> None:
     mlflow.log_text(version.run_id, to_json(record), path)
     if not record.passed:
         mlflow.set_model_version_tag(version.name, version.version, OUTCOME, f"{record.kind} failed")
+    return path
+
+
+def _move(mlflow: "MlflowClient", dataset: str, version: Any, record: Record, path: str) -> None:
+    """Carry out a decision that was just written.
+
+    Raises:
+        RegistryError: somebody else moves the aliases of this registry at the same time.
+    """
+    _finish_moves(mlflow, dataset)
+    if not record.passed or _is_champion(mlflow, dataset, version):
+        return
+    mlflow.set_model_version_tag(version.name, version.version, MOVE, path)  # dropped, as if its writer had been killed
+    _finish_moves(mlflow, dataset)
+    if not _is_champion(mlflow, dataset, version):
+        raise RegistryError(f"{version.name}: another checkout moves its aliases as well; run the command again")
+
+
+def _is_champion(mlflow: "MlflowClient", dataset: str, version: Any) -> bool:
+    champion = version_of(mlflow, dataset, "champion")
+    return champion is not None and champion.version == version.version
 
 
 def _finish_moves(mlflow: "MlflowClient", dataset: str) -> None:
@@ -228,6 +252,9 @@ def _refuse(mlflow: "MlflowClient", replaced: Any | None, version: Any, known: l
         if each is replaced or (digest and each.tags.get(DIGEST) == digest):
             mlflow.set_model_version_tag(each.name, each.version, ROLLED_BACK, "true")
     mlflow.set_model_version_tag(version.name, version.version, ROLLED_BACK, "false")
+    for told, verdict in ((digest, "true"), (version.tags.get(DIGEST), "false")):  # outlives the versions
+        if told:
+            mlflow.set_registered_model_tag(version.name, verdict_tag(told), verdict)
 
 
 def _paths(mlflow: "MlflowClient", version: Any) -> list[str]:

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from mmesid.artifacts.evaluate import load_metrics
 from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.errors import RegistryError, faults, first_line, without_secret
-from mmesid.host import locked
+from mmesid.host import locked, scratch
 from mmesid.models import MAIN_MODEL, TESTED_METRICS
 from mmesid.registry import files
 from mmesid.registry.card import write_card
@@ -66,11 +66,31 @@ def register(dataset: str, root: Path = Path()) -> str:
         mlflow = tracking.client(root)
         equal = [version for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
         whole = [str(version.version) for version in equal if not files.lost(mlflow, version, thorough=True)]
-        refused = [version.tags[ROLLED_BACK] for version in equal if version.tags.get(ROLLED_BACK)]
-        kept = {DIGEST: digest, **({ROLLED_BACK: refused[-1]} if refused else {})}  # what was refused stays refused
+        verdict = verdict_on(mlflow, name, digest, equal)
+        kept = {DIGEST: digest, **({ROLLED_BACK: verdict} if verdict else {})}  # what was refused stays refused
         version = whole[-1] if whole else _create(mlflow, config, metrics, contents, kept, root)
         mlflow.set_registered_model_alias(name, "challenger", version)
     return version
+
+
+def verdict_on(mlflow: "MlflowClient", name: str, digest: str, equal: Sequence[Any]) -> str | None:
+    """Whether a rollback has replaced a model, `true` or `false`, also where none of its versions is left.
+
+    Args:
+        mlflow: a client of the registry.
+        name: of the registered model.
+        digest: of the model.
+        equal: the versions that it has, oldest first.
+    """
+    told = [version.tags[ROLLED_BACK] for version in equal if version.tags.get(ROLLED_BACK)]
+    for model in mlflow.search_registered_models(f"name = '{name}'"):
+        told += [value for tag, value in model.tags.items() if tag == verdict_tag(digest)]
+    return str(told[-1]) if told else None
+
+
+def verdict_tag(digest: str) -> str:
+    """The tag of a registered model that keeps what rollbacks say of one of its models."""
+    return f"{ROLLED_BACK}.{digest[:32]}"
 
 
 def version_of(mlflow: "MlflowClient", dataset: str, alias: str) -> Any | None:
@@ -100,7 +120,7 @@ def champion_of(dataset: str, root: Path = Path()) -> Any:
     if champion is None:
         raise RegistryError(
             f"{model_name(dataset)} has no champion in {without_secret(tracking.tracking_uri(root))}; "
-            f"`mmesid retrain --datasets {dataset}` trains, registers and promotes one"
+            f"`mmesid retrain --datasets {dataset}` trains, registers and promotes one, where params.yaml lists it"
         )
     return champion
 
@@ -127,8 +147,14 @@ def load_version(version: Any, device: str = "cpu") -> "serving.Service":
     role = "champion" if "champion" in (getattr(version, "aliases", None) or ()) else ""
     files.check_files(MlflowClient(), version, role)
     try:
-        folder = Path(download_artifacts(artifact_uri=uri))
-        return serving.load(folder / "artifacts" / "bundle", device)
+        with scratch() as aside:  # for what lies elsewhere; MLflow would leave its copy behind
+            here = files.local(files.place_of(MlflowClient(), version))
+            folder = Path(download_artifacts(artifact_uri=uri, dst_path=None if here else str(aside)))
+            if files.is_damaged(version, folder / files.BUNDLE):
+                raise RegistryError(files.explain(version, f"files in {here or uri} are damaged", role))
+            return serving.load(folder / files.BUNDLE, device)
+    except RegistryError:
+        raise
     except Exception as error:  # of MLflow, torch, transformers, safetensors: no common base
         if faults.is_of_disk(error):
             raise RegistryError(faults.sentence(error)) from error

@@ -18,6 +18,7 @@ from mmesid import registry, tracking
 from mmesid.errors import ServiceError
 from mmesid.host import die_with_parent
 from mmesid.servers.access import is_loopback
+from mmesid.servers.options import bracketed
 from mmesid.servers.services import check_ports
 
 TIMEOUT = "60"  # seconds that MLflow lets one request take
@@ -32,7 +33,7 @@ def serve(dataset: str, root: Path, host: str, port: int, workers: int) -> None:
         RegistryError: the dataset has no champion, or its files are lost.
     """
     model = check(dataset, host, port, root)
-    sys.stdout.write(f"{model} at http://{host}:{port}/invocations; Ctrl-C ends it\n")
+    sys.stdout.write(f"{model} at http://{bracketed(host)}:{port}/invocations; Ctrl-C ends it\n")
     sys.stdout.flush()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # it starts uvicorn by name
     environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": tracking.tracking_uri(root)}
@@ -87,7 +88,7 @@ def check(dataset: str, host: str, port: int, root: Path) -> str:
         )
     check_ports(host, {"--port": port})
     champion = registry.champion_of(dataset, root)
-    registry.check_files(tracking.client(root), champion, "champion")
+    registry.check_files(tracking.client(root), champion, "champion", thorough=True)
     return f"models:/{champion.name}/{champion.version}"
 
 

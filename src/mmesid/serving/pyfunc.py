@@ -32,7 +32,7 @@ class RegisteredRecommender(PythonModel):  # type: ignore[misc]
         Args:
             context: unused, the recommender is loaded.
             model_input: `history`, a list of item ids or one text with commas between them (`split_ids`), oldest first.
-                As JSON: CSV has MLflow take 007 for the number 7.
+                A server takes them as JSON alone.
             params: `k`, items per row, 10 by default.
 
         Returns:
