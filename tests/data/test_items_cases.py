@@ -504,6 +504,13 @@ def test_ids_of_no_item_are_shown_beside_one_of_the_items(folder: Path) -> None:
     assert "its ids look like \"'i0'\", the items' like 'i0'" in said
 
 
+def test_ids_of_an_embedding_that_are_no_items_are_said(folder: Path) -> None:
+    ids = np.array([*IDS[:4], *(f"0{item_id}" for item_id in IDS[4:])])
+    np.savez(folder / "embeddings" / "image_half.npz", item_id=ids, embedding=np.eye(8))
+    rows = dict(inspect(folder)[0].rows())
+    assert rows["image embedding"] == "half: 8 wide, 50.0% of the items; 4 ids are no item's, such as '0i4'"
+
+
 # One modality or none
 
 

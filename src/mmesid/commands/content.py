@@ -30,11 +30,13 @@ class FoundEmbedding(NamedTuple):
     coverage: float  # share of the items that it has
     kept: int  # items after preparation that it has
     zeros: int  # vectors of zeros, which count as missing ones
+    strange: tuple[str, ...] = ()  # ids that no item has
 
     def describe(self) -> str:
         """One line for a person."""
         zeros = f"; {self.zeros:,} vectors of zeros count as missing" if self.zeros else ""
-        return f"{self.name}: {self.width} wide, {self.coverage:.1%} of the items{zeros}"
+        strange = f"; {len(self.strange):,} ids are no item's, such as {self.strange[0]!r}" if self.strange else ""
+        return f"{self.name}: {self.width} wide, {self.coverage:.1%} of the items{strange}{zeros}"
 
 
 class Content(NamedTuple):
@@ -84,7 +86,9 @@ def find_embeddings(
             refused.append((path.relative_to(folder).as_posix(), fault))
         else:
             width, zeros = embedding.matrix.shape[1], int((~embedding.present()).sum())
-            found.append(FoundEmbedding(modality, name, width, float(has.mean()), int((has & kept).sum()), zeros))
+            strange = tuple(embedding.item_ids[~pd.Series(embedding.item_ids).isin(item_ids).to_numpy()])
+            kept_of = int((has & kept).sum())
+            found.append(FoundEmbedding(modality, name, width, float(has.mean()), kept_of, zeros, strange))
     return found, refused
 
 
