@@ -29,7 +29,10 @@ Dataset = Annotated[str, typer.Argument(help="A file in conf/, without the endin
 Datasets = Annotated[str, typer.Option(help="Datasets, like a,b; those of params.yaml by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; null stands for what has no record.")]
 Runs = Annotated[
-    str, typer.Option(help="champion, challenger, previous, latest, v1, run ids or executions, by commas.")
+    str,
+    typer.Option(
+        help="champion, challenger, previous, latest, v1, run ids or executions, by commas; else aliases and newest."
+    ),
 ]
 Against = Annotated[str, typer.Option(help="The run to compare with; by default the champion, else the oldest.")]
 Place = Annotated[str, typer.Argument(help="A folder, made if missing, or s3://bucket/prefix.")]
@@ -99,7 +102,7 @@ def serve(
     workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
     host: Annotated[str, typer.Option(help="Loopback address to listen at.")] = "127.0.0.1",
 ) -> None:
-    """Serve the champion over HTTP, by MLflow's scoring server, until Ctrl-C."""
+    """Serve the champion of this moment over HTTP, by MLflow's scoring server, until Ctrl-C."""
     from mmesid.servers import serve
 
     serve.serve(dataset, find_root(), host, port, workers)
@@ -170,7 +173,9 @@ def retrain(context: typer.Context) -> None:
 
 @app.command()
 def reap(
-    alone: Annotated[bool, typer.Option("--alone", help="No worker of this checkout is running.")] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Close them at once: no worker of this checkout is running.")
+    ] = False,
 ) -> None:
     """Close runs in MLflow and Prefect that a kill has left running; `up` and each retrain do it first."""
     from mmesid.servers import reap

@@ -16,7 +16,7 @@ def paper(
     preset: Annotated[str, typer.Option(help="Of conf/presets, for datasets that are new: paper by default.")] = "",
     base_url: Annotated[str, typer.Option("--from", help="Address or folder of the files of new datasets.")] = "",
     gpus: Annotated[
-        int, typer.Option(envvar="MMESID_PROCESSES", help="That share the work; 0 takes all there are.", min=0)
+        int, typer.Option(envvar="MMESID_PROCESSES", help="GPUs that share the work; 0 takes all there are.", min=0)
     ] = 0,
     only_plan: Annotated[bool, typer.Option("--plan", help="Only tell what a run would need.")] = False,
 ) -> None:
