@@ -107,3 +107,15 @@ def test_ids_that_differ_by_their_unicode_form_are_said() -> None:
         r"'caf\xe9' in f, row 1 and 'cafe\u0301' in f, row 3"
     )
     assert read("caf\u00e9", "cafe", "caf\u00e9", "\u03a9")[1] == []
+
+
+def test_a_uuid_in_capital_and_in_small_letters_is_said() -> None:
+    uuid, other = "9f0a2c4e-1b3d-4e5f-8a9b-0c1d2e3f4a5b", "00000000-0000-4000-8000-00000000000A"
+    found, (note,) = read(uuid.upper(), other, uuid, None, uuid.upper())
+    assert found[:3] == [uuid.upper(), other, uuid]
+    assert note == (
+        f"ids written in capital and in small letters: 1, as {uuid.upper()!r} in f, row 1 and {uuid!r} in f, row 3; "
+        "they stay different ids"
+    )
+    assert read("u1", "U1")[1] == [], "short ids may differ so"
+    assert read(uuid.upper(), other)[1] == []

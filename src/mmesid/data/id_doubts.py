@@ -10,6 +10,7 @@ from mmesid.data.tables import Origin
 
 NUMBER = r"^-?(0|[1-9]\d*)(\.0*)?$"  # 1198, 1198.0, not 007
 FRACTION = r"^-?\d+\.0{1,2}$"  # 12.0; three zeros may be a thousand
+UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 KEPT_DIGITS = 15  # of a number in a spreadsheet; it writes zeros for the others
 
 
@@ -40,7 +41,8 @@ def doubts(text: Any, name: str, origin: Origin) -> list[str]:
         name: of the column, for messages.
         origin: where its rows came from.
     """
-    return [*_lost_digits(text, name, origin), *_two_fractions(text, name, origin), *_two_forms(text, name, origin)]
+    ways = (_lost_digits, _two_fractions, _two_cases, _two_forms)
+    return [sentence for way in ways for sentence in way(text, name, origin)]
 
 
 def _lost_digits(text: Any, name: str, origin: Origin) -> list[str]:
@@ -78,6 +80,25 @@ def _two_fractions(text: Any, name: str, origin: Origin) -> list[str]:
     return [
         f"{name} written with and without a fraction: {count:,}, as {pair[0]!r} in {places[0]} and {pair[1]!r} in "
         f"{places[1]}; as not all are numbers, they stay different ids"
+    ]
+
+
+def _two_cases(text: Any, name: str, origin: Origin) -> list[str]:
+    """Whether a UUID stands in capital letters, as SQL Server writes it, and in small ones as well."""
+    if not pc.any(pc.match_substring_regex(text, f"(?i){UUID}")).as_py():
+        return []
+    distinct = pc.unique(text).drop_null()
+    distinct = pc.filter(distinct, pc.match_substring_regex(distinct, f"(?i){UUID}"))
+    small = pc.utf8_lower(distinct)
+    others = pc.and_(pc.is_in(small, value_set=distinct), pc.not_equal(small, distinct))
+    if not (count := pc.sum(others).as_py()):
+        return []
+    at = pc.index(others, True).as_py()
+    pair = distinct[at].as_py(), small[at].as_py()
+    places = [origin.place(pc.index(text, value).as_py()) for value in pair]
+    return [
+        f"{name} written in capital and in small letters: {count:,}, as {pair[0]!r} in {places[0]} and {pair[1]!r} in "
+        f"{places[1]}; they stay different ids"
     ]
 
 
