@@ -29,10 +29,7 @@ Dataset = Annotated[str, typer.Argument(help="A file in conf/, without the endin
 Datasets = Annotated[str, typer.Option(help="Datasets, like a,b; those of params.yaml by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; null stands for what has no record.")]
 Runs = Annotated[
-    str,
-    typer.Option(
-        help="champion, challenger, previous, latest, v1, run ids or executions, by commas; else aliases and newest."
-    ),
+    str, typer.Option(help="champion, challenger, previous, latest, v1, run ids or executions, by commas.")
 ]
 Against = Annotated[str, typer.Option(help="The run to compare with; by default the champion, else the oldest.")]
 Place = Annotated[str, typer.Argument(help="A folder, made if missing, or s3://bucket/prefix.")]
@@ -173,9 +170,7 @@ def retrain(context: typer.Context) -> None:
 
 @app.command()
 def reap(
-    alone: Annotated[
-        bool, typer.Option("--alone", help="Close them at once: no worker of this checkout is running.")
-    ] = False,
+    alone: Annotated[bool, typer.Option("--alone", help="At once: no worker of this checkout runs.")] = False,
 ) -> None:
     """Close runs in MLflow and Prefect that a kill has left running; `up` and each retrain do it first."""
     from mmesid.servers import reap
