@@ -1,7 +1,6 @@
-# `make repro` trains, judges and reports; `make test` runs the tests, but those of `make e2e` and `make
-# nightly`. All run in .venv, which builds itself from
-# requirements.lock. It needs Python 3.11, 3.12 or 3.13: the first that fits of python3, python3.13, python3.12 and
-# python3.11 on PATH, or PYTHON=/path/to/python. `make clean` forgets the choice.
+# `make repro` trains, judges and reports; `make test` runs the tests, but those of `make e2e` and `make nightly`. All run
+# in .venv, which builds itself from requirements.lock. It needs Python 3.11, 3.12 or 3.13: the first that fits of
+# python3, python3.13, python3.12 and python3.11 on PATH, or PYTHON=/path/to/python. `make clean` forgets the choice.
 
 UV_VERSION := 0.13.9
 SYSTEM_PATH := $(PATH)

@@ -71,16 +71,21 @@ def _two_fractions(text: Any, name: str, origin: Origin) -> list[str]:
     distinct = pc.unique(text)
     fractions = pc.filter(distinct, pc.match_substring_regex(distinct, FRACTION)).drop_null()
     plain = pc.replace_substring_regex(fractions, r"\.0*$", "")
-    both = pc.is_in(plain, value_set=distinct)
-    if not (count := pc.sum(both).as_py()):
+    seen = _standing_twice(fractions, plain, text, origin)
+    if not seen:
         return []
+    return [f"{name} written with and without a fraction: {seen}; as not all are numbers, they stay different ids"]
+
+
+def _standing_twice(ids: Any, simple: Any, text: Any, origin: Origin) -> str:
+    """How many of some ids stand in their simple form as well, and where the first does both; empty where none does."""
+    both = pc.and_(pc.is_in(simple, value_set=pc.unique(text)), pc.not_equal(simple, ids))
+    if not (count := pc.sum(both).as_py()):
+        return ""
     at = pc.index(both, True).as_py()
-    pair = fractions[at].as_py(), plain[at].as_py()
-    places = [origin.place(pc.index(text, value).as_py()) for value in pair]
-    return [
-        f"{name} written with and without a fraction: {count:,}, as {pair[0]!r} in {places[0]} and {pair[1]!r} in "
-        f"{places[1]}; as not all are numbers, they stay different ids"
-    ]
+    pair = ids[at].as_py(), simple[at].as_py()
+    shown = [f"{value!r} in {origin.place(pc.index(text, value).as_py())}" for value in pair]
+    return f"{count:,}, as {' and '.join(shown)}"
 
 
 def _two_cases(text: Any, name: str, origin: Origin) -> list[str]:
@@ -89,17 +94,8 @@ def _two_cases(text: Any, name: str, origin: Origin) -> list[str]:
         return []
     distinct = pc.unique(text).drop_null()
     distinct = pc.filter(distinct, pc.match_substring_regex(distinct, f"(?i){UUID}"))
-    small = pc.utf8_lower(distinct)
-    others = pc.and_(pc.is_in(small, value_set=distinct), pc.not_equal(small, distinct))
-    if not (count := pc.sum(others).as_py()):
-        return []
-    at = pc.index(others, True).as_py()
-    pair = distinct[at].as_py(), small[at].as_py()
-    places = [origin.place(pc.index(text, value).as_py()) for value in pair]
-    return [
-        f"{name} written in capital and in small letters: {count:,}, as {pair[0]!r} in {places[0]} and {pair[1]!r} in "
-        f"{places[1]}; they stay different ids"
-    ]
+    seen = _standing_twice(distinct, pc.utf8_lower(distinct), text, origin)
+    return [f"{name} written in capital and in small letters: {seen}; they stay different ids"] if seen else []
 
 
 def _two_forms(text: Any, name: str, origin: Origin) -> list[str]:

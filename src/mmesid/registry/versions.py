@@ -66,14 +66,14 @@ def register(dataset: str, root: Path = Path()) -> str:
         mlflow = tracking.client(root)
         equal = [version for version in versions(mlflow, name) if version.tags.get(DIGEST) == digest]
         whole = [str(version.version) for version in equal if not files.lost(mlflow, version, thorough=True)]
-        verdict = verdict_on(mlflow, name, digest, equal)
+        verdict = _verdict_on(mlflow, name, digest, equal)
         kept = {DIGEST: digest, **({ROLLED_BACK: verdict} if verdict else {})}  # what was refused stays refused
         version = whole[-1] if whole else _create(mlflow, config, metrics, contents, kept, root)
         mlflow.set_registered_model_alias(name, "challenger", version)
     return version
 
 
-def verdict_on(mlflow: "MlflowClient", name: str, digest: str, equal: Sequence[Any]) -> str | None:
+def _verdict_on(mlflow: "MlflowClient", name: str, digest: str, equal: Sequence[Any]) -> str | None:
     """Whether a rollback has replaced a model, `true` or `false`, also where none of its versions is left.
 
     Args:
