@@ -8,20 +8,20 @@ from matplotlib.patches import Patch
 
 from benchmarks.measure import Result
 from benchmarks.stages import ALL
-from mmesid.reporting.svg import COLOURS, drawing, panels, to_svg, unit
+from mmesid.reporting.svg import COLORS, drawing, panels, to_svg, unit
 
-# The report's own colours; there they stand in its style sheet.
+# The report's own colors; there they stand in its style sheet.
 _THEMES = {
-    "light": "--ink: #1a1f26; --muted: #5f6874; --line: #e1e4e8; --blue: #1f66b0; --orange: #c45f12; --grey: #7b8490; "
+    "light": "--ink: #1a1f26; --muted: #5f6874; --line: #e1e4e8; --blue: #1f66b0; --orange: #c45f12; --gray: #7b8490; "
     "--violet: #6f4bb2; --teal: #0b8074; --pink: #b3396f;",
-    "dark": "--ink: #e8eaed; --muted: #9aa4b0; --line: #2f363f; --blue: #6aabf2; --orange: #f09a55; --grey: #9098a3; "
+    "dark": "--ink: #e8eaed; --muted: #9aa4b0; --line: #2f363f; --blue: #6aabf2; --orange: #f09a55; --gray: #9098a3; "
     "--violet: #b094ea; --teal: #45c2b1; --pink: #ec80ae;",
 }
 _STYLE = (
     f"<style>svg {{ {_THEMES['light']} font-family: 'DejaVu Sans', Verdana, sans-serif; }} "
     f"@media (prefers-color-scheme: dark) {{ svg {{ {_THEMES['dark']} }} }}</style>"
 )
-_PARTS = {"import": "orange", "artifacts": "teal", "compute": "blue", "other": "grey"}
+_PARTS = {"import": "orange", "artifacts": "teal", "compute": "blue", "other": "gray"}
 _SHORT = {
     "length": "history length",
     "targets_per_step": "targets per step",
@@ -65,8 +65,8 @@ def comparisons(results: Results) -> Figure:
     lows, highs = ([_bound(result, key) for result in shown] for key in ("ratio_low", "ratio_high"))
     for place, (result, low, high) in enumerate(zip(shown, lows, highs, strict=True)):
         ratio = float(result["ratio"])
-        axis.barh(place, ratio, height=0.5, color=COLOURS["blue"])
-        axis.plot([low, high], [place, place], color=COLOURS["ink"], linewidth=1, marker="|", markersize=5)
+        axis.barh(place, ratio, height=0.5, color=COLORS["blue"])
+        axis.plot([low, high], [place, place], color=COLORS["ink"], linewidth=1, marker="|", markersize=5)
         axis.annotate(f"{ratio:.3g}×", (max(ratio, high), place), (6, -3), textcoords="offset points", fontsize=7)
     axis.set_yticks(range(len(shown)), [result["name"].replace("_", " ") for result in shown])
     axis.grid(False)
@@ -84,9 +84,9 @@ def scaling(results: Results) -> Figure:
     grid = figure.subplots(2, len(axes_of), squeeze=False, sharey="row", sharex="col")
     for column, (axis, points) in enumerate(axes_of.items()):
         values = [point["value"] for point in points]
-        for row, (key, colour) in enumerate((("targets_per_second", "blue"), ("peak_mib", "orange"))):
+        for row, (key, color) in enumerate((("targets_per_second", "blue"), ("peak_mib", "orange"))):
             panel = grid[row][column]
-            panel.plot(values, [point[key] for point in points], color=COLOURS[colour], marker="o", markersize=3)
+            panel.plot(values, [point[key] for point in points], color=COLORS[color], marker="o", markersize=3)
             panel.set_xscale("log")
         grid[1][column].set_xticks(values, [_plain(value) for value in values], rotation=45)
         grid[1][column].minorticks_off()
@@ -107,8 +107,8 @@ def stages(results: Results) -> Figure:
     for axis, (dataset, points) in zip(axes, tables, strict=True):
         for place, point in enumerate(points):
             left = 0.0
-            for part, colour in _PARTS.items():
-                axis.barh(place, point[part], left=left, height=0.6, color=COLOURS[colour])
+            for part, color in _PARTS.items():
+                axis.barh(place, point[part], left=left, height=0.6, color=COLORS[color])
                 left += point[part]
         axis.set_yticks(range(len(points)), [point["stage"] for point in points])
         axis.set_ylim(longest - 0.5, -0.5)  # equal bars in all panels, the first stage on top
@@ -116,7 +116,7 @@ def stages(results: Results) -> Figure:
         axis.grid(True, axis="x")
         axis.set_xlabel("seconds")
         unit(axis, dataset)
-    handles = [Patch(color=COLOURS[colour], label=part) for part, colour in _PARTS.items()]
+    handles = [Patch(color=COLORS[color], label=part) for part, color in _PARTS.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), fontsize=7)
     return figure
 

@@ -4,8 +4,8 @@ Trains with everything, without text, without pictures, and without what is coll
 the removed embedding is there for no stage from `tokenize` on, neither in semantic IDs nor in item vectors nor in late
 fusion. Without the collaborative one, late fusion has neither transitions nor popularity, no bins by popularity, and
 tied items no vectors of their own. What stays: all fine-tune on who took what in which order, the embedded backbone
-starts from the catalog's texts, the embedded open_clip has learned pictures beside texts, and `init_codes.items: table`
-learns a vector per item.
+starts from the catalogue's texts, the embedded open_clip has learned pictures beside texts, and
+`init_codes.items: table` learns a vector per item.
 
 Ingestion, preparation and encoders run once per seed. Each user's nDCG is averaged over the seeds; the differences to
 everything are paired over users. With `--folder`, what is finished stays there, and a run that was killed goes on.

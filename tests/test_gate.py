@@ -82,7 +82,7 @@ FAULTS: dict[str, tuple[Callable[[GateEvidence], GateEvidence], bool, str]] = {
         "ranks valid",
     ),
     "a rank of zero": (lambda sound: sound._replace(challenger=sound.challenger - 1), True, "ranks valid"),
-    "a rank beyond the catalog": (
+    "a rank beyond the catalogue": (
         lambda sound: sound._replace(challenger=sound.challenger + ITEMS),
         True,
         "ranks valid",

@@ -136,7 +136,7 @@ def test_unknown_items_are_left_out_with_a_note(service: Service) -> None:
     (with_unknown,) = service.recommend([["item-1", "no such", "item-2"]], 5)
     (without,) = service.recommend([["item-1", "item-2"]], 5)
     assert with_unknown.items == without.items
-    assert with_unknown.note == "not in the catalog, left out: 'no such'"
+    assert with_unknown.note == "not in the catalogue, left out: 'no such'"
 
 
 def test_only_the_by_lengths_of_a_long_history_count(service: Service) -> None:
@@ -155,7 +155,7 @@ def test_an_item_without_title_goes_by_its_id(service: Service) -> None:
 
 
 def test_a_request_may_write_ids_in_any_form_of_the_tables(service: Service) -> None:
-    """The tables read 7, 7.0 and ' 7 ' as one id; a catalog that knows 2.0 beside 2 tells them apart."""
+    """The tables read 7, 7.0 and ' 7 ' as one id; a catalogue that knows 2.0 beside 2 tells them apart."""
     names = ["7", "8.5", "x", "2", "2.0", *(f"item-{number}" for number in range(6, N_ITEMS + 1))]
     own = Service(service.scores, names, names, exclude_history=True)
     expected = own.recommend([["7", "x"]], 5)
@@ -164,7 +164,7 @@ def test_a_request_may_write_ids_in_any_form_of_the_tables(service: Service) -> 
     assert own.recommend([[8.5]], 5) == own.recommend([["8.5"]], 5)
     assert own.recommend([["2.0"]], 5) != own.recommend([["2"]], 5)
     (answer,) = own.recommend([["07", "x"]], 5)
-    assert answer.note == "not in the catalog, left out: '07'"
+    assert answer.note == "not in the catalogue, left out: '07'"
 
 
 def test_no_request_is_no_answer(service: Service) -> None:
@@ -176,10 +176,10 @@ def test_no_request_is_no_answer(service: Service) -> None:
     [
         ([[]], 5, "history 0 is empty"),
         ([["item-1"], []], 5, "history 1 is empty"),
-        ([["x", "y"]], 5, "history 0: the catalog has none of the items 'x', 'y'"),
+        ([["x", "y"]], 5, "history 0: the catalogue has none of the items 'x', 'y'"),
         ([["x"] * 9], 5, "and 4 more"),
         (["item-1"], 5, "expected a list of item ids"),
-        ([[1, 2]], 5, "history 0: the catalog has none of the items '1', '2'"),
+        ([[1, 2]], 5, "history 0: the catalogue has none of the items '1', '2'"),
         ([[True]], 5, "expected a list of item ids"),
         ([[["item-1"]]], 5, "expected a list of item ids"),
         ([{"item-1": 1}], 5, "expected a list of item ids"),

@@ -142,7 +142,7 @@ def encoded(seed: int) -> tuple[dict[str, Embedding], SemanticIds]:
 
 
 def fusion(prepared: Prepared, seed: int, history_length: int) -> Fusion:
-    """Late fusion of the catalog with random weights for each model that has any."""
+    """Late fusion of the catalogue with random weights for each model that has any."""
     settings, draw = config.load(DATASET, PROJECT).fuse, np.random.default_rng(seed)
     tables = build_tables(prepared.sequences, *encoded(seed), settings)
     kinds = ["popularity", "transitions", *tables.content]

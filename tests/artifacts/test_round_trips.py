@@ -196,7 +196,7 @@ def test_late_fusion_comes_back(store: Store) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Fusion], Fusion], str]] = {
-    "a content table of another catalog": (
+    "a content table of another catalogue": (
         lambda sound: sound._replace(tables=sound.tables._replace(content={"text": np.ones((4, 4), dtype=np.float16)})),
         "text does not fit 2 items",
     ),

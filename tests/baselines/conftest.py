@@ -47,7 +47,7 @@ def prepared() -> Prepared:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory, settings: Config, prepared: Prepared) -> Store:
-    """What `fuse` and the stages that a row reads leave of a drawn catalog; its law has another order."""
+    """What `fuse` and the stages that a row reads leave of a drawn catalogue; its law has another order."""
     store = Store("small", tmp_path_factory.mktemp("small"))
     save_prepared(store, prepared)
     draw = np.random.default_rng(0)

@@ -23,10 +23,10 @@ USERS, ITEMS, EACH = 30, 24, 10  # users, items, interactions of a user
 DEFAULTS = config.load("sample", ROOT).validate_
 
 
-def png(side: int = 16, colour: tuple[int, int, int] | None = None) -> bytes:
-    """A picture of one colour, or of noise where none is given; noise makes a file long enough to cut."""
+def png(side: int = 16, color: tuple[int, int, int] | None = None) -> bytes:
+    """A picture of one color, or of noise where none is given; noise makes a file long enough to cut."""
     noise = np.random.default_rng(side).integers(0, 255, (side, side, 3), dtype=np.uint8)
-    image = Image.new("RGB", (side, side), colour) if colour else Image.fromarray(noise)
+    image = Image.new("RGB", (side, side), color) if color else Image.fromarray(noise)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG" if side > 16 else "PNG")
     return buffer.getvalue()
@@ -351,7 +351,7 @@ def test_a_duplicate_names_the_row_it_repeats() -> None:
         (b"hello there", "does not open: not a picture, it begins with 'hello there'"),
         (b"", "does not open: the file is empty"),
         (png(1), "too small: 1 x 1 pixels"),
-        (png(32, (1, 2, 3)), "a single colour"),
+        (png(32, (1, 2, 3)), "a single color"),
     ],
 )
 def test_a_broken_picture_says_why(content: bytes, reason: str) -> None:

@@ -29,7 +29,7 @@ IDS = [f"i{number}" for number in range(8)]  # of the fixture `folder`
 
 
 def png(shade: int = 0) -> bytes:
-    """A small picture of two colours."""
+    """A small picture of two colors."""
     picture = Image.new("RGB", (12, 12), (shade, 90, 200))
     picture.paste((255, 255, 255), (2, 2, 9, 5))
     buffer = io.BytesIO()
@@ -80,7 +80,7 @@ def without_embeddings(folder: Path) -> Path:
         ("[REC]", "[REC]"),
         ("(500) Days of Summer", "(500) Days of Summer"),
         ("  two\n lines\u00a0", "two lines"),
-        ({"Colour": "red", "Size": {"cm": 12.0}}, "Colour: red, Size: cm: 12"),
+        ({"Color": "red", "Size": {"cm": 12.0}}, "Color: red, Size: cm: 12"),
         (1984.0, "1984"),
         (12.5, "12.5"),
         ("null", "null"),
@@ -123,7 +123,7 @@ def test_a_value_is_read_as_a_person_would(value: object, text: str | None) -> N
         ("title", ["1984", "300", "2012"], None),
         ("movie title", ["1984", "300", "2012"], None),
         ("brand", ["Acme", "Zed", "Foo"], None),
-        ("colour", ["red", "blue", "red"], None),
+        ("color", ["red", "blue", "red"], None),
         ("genres", ["Action|Comedy", "Drama", "War|Drama"], None),
         ("size", ["3 XL", "12 cm", "5 kg"], None),
         ("feature", [["dim", "warm"], [], ["cold"]], None),

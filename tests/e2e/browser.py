@@ -86,7 +86,7 @@ def opened() -> Iterator[Window]:
 
 
 def picture(page: Page, name: str) -> None:
-    """Keep what the page shows, in 256 colours, where MMESID_SCREENSHOTS names a folder."""
+    """Keep what the page shows, in 256 colors, where MMESID_SCREENSHOTS names a folder."""
     if folder := os.environ.get("MMESID_SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         image = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")

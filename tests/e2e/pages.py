@@ -29,10 +29,10 @@ def run(page: Page, prefect: str, flow_run: str) -> list[str]:
 
 
 def drawn(page: Page) -> int:
-    """How many points of the graph have the colour of a completed task."""
+    """How many points of the graph have the color of a completed task."""
     image = Image.open(io.BytesIO(page.locator("canvas").first.screenshot())).convert("RGB")
-    colours = image.getcolors(image.width * image.height) or []
-    return sum(count for count, point in colours if all(abs(a - b) < 25 for a, b in zip(point, GREEN, strict=True)))
+    colors = image.getcolors(image.width * image.height) or []
+    return sum(count for count, point in colors if all(abs(a - b) < 25 for a, b in zip(point, GREEN, strict=True)))
 
 
 def tab(page: Page, name: str, shows: str) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.encoders import tiny_text_models, tiny_vision_models
 
-COLOURS = {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
+COLORS = {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
 PLACES = {"left": (2, 6), "right": (10, 6), "top": (6, 2), "bottom": (6, 10)}
 FRAMES = ((255, 255, 255), (0, 0, 0), (120, 120, 120))
 MATERIALS = ("wool", "oak", "glass")
@@ -22,18 +22,18 @@ class Toy(NamedTuple):
 
     items: pd.DataFrame
     pictures: list[bytes | None]
-    shared: np.ndarray  # colour and place as one number below 16, in both modalities
+    shared: np.ndarray  # color and place as one number below 16, in both modalities
     frame: np.ndarray  # only in the picture
     material: np.ndarray  # only in the text
 
 
-def draw(colour: str, place: str, frame: int) -> bytes:
-    """A 16 x 16 picture: a coloured square at a place inside a frame."""
+def draw(color: str, place: str, frame: int) -> bytes:
+    """A 16 x 16 picture: a colored square at a place inside a frame."""
     canvas = np.full((16, 16, 3), 150, dtype=np.uint8)
     canvas[:2] = canvas[-2:] = FRAMES[frame]
     canvas[:, :2] = canvas[:, -2:] = FRAMES[frame]
     left, top = PLACES[place]
-    canvas[top : top + 4, left : left + 4] = COLOURS[colour]
+    canvas[top : top + 4, left : left + 4] = COLORS[color]
     buffer = io.BytesIO()
     Image.fromarray(canvas).save(buffer, format="PNG")
     return buffer.getvalue()
@@ -43,23 +43,23 @@ def draw(colour: str, place: str, frame: int) -> bytes:
 def toy() -> Toy:
     """200 items; the first lacks its picture, the second its text."""
     rng = np.random.default_rng(0)
-    shared = rng.integers(len(COLOURS) * len(PLACES), size=200)
-    colours = np.array(list(COLOURS))[shared // len(PLACES)]
+    shared = rng.integers(len(COLORS) * len(PLACES), size=200)
+    colors = np.array(list(COLORS))[shared // len(PLACES)]
     places = np.array(list(PLACES))[shared % len(PLACES)]
     frames, materials = rng.integers(len(FRAMES), size=200), rng.integers(len(MATERIALS), size=200)
     rows = [
         {
             "item_id": f"i{number}",
-            "title": f"{colour} thing",
+            "title": f"{color} thing",
             "description": f"a {MATERIALS[material]} piece for the {place}",
             "image_name": f"i{number}.png",
         }
-        for number, (colour, place, material) in enumerate(zip(colours, places, materials, strict=True))
+        for number, (color, place, material) in enumerate(zip(colors, places, materials, strict=True))
     ]
     items = pd.DataFrame(rows)
     items.loc[0, "image_name"] = None
     items.loc[1, ["title", "description"]] = None
-    pictures = [draw(*shown) for shown in zip(colours, places, frames, strict=True)]
+    pictures = [draw(*shown) for shown in zip(colors, places, frames, strict=True)]
     return Toy(items, [None, *pictures[1:]], shared, frames, materials)
 
 

@@ -82,7 +82,7 @@ def test_without_files_an_encoder_is_averaged_and_a_decoder_speaks_at_its_end(co
 
 
 @pytest.mark.parametrize("pooling", FLAG)
-def test_files_say_pooling_length_normalisation_and_prompt(copied, pooling: str) -> None:
+def test_files_say_pooling_length_normalization_and_prompt(copied, pooling: str) -> None:
     folder = copied("bert")
     prompts = {"prompts": {"item": "the item: ", "query": "find: "}, "default_prompt_name": "item"}
     flags = {flag: name == pooling for name, flag in FLAG.items()}

@@ -163,7 +163,7 @@ def test_the_readmes_request_is_answered(address: str) -> None:
     ("history", "k", "reason"),
     [
         ([], 5, "history 0 is empty"),
-        (["nowhere"], 5, "the catalog has none of the items 'nowhere'"),
+        (["nowhere"], 5, "the catalogue has none of the items 'nowhere'"),
         (["item-3"], 0, "k must be a whole number from 1 to 40"),
         (["item-3"], N_ITEMS + 1, "k must be a whole number from 1 to 40"),
     ],
@@ -177,7 +177,7 @@ def test_what_has_no_answer_is_a_400_with_its_reason(address: str, history: list
 @pytest.mark.pipeline
 def test_odd_histories_have_a_defined_answer(address: str) -> None:
     (mixed,) = ask(address, ["item-3", "nowhere", "item-3"], k=3).json()["predictions"]
-    assert mixed["note"] == "not in the catalog, left out: 'nowhere'"
+    assert mixed["note"] == "not in the catalogue, left out: 'nowhere'"
     (long,) = ask(address, [f"item-{1 + number % 30}" for number in range(500)], k=40).json()["predictions"]
     assert len(long["item_ids"]) == 10
     assert long["note"] == "only 10 of 40 items are left"

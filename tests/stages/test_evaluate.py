@@ -36,7 +36,7 @@ def settings() -> config.Config:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, settings: config.Config) -> Store:
-    """All that the stages before leave of a real catalog."""
+    """All that the stages before leave of a real catalogue."""
     store = tiny_world.make(tmp_path_factory.mktemp("evaluate"))
     draw, present = np.random.default_rng(0), np.arange(N_ITEMS + 1) > 0
     model = loading.load_initial(store.folder("init_codes"), "cpu")

@@ -46,7 +46,7 @@ def settings() -> Config:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, settings: Config) -> Store:
-    """All that the stages before leave of a catalog without pictures."""
+    """All that the stages before leave of a catalogue without pictures."""
     store = tiny_world.make(tmp_path_factory.mktemp("fuse"))
     embeddings, ids = tiny_world.encoded(0)
     for modality, embedding in embeddings.items():

@@ -73,18 +73,18 @@ def test_one_modality_has_nothing_to_align_with(items, settings):
     assert losses.alignment.item() == 0
 
 
-def test_an_untrained_model_keeps_cosines_and_loses_only_what_quantisation_takes(model, items, settings):
+def test_an_untrained_model_keeps_cosines_and_loses_only_what_quantization_takes(model, items, settings):
     autoencoder = model.eval().autoencoders["collaborative"]
     rows = items.embeddings["collaborative"]
     wide = build(Items({"a": rows}, {"a": torch.ones(len(rows), dtype=torch.bool)}), _as_wide(settings), seed=0)
-    latent = wide.autoencoders["a"].encoder(wide.autoencoders["a"].standardise(rows))
+    latent = wide.autoencoders["a"].encoder(wide.autoencoders["a"].standardize(rows))
     unit_before, unit_after = (torch.nn.functional.normalize(x, dim=1) for x in (rows, latent))
     torch.testing.assert_close(unit_after @ unit_after.T, unit_before @ unit_before.T, atol=1e-4, rtol=1e-4)
     lossless = wide.autoencoders["a"].decoder(latent)
-    torch.testing.assert_close(lossless, wide.autoencoders["a"].standardise(rows), atol=1e-4, rtol=1e-4)
-    standardised = autoencoder.standardise(rows)
-    assert standardised.mean().item() == pytest.approx(0, abs=1e-5)
-    assert standardised.square().mean().item() == pytest.approx(1, rel=1e-4)
+    torch.testing.assert_close(lossless, wide.autoencoders["a"].standardize(rows), atol=1e-4, rtol=1e-4)
+    standardized = autoencoder.standardize(rows)
+    assert standardized.mean().item() == pytest.approx(0, abs=1e-5)
+    assert standardized.square().mean().item() == pytest.approx(1, rel=1e-4)
 
 
 def _as_wide(settings):
@@ -96,7 +96,7 @@ def test_save_then_load_is_identity(model, items, settings):
     loaded = MMRQVAE(widths, settings)
     loaded.load_state_dict(model.state_dict())
     for autoencoder, name in zip(loaded.autoencoders.values(), widths, strict=True):
-        autoencoder.initialise(items.embeddings[name] + 1, seed=5)  # already initialised: nothing moves
+        autoencoder.initialize(items.embeddings[name] + 1, seed=5)  # already initialized: nothing moves
     before, _ = model.eval()(items.embeddings, items.present)
     after, _ = loaded.eval()(items.embeddings, items.present)
     assert torch.equal(before.total, after.total)

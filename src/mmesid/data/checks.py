@@ -67,7 +67,7 @@ def picture_fault(content: bytes, min_side: int) -> str | None:
     if min(width, height) < min_side:
         return f"too small: {width} x {height} pixels, a side needs {min_side}"
     if all(low == high for low, high in cast(tuple[tuple[int, int], ...], picture.getextrema())):
-        return "a single colour: shows nothing"
+        return "a single color: shows nothing"
     return None
 
 

@@ -210,7 +210,7 @@ def _pictures(table: Table) -> list[Rule]:
         table.share(
             "image_name",
             "usable",
-            "picture opens, is large enough and shows more than one colour",
+            "picture opens, is large enough and shows more than one color",
             "ExpectColumnValuesToBeNull",
             {"column": "fault"},
             table.frame["fault"].notna(),

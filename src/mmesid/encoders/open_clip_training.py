@@ -85,7 +85,7 @@ def train_embedded(
         texts: of item 1..N, empty where absent.
         pictures: files of item 1..N, None where absent.
         settings: size and schedule.
-        seed: of initialisation and order.
+        seed: of initialization and order.
         device: cpu, cuda, ...
         log: called with losses and the step.
 

@@ -13,7 +13,7 @@ from mmesid.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SIDE = 16  # pixels: shapes and colours, hardly any detail
+SIDE = 16  # pixels: shapes and colors, hardly any detail
 
 
 def encode(pictures: Sequence[bytes | None], dimension: int, seed: int) -> Embedding:

@@ -80,7 +80,7 @@ def rotate(x: Tensor) -> Tensor:
 
 
 class Vectors(NamedTuple):
-    """All items of a catalog as they stand; row 0 is padding: it is no class, and gets no gradient."""
+    """All items of a catalogue as they stand; row 0 is padding: it is no class, and gets no gradient."""
 
     inputs: Tensor  # (N + 1, D), as they enter, before they are scaled to a root mean square of 1
     classes: Tensor  # (N + 1, D), as a user is multiplied with them

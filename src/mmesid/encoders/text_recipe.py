@@ -33,7 +33,7 @@ class Recipe(NamedTuple):
     normalize: bool  # to length 1
     prompt: str  # before every text
     max_tokens: int | None  # of a text with its prompt; None where no file says so
-    source: str  # where pooling and normalisation come from
+    source: str  # where pooling and normalization come from
     lower_case: bool = False
     dense: tuple[str, ...] = ()  # folders of the linear layers behind the pooling
 

@@ -31,7 +31,7 @@ SETTINGS = (".dvc/config", ".dvc/config.local", ".yaml")  # likewise, of what is
 
 
 class Kind(NamedTuple):
-    """A kind of failure: recognised by `Type: message` of an error or of one that it stems from."""
+    """A kind of failure: recognized by `Type: message` of an error or of one that it stems from."""
 
     pattern: re.Pattern[str]
     sentence: Callable[[str, str], str]  # of its first line and the stage, empty outside of one

@@ -1,4 +1,4 @@
-"""Metrics of all users' top lists together: how much of the catalog is shown, how unusual it is, how evenly."""
+"""Metrics of all users' top lists together: how much of the catalogue is shown, how unusual it is, how evenly."""
 
 from collections.abc import Callable, Sequence
 

@@ -37,8 +37,8 @@ def fit(choices: Choices, model: str | None, kinds: Sequence[str], bins: int, ri
         model: whose network's evidence is among the choices', with one weight for all bins; None for no network.
         kinds: of evidence.
         bins: of training interactions; each has its own weight of each kind.
-        ridge: of the pull towards w0, in users.
-        smoothing: of the pull of a kind's weights towards their mean over the bins, in users.
+        ridge: of the pull toward w0, in users.
+        smoothing: of the pull of a kind's weights toward their mean over the bins, in users.
     """
     names, neural = ([model] if model else []) + list(kinds), int(model is not None)
     start = torch.zeros(neural + len(kinds) * bins, dtype=torch.float64)

@@ -20,22 +20,22 @@ def write_card(name: str, config: Config, metrics: Mapping[str, Any], origin: Ma
     """
     parts = [
         f"# {name}",
-        "A sequential recommender: from the items a user took, in order, it scores every item of the catalog as the "
+        "A sequential recommender: from the items a user took, in order, it scores every item of the catalogue as the "
         "next one. Multimodal embeddings and semantic IDs go into a language model (MME-SID, arXiv 2509.02017), whose "
         "score is fused late with transitions between items and with likeness of content.",
         "## Data",
         _data(config, metrics),
         "## Metrics",
-        "Test split, leave-one-out, full ranking over the catalog; 95 % bootstrap interval over users.",
+        "Test split, leave-one-out, full ranking over the catalogue; 95 % bootstrap interval over users.",
         _table(metrics["test"]),
         "## Settings",
         _settings(config, metrics),
         "## Intended use",
-        "Ranking the next items for users of this catalog whose history holds at least one known item. "
+        "Ranking the next items for users of this catalogue whose history holds at least one known item. "
         'Input: a column `history`, item ids oldest first; `params={"k": 10}`; a server takes JSON alone. '
         "Output: item_ids, titles, scores, note.",
         "## Limits",
-        "Scores order items, they are not probabilities. Items outside the catalog above cannot be recommended and "
+        "Scores order items, they are not probabilities. Items outside the catalogue above cannot be recommended and "
         "are left out of a history, with a note. Items without training interactions are ranked without transitions. "
         f"Of a history the last {config.protocol.history_length} items count. Popular items are recommended more often "
         "than rare ones; look at the slices in metrics.json. Offline metrics do not prove an effect on users.",

@@ -82,7 +82,7 @@ def _ranks(store: Store, users: NDArray[np.int64]) -> Ranks:
 def _champion_ranks(
     champion: Any, store: Store, sequences: Sequences, users: NDArray[np.int64], config: Config
 ) -> NDArray[np.int64]:
-    """(G,) from the champion's own files, on today's catalog, histories and targets."""
+    """(G,) from the champion's own files, on today's catalogue, histories and targets."""
     item_ids = load_items(store)["item_id"].astype(str).to_list()
     histories = sequences.history("valid")
     targets = sequences.target("valid")[users]

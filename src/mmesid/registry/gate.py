@@ -5,7 +5,7 @@ fusion fitted. Test is only reported.
 
 What a first champion must beat are the rows that stand for another system as it is: popularity and SASRec by itself.
 SASRec with our fusion, the evidence without a network and our network without the fusion share parts with the
-challenger; they show where its gain comes from, and demand nothing: a catalog whose next item is as well told without
+challenger; they show where its gain comes from, and demand nothing: a catalogue whose next item is as well told without
 any network still gets the model that it can have.
 """
 

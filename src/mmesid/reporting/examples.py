@@ -50,20 +50,20 @@ def build(
         users: how many of the entries are shown, at most.
         recommendations: how many recommended items are shown, at most.
     """
-    catalog = _Catalog(titles(items), pictures)
+    catalogue = _Catalogue(titles(items), pictures)
     examples = []
     for entry in chosen[:users]:
         history, target = list(entry["history"]), entry["target"]
         recommended = [
-            catalog.tile(found["item"], found["item"] == target) for found in entry["recommended"][:recommendations]
+            catalogue.tile(found["item"], found["item"] == target) for found in entry["recommended"][:recommendations]
         ]
-        shown = [catalog.tile(item) for item in history[-SHOWN_HISTORY:]]
+        shown = [catalogue.tile(item) for item in history[-SHOWN_HISTORY:]]
         earlier = max(0, len(history) - SHOWN_HISTORY)
-        examples.append(Example(str(entry["user_id"]), earlier, shown, recommended, catalog.tile(target, True)))
+        examples.append(Example(str(entry["user_id"]), earlier, shown, recommended, catalogue.tile(target, True)))
     return examples
 
 
-class _Catalog(NamedTuple):
+class _Catalogue(NamedTuple):
     """What is shown of the items 1..N."""
 
     titles: Sequence[str]

@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts.values import Curves, SemanticIds
 from mmesid.models import MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, RANK_METRICS, metric_label, model_label
-from mmesid.reporting.svg import COLOURS, annotate, drawing, log_scale, panels, to_svg, unit
+from mmesid.reporting.svg import COLORS, annotate, drawing, log_scale, panels, to_svg, unit
 from mmesid.reporting.tables import ORDER_KEPT, ResultRow, by_modality
 
 POINTS = 200  # a longer curve is averaged down to this many points
 _FLOOR = 1e-4  # of the drawn spectrum, relative to the largest singular value
 _LOSS_TERMS = ("reconstruction", "quantization", "alignment")
-_CYCLE = [COLOURS[name] for name in ("blue", "orange", "teal", "violet", "pink", "grey")]
-_MODELS = {MAIN_MODEL: COLOURS["blue"], MAIN_BASELINE: COLOURS["orange"]}  # others are grey
-_MODALITY = {"collaborative": COLOURS["violet"], "text": COLOURS["teal"], "image": COLOURS["pink"]}
-_EVIDENCE = {**_MODALITY, "transitions": COLOURS["violet"], "popularity": COLOURS["grey"]}
-_ORDER_KEPT = {  # colour and opacity
-    "tau_random_init": (COLOURS["grey"], 0.6),
-    "tau_init": (COLOURS["blue"], 0.45),
-    "tau_finetuned": (COLOURS["blue"], 1.0),
+_CYCLE = [COLORS[name] for name in ("blue", "orange", "teal", "violet", "pink", "gray")]
+_MODELS = {MAIN_MODEL: COLORS["blue"], MAIN_BASELINE: COLORS["orange"]}  # others are gray
+_MODALITY = {"collaborative": COLORS["violet"], "text": COLORS["teal"], "image": COLORS["pink"]}
+_EVIDENCE = {**_MODALITY, "transitions": COLORS["violet"], "popularity": COLORS["gray"]}
+_ORDER_KEPT = {  # color and opacity
+    "tau_random_init": (COLORS["gray"], 0.6),
+    "tau_init": (COLORS["blue"], 0.45),
+    "tau_finetuned": (COLORS["blue"], 1.0),
 }
 
 
@@ -47,19 +47,19 @@ def _draw_models(axis: Axes, rows: Sequence[ResultRow]) -> None:
         cell = row.cells[RANK_METRICS.index(MAIN_METRIC)]
         if cell is None:
             continue
-        colour = _MODELS.get(row.model, COLOURS["grey"])
+        color = _MODELS.get(row.model, COLORS["gray"])
         if cell.interval:
-            axis.plot(cell.interval, (place, place), color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
-        axis.plot(cell.value, place, "o", color=colour, markersize=6)
+            axis.plot(cell.interval, (place, place), color=color, linewidth=5, alpha=0.35, solid_capstyle="round")
+        axis.plot(cell.value, place, "o", color=color, markersize=6)
         annotate(axis, f"{cell.value:.4f}", (cell.value, place), (0, 7), "center")
     for row in rows:
         cell = row.cells[RANK_METRICS.index(MAIN_METRIC)]
         if row.is_bound and cell is not None:
-            axis.axvline(cell.value, color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
+            axis.axvline(cell.value, color=COLORS["muted"], linewidth=1, linestyle=(0, (4, 3)))
             annotate(axis, f"{row.label.lower()} {cell.value:.4f}", (cell.value, 0), (-4, -9), "right")
     axis.set_yticks(range(len(models)), [row.label.replace(" (", "\n(") for row in models])
     axis.set_ylim(len(models) - 0.5, -0.7)
-    axis.tick_params(axis="y", labelcolor=COLOURS["ink"])
+    axis.tick_params(axis="y", labelcolor=COLORS["ink"])
     axis.grid(visible=False, axis="y")
     axis.grid(visible=True, axis="x")
     axis.set_xlim(left=0)
@@ -100,10 +100,10 @@ def _series(curves: Curves, names: Sequence[str]) -> dict[str, tuple[NDArray[Any
 
 
 def _draw_curves(axis: Axes, curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], best: bool) -> None:
-    for colour, (name, (steps, values)) in zip(_CYCLE * len(curves), curves.items(), strict=False):
-        axis.plot(steps, values, color=colour, label=name.replace("_", " "), marker="o" if len(steps) == 1 else None)
+    for color, (name, (steps, values)) in zip(_CYCLE * len(curves), curves.items(), strict=False):
+        axis.plot(steps, values, color=color, label=name.replace("_", " "), marker="o" if len(steps) == 1 else None)
         if best:
-            _mark_best(axis, steps, values, colour)
+            _mark_best(axis, steps, values, color)
     every = np.concatenate([values for _, values in curves.values()])
     if every.min() > 0 and every.max() > 50 * every.min():
         log_scale(axis, "{:g}")
@@ -113,9 +113,9 @@ def _draw_curves(axis: Axes, curves: Mapping[str, tuple[NDArray[Any], NDArray[An
     axis.margins(y=0.12)
 
 
-def _mark_best(axis: Axes, steps: NDArray[Any], values: NDArray[Any], colour: str) -> None:
+def _mark_best(axis: Axes, steps: NDArray[Any], values: NDArray[Any], color: str) -> None:
     best = int(values.argmax())
-    axis.plot(steps[best], values[best], "o", color=colour, markersize=5)
+    axis.plot(steps[best], values[best], "o", color=color, markersize=5)
     axis.set_ylim(bottom=0)
     right = steps[best] > steps.mean()
     offset, side = ((-7, -10), "right") if right else ((7, -10), "left")
@@ -124,14 +124,14 @@ def _mark_best(axis: Axes, steps: NDArray[Any], values: NDArray[Any], colour: st
 
 def spectrum(name: str, spectra: Mapping[str, Sequence[float]]) -> str | None:
     """Singular values over their largest, on a logarithmic axis; what falls below 1 % counts as collapsed."""
-    drawn = {label: values for label, raw in spectra.items() if (values := _normalised(raw)).size}
+    drawn = {label: values for label, raw in spectra.items() if (values := _normalized(raw)).size}
     if not drawn:
         return None
     with drawing(f"spectrum-{name}"):
         figure, (axis,) = panels(1, 4.9, 2.6)
-        for colour, (label, values) in zip(_CYCLE * len(drawn), drawn.items(), strict=False):
-            axis.plot(np.arange(1, len(values) + 1), np.maximum(values, _FLOOR), color=colour, label=label)
-        axis.axhline(0.01, color=COLOURS["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
+        for color, (label, values) in zip(_CYCLE * len(drawn), drawn.items(), strict=False):
+            axis.plot(np.arange(1, len(values) + 1), np.maximum(values, _FLOOR), color=color, label=label)
+        axis.axhline(0.01, color=COLORS["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
         log_scale(axis, "{:.3%}")
         axis.set_ylim(_FLOOR, 1.4)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -141,7 +141,7 @@ def spectrum(name: str, spectra: Mapping[str, Sequence[float]]) -> str | None:
         return to_svg(figure, f"Singular spectrum: {', '.join(drawn)}")
 
 
-def _normalised(values: Sequence[float]) -> NDArray[np.float64]:
+def _normalized(values: Sequence[float]) -> NDArray[np.float64]:
     array = np.sort(np.asarray(values, dtype=np.float64))[::-1]
     return array / array[0] if array.size and array[0] > 0 else array[:0]
 
@@ -173,9 +173,9 @@ def code_use(name: str, counts: Mapping[str, NDArray[np.int64]]) -> str | None:
                 used = int((row > 0).sum())
                 shade = 1 - 0.7 * level / max(levels - 1, 1)
                 label = f"level {level + 1}: {used} of {codes}"
-                colour = _MODALITY.get(modality, COLOURS["blue"])
-                axis.plot(np.arange(1, used + 1), row[:used], color=colour, alpha=shade, label=label)
-            axis.axhline(table.sum(1).max() / codes, color=COLOURS["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
+                color = _MODALITY.get(modality, COLORS["blue"])
+                axis.plot(np.arange(1, used + 1), row[:used], color=color, alpha=shade, label=label)
+            axis.axhline(table.sum(1).max() / codes, color=COLORS["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
             axis.set(title=modality, xlabel="code, by use", xlim=(0, codes + 1))
             log_scale(axis, "{:g}")
             axis.legend(fontsize=7, handlelength=1.2)
@@ -192,9 +192,9 @@ def forgetting(name: str, section: Mapping[str, Any]) -> str | None:
         figure, (axis,) = panels(1, 4.9, 2.6)
         for column, (key, label) in enumerate(ORDER_KEPT.items()):
             found = [(place, value) for place, (_, values) in enumerate(rows) if (value := values[column]) is not None]
-            colour, opacity = _ORDER_KEPT[key]
-            _bars(axis, found, (column, len(ORDER_KEPT)), "{:.2f}", color=colour, alpha=opacity, label=label)
-        axis.axhline(0, color=COLOURS["muted"], linewidth=1)
+            color, opacity = _ORDER_KEPT[key]
+            _bars(axis, found, (column, len(ORDER_KEPT)), "{:.2f}", color=color, alpha=opacity, label=label)
+        axis.axhline(0, color=COLORS["muted"], linewidth=1)
         axis.set_xticks(range(len(rows)), [modality for modality, _ in rows])
         axis.spines["bottom"].set_visible(False)
         axis.tick_params(axis="x", length=0)
@@ -211,9 +211,9 @@ def slices(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> str | No
         return None
     with drawing(f"slices-{name}"):
         figure, (axis,) = panels(1, 4.9, 2.6)
-        for column, (model, colour) in enumerate(_MODELS.items()):
+        for column, (model, color) in enumerate(_MODELS.items()):
             values = [(place, row[model]) for place, row in enumerate(rows) if row.get(model) is not None]
-            _bars(axis, values, (column, len(_MODELS)), "{:.3f}", color=colour, label=model_label(model))
+            _bars(axis, values, (column, len(_MODELS)), "{:.3f}", color=color, label=model_label(model))
         axis.set_xticks(range(len(rows)), [f"{row['bucket']}\n{row['users']:,} users" for row in rows])
         axis.tick_params(axis="x", length=0)
         axis.margins(y=0.15)
@@ -233,10 +233,10 @@ def fusion_weights(name: str, bins: Sequence[str], by_model: Mapping[str, Mappin
         for axis, (model, kinds) in zip(axes, drawn.items(), strict=True):
             for kind, weights in kinds.items():
                 modality, dash = kind.removesuffix("_codes"), "--" if kind.endswith("_codes") else "-"
-                colour = _EVIDENCE.get(modality, COLOURS["grey"])
+                color = _EVIDENCE.get(modality, COLORS["gray"])
                 label = kind.replace("_codes", " by semantic ID") if axis is axes[0] else None
-                axis.plot(range(len(bins)), weights, dash, color=colour, marker="o", markersize=3, label=label)
-            axis.axhline(0, color=COLOURS["muted"], linewidth=0.9)
+                axis.plot(range(len(bins)), weights, dash, color=color, marker="o", markersize=3, label=label)
+            axis.axhline(0, color=COLORS["muted"], linewidth=0.9)
             axis.set_xticks(range(len(bins)), bins)
             axis.set(title=model_label(model), xlabel="training interactions of the item")
         axes[0].set_ylabel("weight")
@@ -249,4 +249,4 @@ def _bars(axis: Axes, found: Sequence[tuple[int, float]], column: tuple[int, int
     width = 0.78 / column[1]
     places = [place + (column[0] - (column[1] - 1) / 2) * width for place, _ in found]
     bars = axis.bar(places, [value for _, value in found], width * 0.92, **style)
-    axis.bar_label(bars, [text.format(value) for _, value in found], padding=2, fontsize=6.5, color=COLOURS["muted"])
+    axis.bar_label(bars, [text.format(value) for _, value in found], padding=2, fontsize=6.5, color=COLORS["muted"])

@@ -12,14 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-# Colours are drawn as stand-ins and leave as CSS variables, whose values the page's theme decides.
-COLOURS = {
+# Colors are drawn as stand-ins and leave as CSS variables, whose values the page's theme decides.
+COLORS = {
     "ink": "#0d0101",
     "muted": "#0d0102",
     "line": "#0d0103",
     "blue": "#0d0104",
     "orange": "#0d0105",
-    "grey": "#0d0106",
+    "gray": "#0d0106",
     "violet": "#0d0107",
     "teal": "#0d0108",
     "pink": "#0d0109",
@@ -29,10 +29,10 @@ _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout is the same everywhere
     "font.size": 8,
-    "text.color": COLOURS["ink"],
-    "axes.labelcolor": COLOURS["muted"],
-    "axes.edgecolor": COLOURS["line"],
-    "axes.titlecolor": COLOURS["ink"],
+    "text.color": COLORS["ink"],
+    "axes.labelcolor": COLORS["muted"],
+    "axes.edgecolor": COLORS["line"],
+    "axes.titlecolor": COLORS["ink"],
     "axes.titlesize": 8.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -45,18 +45,18 @@ _STYLE: dict[Any, Any] = {
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
     "axes.facecolor": "none",
-    "grid.color": COLOURS["line"],
+    "grid.color": COLORS["line"],
     "grid.linewidth": 0.6,
-    "xtick.color": COLOURS["line"],
-    "xtick.labelcolor": COLOURS["muted"],
-    "ytick.color": COLOURS["line"],
-    "ytick.labelcolor": COLOURS["muted"],
+    "xtick.color": COLORS["line"],
+    "xtick.labelcolor": COLORS["muted"],
+    "ytick.color": COLORS["line"],
+    "ytick.labelcolor": COLORS["muted"],
     "ytick.major.size": 0,
     "ytick.minor.size": 0,
     "xtick.major.size": 3,
     "lines.linewidth": 1.6,
     "legend.frameon": False,
-    "legend.labelcolor": COLOURS["ink"],
+    "legend.labelcolor": COLORS["ink"],
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
 }
@@ -84,7 +84,7 @@ def annotate(axis: Axes, text: str, point: tuple[float, float], offset: tuple[in
 
 def unit(axis: Axes, text: str) -> None:
     """What the vertical axis counts, above it."""
-    axis.set_title(text, fontweight="normal", color=COLOURS["muted"], fontsize=8)
+    axis.set_title(text, fontweight="normal", color=COLORS["muted"], fontsize=8)
 
 
 def log_scale(axis: Axes, text: str) -> None:
@@ -110,8 +110,8 @@ def to_svg(figure: Figure, description: str) -> str:
     body = re.sub(r'<g id="[^"]*"/>', "", body)
     body = re.sub(r'<g id="[^"]*">', "<g>", body)
     body = body.replace("xlink:href", "href").replace("'DejaVu Sans'", "inherit")
-    for variable, colour in COLOURS.items():
-        body = body.replace(colour, f"var(--{variable})")
+    for variable, color in COLORS.items():
+        body = body.replace(color, f"var(--{variable})")
     width, height = (float(view[1]), float(view[2])) if view else (1.0, 1.0)
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width * 4 / 3:.0f}"'
     return f'<svg {size} role="img" aria-label="{_quoted(description)}">{_one_line(body)}'

@@ -64,7 +64,7 @@ class ResultRow(NamedTuple):
     dataset: str
     model: str
     label: str
-    is_bound: bool  # knows what generated the catalog: nothing to compete with
+    is_bound: bool  # knows what generated the catalogue: nothing to compete with
     cells: list[Cell | None]
     beyond_accuracy: list[float | None]
     share_of_bound: float | None  # of the bound's nDCG@10

@@ -1,4 +1,4 @@
-"""Answers requests, and ranks targets in another catalog than the model was trained on."""
+"""Answers requests, and ranks targets in another catalogue than the model was trained on."""
 
 import csv
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class Service:
-    """A recommender that takes and returns the catalog's own item ids.
+    """A recommender that takes and returns the catalogue's own item ids.
 
     Args:
         scores: of the recommender.
@@ -52,7 +52,7 @@ class Service:
         return len(self._item_ids)
 
     def knows(self, item: object) -> bool:
-        """Whether the catalog has an item of this id, in any form that the tables may have it in."""
+        """Whether the catalogue has an item of this id, in any form that the tables may have it in."""
         return self._number_of(item) > 0
 
     def recommend(self, histories: Sequence[Sequence[str | int | float]], k: int = 10) -> list[Answer]:
@@ -66,10 +66,10 @@ class Service:
             k: from 1 to N.
 
         Raises:
-            RequestError: a history is empty or has no item of the catalog, or k is out of range.
+            RequestError: a history is empty or has no item of the catalogue, or k is out of range.
         """
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(self._item_ids):
-            raise RequestError(f"k must be a whole number from 1 to {len(self._item_ids)} (the catalog), it is {k!r}")
+            raise RequestError(f"k must be a whole number from 1 to {len(self._item_ids)} (the catalogue), it is {k!r}")
         if not histories:
             return []
         known = [self._known(history, row) for row, history in enumerate(histories)]
@@ -85,15 +85,15 @@ class Service:
         targets: NDArray[np.int64],
         protocol: Protocol,
     ) -> NDArray[np.int64]:
-        """Rank of each target in a catalog that may have changed since this model was trained.
+        """Rank of each target in a catalogue that may have changed since this model was trained.
 
         Items that the model does not know score -inf: as targets they rank last, and they never push a known one down.
 
         Args:
-            item_ids: of that catalog's items 1..N, in that order.
-            histories: ids 1..N of that catalog, oldest first.
+            item_ids: of that catalogue's items 1..N, in that order.
+            histories: ids 1..N of that catalogue, oldest first.
             targets: likewise, (B,).
-            protocol: how all models of that catalog are judged.
+            protocol: how all models of that catalogue are judged.
 
         Returns:
             (B,), 1 is best.
@@ -112,11 +112,11 @@ class Service:
         numbers = np.array([self._number_of(item) for item in history], dtype=np.int64)
         unknown = [str(item) for item, number in zip(history, numbers, strict=True) if not number]
         if not numbers.any():
-            raise RequestError(f"history {row}: the catalog has none of the items {_shorten(unknown)}")
-        return _known_items(numbers), f"not in the catalog, left out: {_shorten(unknown)}" if unknown else ""
+            raise RequestError(f"history {row}: the catalogue has none of the items {_shorten(unknown)}")
+        return _known_items(numbers), f"not in the catalogue, left out: {_shorten(unknown)}" if unknown else ""
 
     def _number_of(self, item: object) -> int:
-        """1..N, 0 where the catalog lacks the item."""
+        """1..N, 0 where the catalogue lacks the item."""
         return self._number.get(str(item).strip(), 0) or self._number.get(canonical_id(item), 0)
 
     def _answer(self, items: NDArray[np.int64], scores: NDArray[np.float32], note: str, k: int) -> Answer:
@@ -144,13 +144,13 @@ def split_ids(text: str) -> list[str]:
 
 
 def in_catalog(scores: Scores, own_numbers: NDArray[np.int64], history_length: int) -> Scores:
-    """A model's scores as those of another catalog's items: -inf for each item that the model does not know.
+    """A model's scores as those of another catalogue's items: -inf for each item that the model does not know.
 
     Unknown items are left out of the histories. A user without any known item gets -inf for every item.
 
     Args:
         scores: of the model, over its own items 1..M.
-        own_numbers: (N + 1,), the model's number of each item of the catalog, 0 where it does not know the item.
+        own_numbers: (N + 1,), the model's number of each item of the catalogue, 0 where it does not know the item.
         history_length: T, the latest known items that the model may see.
     """
     columns, unknown = torch.from_numpy(own_numbers), torch.from_numpy(own_numbers == 0)

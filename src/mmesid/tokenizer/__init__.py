@@ -1,1 +1,1 @@
-"""MM-RQ-VAE: one residual-quantised autoencoder per modality turns each item embedding into a semantic ID."""
+"""MM-RQ-VAE: one residual-quantized autoencoder per modality turns each item embedding into a semantic ID."""

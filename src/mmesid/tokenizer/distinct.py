@@ -18,7 +18,7 @@ def distinct_codes(
 
     Args:
         codes: (n, Q), the nearest of each level.
-        residuals: (n, d), what the last level quantises.
+        residuals: (n, d), what the last level quantizes.
         codebook: (K, d) of the last level.
         kinds: (n,), equal where embeddings are equal.
 

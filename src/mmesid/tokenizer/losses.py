@@ -74,7 +74,7 @@ def infonce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
 
 
 def mmd_alignment(left: Tensor, right: Tensor, temperature: float) -> Tensor:
-    """MMD between two modalities' quantised latents, as in the authors' released code; it has no temperature."""
+    """MMD between two modalities' quantized latents, as in the authors' released code; it has no temperature."""
     return mmd(left, right)
 
 

@@ -1,4 +1,4 @@
-"""The networks of MM-RQ-VAE: one residual-quantised autoencoder per modality and the loss that ties them."""
+"""The networks of MM-RQ-VAE: one residual-quantized autoencoder per modality and the loss that ties them."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -49,14 +49,14 @@ class Mapper(nn.Module):
 class Coded(NamedTuple):
     """One modality's items on their way through the autoencoder."""
 
-    original: Tensor  # (B, D), standardised
+    original: Tensor  # (B, D), standardized
     reconstruction: Tensor  # (B, D)
     latent: Tensor  # (B, d)
     quantized: Quantized
 
 
 class Autoencoder(nn.Module):
-    """One modality: z = Enc(e), z^ = quantised z, e^ = Dec(z^).
+    """One modality: z = Enc(e), z^ = quantized z, e^ = Dec(z^).
 
     Embeddings are centred and divided by one scale, so that their mean variance per dimension is 1: the mean squared
     error of any modality is then the share of variance lost. Mean and scale are in the state dict.
@@ -75,23 +75,23 @@ class Autoencoder(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Coded:
         """(B, D), present items only."""
-        original = self.standardise(embeddings)
+        original = self.standardize(embeddings)
         latent = self.encoder(original)
         quantized = self.quantizer(latent)
         return Coded(original, self.decoder(quantized.quantized), latent, quantized)
 
-    def standardise(self, embeddings: Tensor) -> Tensor:
+    def standardize(self, embeddings: Tensor) -> Tensor:
         """(B, D) to (B, D) of mean 0 and variance 1 over all items and dimensions."""
         return (embeddings - self.mean) / self.scale
 
     @torch.no_grad()
-    def initialise(self, embeddings: Tensor, seed: int) -> None:
-        """Fit the standardisation, the linear maps and the codebooks to all present items, (n, D), n at least 2.
+    def initialize(self, embeddings: Tensor, seed: int) -> None:
+        """Fit the standardization, the linear maps and the codebooks to all present items, (n, D), n at least 2.
 
         The encoder starts as the projection on the principal axes about the origin (so that cosines are kept), the
         decoder as its transpose.
         """
-        if self.quantizer.initialised:
+        if self.quantizer.initialized:
             return
         self.mean.copy_(embeddings.mean(0))
         self.scale.copy_((embeddings - self.mean).square().mean().sqrt().clamp_min(1e-12))
@@ -99,14 +99,14 @@ class Autoencoder(nn.Module):
         offset = axes.T @ (self.mean / self.scale)  # (r,)
         self.encoder.start(gain * axes.T, gain * offset)
         self.decoder.start(axes / gain, -(axes @ offset))
-        self.quantizer.initialise(self.encoder(self.standardise(embeddings)), seed)
+        self.quantizer.initialize(self.encoder(self.standardize(embeddings)), seed)
 
     def _principal_axes(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Axes about the origin, (D, min(D, d)), and the gain that gives their projections variance 1 per dimension."""
         scaled = embeddings / self.scale
         vectors = torch.linalg.eigh((scaled.T @ scaled).double()).eigenvectors  # (D, D), ascending
         axes = vectors.flip(1)[:, : self.encoder.linear.out_features].to(scaled)
-        variance = (self.standardise(embeddings) @ axes).square().sum(1).mean() / self.encoder.linear.out_features
+        variance = (self.standardize(embeddings) @ axes).square().sum(1).mean() / self.encoder.linear.out_features
         return variance.clamp_min(1e-12).rsqrt(), axes
 
 
@@ -120,9 +120,9 @@ class Losses(NamedTuple):
 
 
 class MMRQVAE(nn.Module):
-    """Multimodal residual-quantised autoencoder (Wang et al., CIKM 2025).
+    """Multimodal residual-quantized autoencoder (Wang et al., CIKM 2025).
 
-    L = w_rec sum_m Rec(e^_m, e_m) + sum_m quantisation_m + w_align sum_{m != coll} A(z^_coll, z^_m)
+    L = w_rec sum_m Rec(e^_m, e_m) + sum_m quantization_m + w_align sum_{m != coll} A(z^_coll, z^_m)
 
     An item that lacks a modality drops out of that modality's terms.
     """

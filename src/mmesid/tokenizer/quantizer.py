@@ -1,4 +1,4 @@
-"""Residual quantisation with straight-through gradients."""
+"""Residual quantization with straight-through gradients."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from mmesid.tokenizer.sinkhorn import balanced_codes
 
 
 class Quantized(NamedTuple):
-    """What a quantiser returns."""
+    """What a quantizer returns."""
 
     quantized: Tensor  # (B, d): the sum of the codes' embeddings, with the latent's gradient
     indices: Tensor  # (B, Q) int64
@@ -21,18 +21,18 @@ class Quantized(NamedTuple):
 
 
 class ResidualQuantizer(nn.Module):
-    """Q codebooks, each of which quantises what the ones before have left over.
+    """Q codebooks, each of which quantizes what the ones before have left over.
 
     r_0 = z; c_q = argmin_k |r_q - v_qk|^2; r_{q+1} = r_q - v_{q,c_q}; z^ = sum_q v_{q,c_q}
     loss = mean_q (|sg[r_q] - v|^2 + beta |r_q - sg[v]|^2)   (Lee et al., CVPR 2022), squared norms per dimension.
 
     In training mode the last level assigns by Sinkhorn instead, so that its codes share the items evenly. Every code
     counts the training steps since its last use; `revive` moves the idle ones. Codebooks, counters and whether the
-    codebooks were initialised are all in the state dict.
+    codebooks were initialized are all in the state dict.
     """
 
     idle: Tensor
-    initialised: Tensor
+    initialized: Tensor
 
     def __init__(self, settings: Tokenize) -> None:
         super().__init__()
@@ -40,10 +40,10 @@ class ResidualQuantizer(nn.Module):
         self.settings = settings
         self.codebooks = nn.Parameter(torch.randn(levels, codes, dimension) * dimension**-0.5)  # (Q, K, d)
         self.register_buffer("idle", torch.zeros(levels, codes, dtype=torch.int64))  # (Q, K)
-        self.register_buffer("initialised", torch.tensor(False))
+        self.register_buffer("initialized", torch.tensor(False))
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantise (B, d)."""
+        """Quantize (B, d)."""
         indices: list[Tensor] = []
         quantized = torch.zeros_like(latent)
         residual, loss = latent, latent.new_zeros(())
@@ -77,7 +77,7 @@ class ResidualQuantizer(nn.Module):
         return torch.stack(left)
 
     @torch.no_grad()
-    def initialise(self, latent: Tensor, seed: int) -> None:
+    def initialize(self, latent: Tensor, seed: int) -> None:
         """Start each codebook as k-means centres of its level's residuals, once: a loaded codebook stays as it is.
 
         With `kmeans_init` off the codebooks stay random, and revival alone brings them to where the items are.
@@ -86,7 +86,7 @@ class ResidualQuantizer(nn.Module):
             latent: (n, d) of all items.
             seed: of k-means.
         """
-        if self.initialised:
+        if self.initialized:
             return
         residual = latent
         levels = self.settings.levels if self.settings.kmeans_init else 0
@@ -94,7 +94,7 @@ class ResidualQuantizer(nn.Module):
             codebook = kmeans_centres(residual, self.settings.codes, seed + level)
             self.codebooks[level] = codebook
             residual = residual - codebook[squared_distances(residual, codebook).argmin(1)]
-        self.initialised.fill_(True)
+        self.initialized.fill_(True)
 
     @torch.no_grad()
     def revive(self, latent: Tensor, generator: torch.Generator) -> int:

@@ -65,13 +65,13 @@ def train(embeddings: Mapping[str, Embedding], settings: Tokenize, seed: int, de
 
 
 def build(items: Items, settings: Tokenize, seed: int) -> MMRQVAE:
-    """A model whose standardisation, linear maps and codebooks fit the items, before any step."""
+    """A model whose standardization, linear maps and codebooks fit the items, before any step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MMRQVAE({name: matrix.shape[1] for name, matrix in items.embeddings.items()}, settings)
     for name, autoencoder in model.by_modality().items():
         present = items.embeddings[name][items.present[name]]
-        autoencoder.to(present.device).initialise(present, seed)
+        autoencoder.to(present.device).initialize(present, seed)
     return model
 
 
