@@ -1,6 +1,5 @@
 """What a flow run shows beside its logs: progress of long stages, results against the baselines, links to MLflow."""
 
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
 from mmesid import tracking
+from mmesid.artifacts.files import load_json
 from mmesid.errors import without_secret
 from mmesid.models import BRIEF_METRICS, MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, MODELS, metric_label, model_label
 
@@ -62,13 +62,15 @@ def show_metrics(dataset: str, root: Path) -> str:
     path = root / "reports" / dataset / "metrics.json"
     if not path.exists():
         return ""
-    test = json.loads(path.read_text(encoding="utf-8"))["test"]
-    rows = [_row(name, test[name]) for name in MODELS if name in test]
+    test = load_json(path).get("test", {})
+    rows = [_row(name, test[name]) for name in MODELS if MAIN_METRIC in test.get(name, {})]
+    if not rows:
+        return ""
     about = f"{dataset}: full ranking of the test users"
     create_table_artifact(rows, key=slug(f"metrics-{dataset}"), description=about)
     lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
     lines += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows]
-    if difference := test[MAIN_MODEL].get("vs", {}).get(MAIN_BASELINE):
+    if difference := test.get(MAIN_MODEL, {}).get("vs", {}).get(MAIN_BASELINE):
         low, high = difference["low"], difference["high"]
         against = f"{metric_label(MAIN_METRIC)} against {model_label(MAIN_BASELINE)}"
         lines += ["", f"{against}: {difference['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"]
@@ -79,7 +81,7 @@ def _row(model: str, metrics: dict[str, Any]) -> dict[str, Any]:
     low, high = metrics.get("ci95", {}).get(MAIN_METRIC, (None, None))
     return {
         "model": model_label(model),
-        **{metric_label(name): round(metrics[name], 4) for name in BRIEF_METRICS},
+        **{metric_label(name): round(metrics[name], 4) if name in metrics else "" for name in BRIEF_METRICS},
         f"{metric_label(MAIN_METRIC)}, 95 %": "" if low is None else f"[{low:.4f}, {high:.4f}]",
     }
 

@@ -34,6 +34,7 @@ MODELS = {  # in the order of the tables
 MAIN_MODEL = "mme_sid"  # what is registered, promoted and served
 NETWORK_MODEL = "mme_sid_network"  # the same before late fusion
 EVIDENCE_MODEL = "evidence"  # and late fusion without it
+WITHOUT_NETWORK = (EVIDENCE_MODEL, "popularity")
 MAIN_BASELINE = "sasrec"  # what it is compared with first
 FUSED_BASELINE = "sasrec_fused"  # the same with our late fusion
 

@@ -206,7 +206,6 @@ def rewritten(path: Path, **arrays: NDArray[Any]) -> None:
         (".json", lambda path: path.write_text("[]"), r"seed-1\.json is damaged \(content: .*dictionary"),
         (".json", lambda path: altered(path, lambda v: v["stages"]["fuse"].pop("seconds") and None), "fuse.seconds"),
         (".json", lambda path: altered(path, lambda v: v["metrics"].pop("collapse") and None), "metrics.collapse"),
-        (".json", lambda path: altered(path, lambda v: v | {"more": 1}), r"\(more: "),
         (".json", lambda path: altered(path, lambda v: v | {"name": "other"}), "holds the result of other, seed 1"),
         (".json", lambda path: altered(path, lambda v: v | {"seed": 2}), "holds the result of mse, seed 2"),
         (".json", lambda path: altered(path, lambda v: v | {"dataset": "a"}), "holds the result of mse, seed 1, on a"),
@@ -222,6 +221,43 @@ def test_a_damaged_result_is_named_with_what_mends_it(
     remedy = f"`rm -f {path} {path.with_suffix('.npz')}` removes the result, and `mmesid ablate tiny --only mse"
     assert f"{remedy} --seeds 2` makes it" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_result_of_a_newer_version_is_not_to_be_removed(tmp_path: Path) -> None:
+    altered(kept.save(drawn("mse", 1), tmp_path), lambda values: values | {"energy": 1})
+    with pytest.raises(ArtifactError, match="of a newer version of mme-sid: update this checkout") as raised:
+        kept.load_all(tmp_path, tiny.NAME)
+    assert "rm -f" not in str(raised.value)
+
+
+def test_seeds_of_other_users_are_told_and_not_averaged(tmp_path: Path) -> None:
+    kept.save(drawn("best", 0, better=5, users="before"), tmp_path)
+    for seed in (1, 2):
+        kept.save(drawn("best", seed, key="now"), tmp_path)
+    known = [Ablation("best", "", {}, "mme_sid")]
+    (old,) = comparison.rows(known, tiny.NAME, {}, {}, tmp_path)
+    assert (old.seeds, old.apart) == ([0], [1, 2]), "without a conf the first counts"
+    (row,) = comparison.rows(known, tiny.NAME, {}, {("best", seed): "now" for seed in range(3)}, tmp_path)
+    assert (row.seeds, row.outdated, row.apart) == ([1, 2], [], [0])
+    assert row.metrics["ndcg_at_10"].value == pytest.approx(np.mean(list(row.by_seed.values())))
+    assert cells(row)[2] == "1, 2 (of other users or candidates, not counted: 0)"
+
+
+def test_who_is_a_candidate_decides_whether_results_are_compared(tmp_path: Path) -> None:
+    kept.save(drawn("best", 0), tmp_path)
+    kept.save(drawn("offered", 0, better=3)._replace(parameters={"protocol": {"exclude_history": False}}), tmp_path)
+    known = [Ablation(name, "", {}, "mme_sid") for name in ("best", "offered")]
+    *_, row = comparison.rows(known, tiny.NAME, {}, {}, tmp_path)
+    assert row.difference is None
+
+
+def test_a_row_without_a_network_has_no_network_beside_it(tmp_path: Path) -> None:
+    result = drawn("best", 0)
+    kept.save(result._replace(ranks={**result.ranks, "evidence": result.ranks["sasrec"]}), tmp_path)
+    kept.save(result._replace(name="none", ranks={**result.ranks, "evidence": result.ranks["sasrec"]}), tmp_path)
+    *_, row = comparison.rows([Ablation("none", "", {}, "evidence")], tiny.NAME, {}, {}, tmp_path)
+    assert row.network is row.network_difference is None
+    assert row.difference is not None
 
 
 def test_rows_average_seeds_and_compare_the_same_users(tmp_path: Path) -> None:

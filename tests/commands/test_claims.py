@@ -14,7 +14,7 @@ from mmesid.artifacts import claims as file
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.claims import FAILS, HOLDS, NOT_JUDGED, NOT_RUN, OPEN, SILENT, Finding
 from mmesid.commands.claims import judging, report, scoreboard
-from mmesid.errors import ConfigError
+from mmesid.errors import ArtifactError, ConfigError
 from mmesid.pipeline import ablations
 from mmesid.reporting.claims import cell, section
 
@@ -177,6 +177,11 @@ def test_results_of_other_code_are_judged_and_marked(project: Path) -> None:
     assert "code" not in found["order_mmd"].measured
     assert found["order_mse"].measured.endswith("(mse: of other parameters or code)")
     assert (found["order_mmd"].verdict, found["order_mse"].verdict) == (HOLDS, FAILS)
+    sections = {section.title: section for section in report.collect(project)}
+    for title in ("Order kept", "Spectra", "Semantic IDs", "Cost"):
+        old = {row[1].partition(" (")[0]: row[1].partition(" (")[2] for row in sections[title].rows}
+        assert (old["mmd"], old["mse"]) == ("", "of other parameters or code)"), title
+    assert {row[2] for row in sections["Results on test users"].rows} == {"0 (of other parameters or code: 0)"}
 
 
 def test_without_a_conf_nobody_can_tell_how_old_a_result_is(project: Path) -> None:
@@ -247,6 +252,27 @@ def test_the_report_keeps_the_ablations_of_a_dataset_without_a_conf(project: Pat
     shown = next(section for section in report.collect(project) if section.title == "Ablations on sample")
     assert "no `conf/sample.yaml`" in shown.text
     assert {row[0]: row[-1] for row in shown.rows}["mse"] == "`mmesid ablate sample --only mse --seeds 1`"
+
+
+def test_the_report_says_whose_history_is_offered_and_what_is_no_ablation_any_more(project: Path) -> None:
+    kept.save(result("gone"), project)
+    best = result("best")
+    kept.save(best._replace(parameters={**best.parameters, "protocol": {"exclude_history": False}}), project)
+    sections = {section.title: section for section in report.collect(project)}
+    assert "earlier items excluded (not so on `sample`)" in sections["Results on test users"].text
+    assert "Without a conf of `sample` nobody can tell" in sections["Results on test users"].text
+    for title in ("Order kept", "Spectra", "Semantic IDs", "Cost"):
+        assert "gone" not in {row[1] for row in sections[title].rows}, title
+
+
+def test_a_scoreboard_of_another_version_or_half_merged_is_no_traceback(project: Path) -> None:
+    findings = scoreboard.judge(project)
+    two = [*findings, *(finding._replace(dataset="b") for finding in findings[1:])]
+    assert {row[0]: row[3] for row in section(two).rows}[findings[0].says] == NOT_RUN
+    path = project / file.PATH
+    path.write_text(json.dumps([{**finding._asdict(), "more": 1} for finding in findings]), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="`mmesid claims` writes it anew"):
+        file.load(project)
 
 
 def test_cost_is_per_gain_over_sasrec(project: Path) -> None:

@@ -103,6 +103,8 @@ def test_the_data_by_hand() -> None:
     two = Sequences(["a", "b"], [np.array([1, 2, 3]), np.array([4, 1])], 5)
     expected = {"users": 2, "items": 5, "interactions": 5, "sparsity": 1 - 5 / 10, "tied": 0.4}
     assert summary.data_summary(two, 0.4) == expected
+    again = Sequences(["a", "b"], [np.array([1, 2] * 10), np.array([2, 1] * 10)], 2)
+    assert summary.data_summary(again, 0.0)["sparsity"] == 0
 
 
 def test_fractions_have_six_decimals_wherever_they_stand_and_nothing_else_changes() -> None:

@@ -1,5 +1,6 @@
 """The flow on a project of two shell stages, under Prefect's test server."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from flows.retrain import BusyError, only_one
-from mmesid.errors import ConfigError, PipelineError
+from mmesid.errors import ArtifactError, ConfigError, PipelineError
 from mmesid.pipeline.stage import StageError
 
 PROJECT = Path(__file__).parents[2]
@@ -254,3 +255,24 @@ def test_prefect_loads_the_flow_that_its_file_names(monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(PROJECT)
     entrypoint = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"][0]["entrypoint"]
     assert load_flow_from_entrypoint(entrypoint).name == "retrain"
+
+
+def test_metrics_that_lack_a_model_or_a_column_are_shown_as_far_as_they_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import pages
+
+    monkeypatch.setattr(pages, "create_table_artifact", lambda *rows, **about: None)
+    path = tmp_path / "reports" / "toys" / "metrics.json"
+    assert pages.show_metrics("toys", tmp_path) == ""
+    path.parent.mkdir(parents=True)
+    for content, shown in (
+        ({"test": {"mme_sid": {"ndcg_at_10": 0.25}}}, "| MME-SID |  | 0.25 |  |  |  |"),
+        ({"test": {"unknown": {"ndcg_at_10": 0.25}}}, ""),
+        ({}, ""),
+    ):
+        path.write_text(json.dumps(content), encoding="utf-8")
+        assert pages.show_metrics("toys", tmp_path).rpartition("\n")[2] == shown
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="damaged"):
+        pages.show_metrics("toys", tmp_path)

@@ -38,6 +38,27 @@ def test_a_copy_shares_the_cache_whatever_the_folder_is_named(
         assert copied.cache.local_cache_dir == mine.cache.local_cache_dir == str(root / ".dvc" / "cache")
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "datasets:\n  - sample\n  # another\n  - toys\n",
+        "datasets: [sample,\n  toys]\n",
+        "datasets:\n- sample\n- toys\n",
+    ],
+)
+def test_a_copy_has_one_dataset_however_the_list_is_written(
+    tmp_path: Path, project_copy: Callable[[Path], Path], written: str
+) -> None:
+    root = project_copy(tmp_path / "project")
+    params = (root / "params.yaml").read_text(encoding="utf-8")
+    _, _, rest = params.partition("datasets:")
+    (root / "params.yaml").write_text(written + rest.partition("\n")[2], encoding="utf-8")
+    copy = experiment.folder_of("one", root)
+    experiment.make(copy, "sample", "", root)
+    copied = yaml.safe_load((copy / "params.yaml").read_text(encoding="utf-8"))
+    assert copied == yaml.safe_load(params) | {"datasets": ["sample"]}
+
+
 @pytest.mark.pipeline
 @pytest.mark.parametrize("external", [False, True])
 def test_an_experiment_on_an_own_catalogue_runs_in_a_temporary_copy(

@@ -33,6 +33,7 @@ def make_metrics() -> dict[str, Any]:
     fusion = {"evidence": {"transitions": by_bin}, "mme_sid": {"network": 0.5, "transitions": by_bin, "text": by_bin}}
     return {
         "adapter": "lora",
+        "protocol": {"exclude_history": True, "history_length": 50},
         "data": {"users": 2500, "items": 1000, "interactions": 25000, "sparsity": 0.99, "tied": 0.123},
         "valid": {"users": 1234, **{name: scores(0.1) for name in ("mme_sid", "sasrec", "popularity")}},
         "test": test,

@@ -17,8 +17,8 @@ def test_markdown_keeps_the_columns() -> None:
 
 def test_latex_escapes_what_it_reads_as_its_own() -> None:
     text = to_latex([SECTION], "Top")
-    assert "a|b \\& 50 \\% of \\$x\\_1\\$ <b> \\textbackslash{} \\{y\\} & " in text
-    assert " & \\texttt{mmesid x\\_y -{}-seeds 1} \\\\\n" in text
+    assert "a|b \\& 50 \\% of \\$x\\_\\allowbreak{}1\\$ <b> \\textbackslash{} \\{y\\} & " in text
+    assert " & \\texttt{mmesid x\\_\\allowbreak{}y -{}-seeds 1} \\\\\n" in text
     assert text.count("{") == text.count("}")
     assert "\\section*{Title \\& more}" in text
 

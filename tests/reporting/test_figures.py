@@ -52,14 +52,22 @@ def test_text_is_never_read_as_mathematics() -> None:
 
 def test_a_long_curve_is_averaged_down() -> None:
     curves = [{"step": float(step), "loss": float(step % 2)} for step in range(10_000)]
-    (steps, values) = figures._series(curves, ["loss"])["loss"]
+    (steps, values) = figures._series(curves, ["loss"], smooth=True)["loss"]
     assert len(steps) == figures.POINTS
     np.testing.assert_allclose(values, 0.5)
 
 
+def test_the_best_validation_of_a_long_curve_is_the_best_there_was() -> None:
+    values = [0.1 + 0.05 * (step == 173) for step in range(401)]
+    curves = [{"step": float(step), "valid_ndcg_at_10": value} for step, value in enumerate(values)]
+    figure = figures.training("a", curves)
+    assert figure is not None
+    assert "0.1500" in figure
+
+
 def test_curves_skip_what_is_not_finite() -> None:
     curves = [{"step": 1.0, "loss": float("nan")}, {"step": 2.0, "loss": 1.0}]
-    (steps, _) = figures._series(curves, ["loss"])["loss"]
+    (steps, _) = figures._series(curves, ["loss"], smooth=True)["loss"]
     assert steps.tolist() == [2.0]
 
 

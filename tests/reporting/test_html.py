@@ -40,6 +40,12 @@ def test_text_of_the_catalogue_is_escaped(page: str) -> None:
     assert "日本語" in page
 
 
+def test_the_page_says_who_is_a_candidate(page: str, reports: list[DatasetReport]) -> None:
+    assert "<dt>Candidates</dt><dd>all but earlier items</dd>" in page
+    offered = reports[0]._replace(metrics={**reports[0].metrics, "protocol": {"exclude_history": False}})
+    assert "<dt>Candidates</dt><dd>all items</dd>" in html.render([offered], "1.0")
+
+
 def test_equal_reports_give_equal_bytes(page: str, reports: list[DatasetReport]) -> None:
     assert html.render(reports, "1.0") == page
 

@@ -72,6 +72,7 @@ def test_every_row_that_a_real_catalog_has_without_asking_is_judged(judged: pd.D
     assert set(metrics) == {
         "adapter",
         "backbone",
+        "protocol",
         "data",
         "valid",
         "test",
@@ -80,6 +81,7 @@ def test_every_row_that_a_real_catalog_has_without_asking_is_judged(judged: pd.D
         "forgetting",
         "collapse",
     }
+    assert metrics["protocol"]["exclude_history"] is True
     for split in ("valid", "test"):
         assert set(metrics[split]) - {"slices", "users"} == rows
         assert all({*RANK_METRICS, *LIST_METRICS, "ci95"} <= set(metrics[split][model]) for model in rows)

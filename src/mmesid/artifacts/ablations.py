@@ -22,12 +22,20 @@ _PLACE = ("reports", "ablations")
 _ARRAYS = {"ranks": "u", "valid_ranks": "u", "taus": "f"}  # what the file of arrays holds, and of which kind of dtype
 
 
+class Task(NamedTuple):
+    """Whose next item was asked for, and among which."""
+
+    users: str  # digest of the test users and their targets
+    excluded: bool  # whether their earlier items are no candidates
+    items: int
+
+
 class AblationResult(NamedTuple):
     """One ablation with one seed.
 
     key: digest of all that decided the result.
     parameters: every section up to `evaluate`, after all overrides.
-    users: digest of the test users and their targets; equal ones can be compared user by user.
+    users: digest of the test users and their targets.
     metrics: as `metrics.json` holds them, of the test users, without what no table shows.
     spectra: singular values of item vectors over the largest, by name.
     stages: by stage, its key and the seconds that it took where it ran; null where nobody knows.
@@ -50,6 +58,12 @@ class AblationResult(NamedTuple):
     ranks: dict[str, NDArray[np.uint8]]
     taus: dict[str, NDArray[np.float16]]
     valid_ranks: dict[str, NDArray[np.uint8]]
+
+    @property
+    def task(self) -> "Task":
+        """What was asked; results of equal tasks can be compared user by user."""
+        excluded = self.parameters.get("protocol", {}).get("exclude_history", True)
+        return Task(self.users, excluded, self.metrics["data"]["items"])
 
     @property
     def minutes(self) -> float | None:
@@ -186,6 +200,8 @@ def _whole(file: Path, path: Path) -> Iterator[None]:
         why = "missing"
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            raise ArtifactError(f"{file} is of a newer version of mme-sid: update this checkout to read it") from None
         why = f"damaged ({'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']})"
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         why = f"damaged ({first_line(error)})"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmesid.artifacts.files import load_json, save_json
+from mmesid.errors import ArtifactError
 
 PATH = Path("reports", "claims.json")
 HOLDS, FAILS, OPEN, SILENT = "holds", "does not hold", "not decided", "says nothing here"
@@ -39,6 +40,17 @@ def save(findings: Sequence[Finding], root: Path = Path()) -> Path:
 
 
 def load(root: Path = Path()) -> list[Finding]:
-    """As they were written; none where there is no file."""
+    """As they were written; none where there is no file.
+
+    Raises:
+        ArtifactError: the file is damaged, or another version wrote it.
+    """
     path = root / PATH
-    return [Finding(**values) for values in load_json(path)] if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        return [Finding(**values) for values in load_json(path)]
+    except TypeError:
+        raise ArtifactError(
+            f"{path} is not as this version of mme-sid writes it: `mmesid claims` writes it anew"
+        ) from None

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mmesid.artifacts.files import load_frame, load_json, save_frame, save_json
 from mmesid.artifacts.store import Store
+from mmesid.errors import ArtifactError
 
 _FOLDER = "evaluate"
 _METRICS = "metrics.json"
@@ -44,8 +45,19 @@ def has_metrics(store: Store) -> bool:
 
 
 def reported_metrics(root: Path = Path()) -> dict[str, dict[str, Any]]:
-    """Every `reports/<dataset>/metrics.json` of a project by dataset, in the order of their names."""
-    return {path.parent.name: dict(load_json(path)) for path in sorted((root / "reports").glob(f"*/{_METRICS}"))}
+    """Every `reports/<dataset>/metrics.json` of a project by dataset, in the order of their names.
+
+    Raises:
+        ArtifactError: one is damaged.
+    """
+    return {path.parent.name: _mapping(path) for path in sorted((root / "reports").glob(f"*/{_METRICS}"))}
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    found = load_json(path)
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{path} is damaged: it holds a {type(found).__name__}, not metrics by name")
+    return found
 
 
 def save_spectra(store: Store, spectra: Mapping[str, list[float]]) -> Path:

@@ -69,6 +69,11 @@ class Sequences(NamedTuple):
         """Training interactions of each item, (N + 1,); 0 for the padding row."""
         return np.bincount(np.concatenate(self.train()), minlength=self.n_items + 1).astype(np.int64)
 
+    def sparsity(self) -> float:
+        """Share of the user-item matrix that is empty; an item that a user takes again fills one cell."""
+        filled = sum(len(np.unique(sequence)) for sequence in self.items)
+        return 1 - filled / (len(self.items) * self.n_items)
+
 
 class Prepared(NamedTuple):
     """Sequences and the items they are made of, in the order of the ids 1..N.

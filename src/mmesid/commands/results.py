@@ -5,6 +5,8 @@ from pathlib import Path
 
 from mmesid.artifacts.evaluate import reported_metrics
 from mmesid.artifacts.files import write_atomically
+from mmesid.commands.paper.datasets import CATEGORIES
+from mmesid.config import known_datasets, load
 from mmesid.errors import ConfigError
 from mmesid.reporting import markdown
 
@@ -22,7 +24,7 @@ def table(root: Path = Path()) -> str:
     if not metrics:
         raise ConfigError(f"{root.absolute()} has no reports/<dataset>/metrics.json; `make repro` writes them")
     ordered = {name: metrics[name] for name in sorted(metrics, key=lambda name: (name != BUNDLED, name))}
-    return markdown.results(ordered, {name: command_for(name) for name in ordered})
+    return markdown.results(ordered, {name: command_for(name, root) for name in ordered})
 
 
 def write(document: Path, root: Path = Path()) -> None:
@@ -48,8 +50,13 @@ def fill(document: Path, begin: str, end: str, content: str) -> None:
     write_atomically(document, lambda beside: beside.write_text(filled, encoding="utf-8"))
 
 
-def command_for(dataset: str) -> str:
-    """What makes the dataset's figures."""
+def command_for(dataset: str, root: Path) -> str:
+    """What makes the dataset's figures, as far as its conf, or the paper's list, tells where it comes from."""
     if dataset == BUNDLED:
         return "make repro"
-    return f"mmesid add {dataset} --files PATH && make repro DATASETS={dataset}"
+    category = CATEGORIES.get(dataset)
+    if dataset in known_datasets(root):
+        ingest = load(dataset, root).ingest
+        category = ingest.category if ingest.source == "amazon" else None
+    source = f"--source amazon --category {category} --from ADDRESS" if category else "--files PATH"
+    return f"mmesid add {dataset} {source} && make repro DATASETS={dataset}"

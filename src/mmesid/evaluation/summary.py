@@ -29,13 +29,11 @@ def data_summary(sequences: Sequences, tied: float) -> dict[str, float]:
         sequences: of the dataset.
         tied: share of interactions that share user and time with another one.
     """
-    interactions = sum(len(items) for items in sequences.items)
-    users, items = len(sequences.items), sequences.n_items
     return {
-        "users": users,
-        "items": items,
-        "interactions": interactions,
-        "sparsity": 1 - interactions / (users * items),
+        "users": len(sequences.items),
+        "items": sequences.n_items,
+        "interactions": sum(len(items) for items in sequences.items),
+        "sparsity": sequences.sparsity(),
         "tied": tied,
     }
 

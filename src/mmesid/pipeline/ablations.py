@@ -28,7 +28,7 @@ REFERENCE = "best"  # the dataset's own parameters
 LAST = "evaluate"  # the stage that ends a run
 KEYS = {"tells", "set", "row", "like", "needs"}
 SMALL = 10_000_000  # bytes of a source that is told by its content, a larger one by names and sizes
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _UPSTREAM = re.compile(r"data/\$\{item\.dataset\}/(\w+)")
 
 
@@ -85,7 +85,7 @@ def read(root: Path = Path()) -> dict[str, Ablation]:
 
 def _entry(name: str, values: Any, before: Mapping[str, Ablation], path: Path) -> Ablation:
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{path}: {name!r} must be a name of lower-case letters, digits and `_`")
+        raise ConfigError(f"{path}: {name!r} must be a name of lower-case letters, digits and `_`, 64 at most")
     if not isinstance(values, dict) or not {"tells", "set"} <= set(values) <= KEYS:
         keys = ", ".join(sorted(map(str, values))) if isinstance(values, dict) else repr(values)
         may = "row, like and needs"

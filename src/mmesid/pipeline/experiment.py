@@ -68,7 +68,11 @@ def make(folder: Path, dataset: str, conf: str, root: Path) -> None:
 
 def _only(dataset: str, params: str) -> str:
     """params.yaml with one dataset."""
-    return re.sub(r"^datasets:.*(\n- .*)*", f"datasets: [{json.dumps(dataset)}]", params, flags=re.MULTILINE)
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+    content = parse_yaml_for_update(params, "params.yaml")
+    content["datasets"] = [dataset]
+    return str(dumps_yaml(content))
 
 
 def _bring_source(place: Path, source: Path) -> None:

@@ -50,7 +50,8 @@ class AblationRow(NamedTuple):
     row: str  # of the tables that it is judged by
     lacks: Sequence[str] = ()  # modalities that it needs and the dataset has not
     seeds: Sequence[int] = ()
-    outdated: Sequence[int] = ()  # seeds whose result is of other parameters or code than those of now
+    outdated: Sequence[int] = ()  # of these, whose result is of other parameters or code than those of now
+    apart: Sequence[int] = ()  # other seeds, whose users or candidates are not the same: they count nowhere
     metrics: Mapping[str, Estimate] = {}  # of `row`, by name
     by_seed: Mapping[int, float] = {}  # nDCG@10 of `row`
     difference: Estimate | None = None  # of `row` to the reference's
@@ -69,11 +70,11 @@ def section(dataset: str, rows: Sequence[AblationRow], has_conf: bool = True) ->
     text = (
         f"Each ablation is the whole pipeline on `{dataset}` with the keys that `conf/ablations.yaml` names. Each "
         "user's values are averaged over the seeds; intervals (95 %) and differences are over users, paired. `against "
-        "best`: nDCG@10 minus that of the dataset's own parameters. `on validation`: nDCG@10 of the users on whom "
-        "neither checkpoints nor late fusion were fitted; settings are chosen there, and test tells what they are "
-        "worth. `order kept`: Kendall's tau of the code embeddings after fine-tuning, times 100, by modality (in "
-        "brackets where items are not made of those codes: before it). Minutes are of one run from the source on, "
-        "tokens those that fine-tuning read."
+        "best`: nDCG@10 minus that of the dataset's own parameters, over the seeds that both have. `on validation`: "
+        "nDCG@10 of the users on whom neither checkpoints nor late fusion were fitted; settings are chosen there, and "
+        "test tells what they are worth. `order kept`: Kendall's tau of the code embeddings after fine-tuning, times "
+        "100, by modality (in brackets where items are not made of those codes: before it). Minutes are of one run "
+        "from the source on, tokens those that fine-tuning read."
     )
     if not has_conf:
         text += (
@@ -89,11 +90,10 @@ def cells(row: AblationRow) -> list[str]:
         return [row.name, row.tells, f"left out, has no {' and no '.join(row.lacks)}", *[NOTHING] * (len(HEADS) - 3)]
     if not row.seeds:
         return [row.name, row.tells, "not run", *[NOTHING] * (len(HEADS) - 4), f"`{row.command}`"]
-    old = f" (of other parameters or code: {', '.join(map(str, row.outdated))})" if row.outdated else ""
     return [
         row.name,
         row.tells,
-        f"{', '.join(map(str, row.seeds))}{old}",
+        seeds(row.seeds, row.outdated, row.apart),
         model_label(row.row),
         estimate(row.metrics.get("ndcg_at_5")),
         estimate(row.metrics.get(MAIN_METRIC)) + _by_seed(row),
@@ -108,6 +108,13 @@ def cells(row: AblationRow) -> list[str]:
         NOTHING if row.tokens is None else f"{row.tokens:,}",
         f"`{row.command}`",
     ]
+
+
+def seeds(counted: Sequence[int], outdated: Sequence[int] = (), apart: Sequence[int] = ()) -> str:
+    """`0, 1 (of other parameters or code: 0)`."""
+    told = {"of other parameters or code": outdated, "of other users or candidates, not counted": apart}
+    notes = [f"{what}: {', '.join(map(str, found))}" for what, found in told.items() if found]
+    return ", ".join(map(str, counted)) + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def estimate(found: Estimate | None) -> str:

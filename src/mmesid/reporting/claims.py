@@ -11,7 +11,10 @@ def section(findings: Sequence[Finding]) -> Section:
     datasets = list(dict.fromkeys(finding.dataset for finding in findings))
     claims = dict.fromkeys(finding.claim for finding in findings)
     by_cell = {(finding.claim, finding.dataset): finding for finding in findings}
-    rows = [_row([by_cell[claim, dataset] for dataset in datasets]) for claim in claims]
+    rows = [
+        _row([by_cell[claim, dataset] for dataset in datasets if (claim, dataset) in by_cell], datasets)
+        for claim in claims
+    ]
     text = (
         "Order kept is Kendall's tau times 100; differences in nDCG are of networks without late fusion, and the "
         "paper's settings have a verdict of their own beside ours. Values are averaged over the seeds that all sides "
@@ -21,10 +24,11 @@ def section(findings: Sequence[Finding]) -> Section:
     return Section("The paper's claims", text, ["claim", "the paper's figure", *datasets, "made by"], rows)
 
 
-def _row(findings: Sequence[Finding]) -> list[str]:
-    first = findings[0]
+def _row(findings: Sequence[Finding], datasets: Sequence[str]) -> list[str]:
+    first, cells = findings[0], {finding.dataset: cell(finding) for finding in findings}
     source = f" ({first.source})" if first.source else ""
-    return [first.says, f"{first.published}{source}", *(cell(finding) for finding in findings), _made_by(findings)]
+    told = [cells.get(dataset, NOT_RUN) for dataset in datasets]
+    return [first.says, f"{first.published}{source}", *told, _made_by(findings)]
 
 
 def _made_by(findings: Sequence[Finding]) -> str:

@@ -1,5 +1,6 @@
 """Tables that are printed in several languages: Markdown, LaTeX and HTML say the same."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -47,8 +48,7 @@ def to_latex(sections: Sequence[Section], title: str) -> str:
 
 
 def _latex_section(section: Section) -> str:
-    width = 0.97 / max(1, len(section.heads))
-    columns = f"p{{{width:.3f}\\linewidth}}" * len(section.heads)
+    columns = "".join(f"p{{\\dimexpr{share:.3f}\\linewidth-4pt\\relax}}" for share in _shares(section))
     lines = [" & ".join(escaped(cell) for cell in row) + r" \\" for row in (section.heads, *section.rows)]
     size = "\\footnotesize" if len(section.heads) < SMALLEST else "\\scriptsize"
     table = [
@@ -62,6 +62,14 @@ def _latex_section(section: Section) -> str:
         "\\end{longtable}}",
     ]
     return "\n".join([f"\\section*{{{escaped(section.title)}}}", escaped(section.text), "", *table])
+
+
+def _shares(section: Section) -> list[float]:
+    """Of the line's width for each column: its longest word has to fit, and long cells get lines more than width."""
+    columns = list(zip(section.heads, *section.rows, strict=True))
+    words = [max(len(word) for cell in column for word in re.split(r"[ _\n]", cell)) for column in columns]
+    sizes = [max(word, 2 * max(map(len, column)) ** 0.5) for word, column in zip(words, columns, strict=True)]
+    return [size / sum(sizes) for size in sizes]
 
 
 def to_html(sections: Sequence[Section], title: str, version: str) -> str:

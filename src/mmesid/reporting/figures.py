@@ -15,6 +15,7 @@ from mmesid.reporting.tables import ORDER_KEPT, ResultRow, by_modality
 
 POINTS = 200  # a longer curve is averaged down to this many points
 _FLOOR = 1e-4  # of the drawn spectrum, relative to the largest singular value
+LOSS = "Loss"
 _LOSS_TERMS = ("reconstruction", "quantization", "alignment")
 _CYCLE = [COLORS[name] for name in ("blue", "orange", "teal", "violet", "pink", "gray")]
 _MODELS = {MAIN_MODEL: COLORS["blue"], MAIN_BASELINE: COLORS["orange"]}  # others are gray
@@ -71,29 +72,30 @@ def training(stage: str, curves: Curves) -> str | None:
     """A stage's losses and its validation nDCG over the steps, the best validation marked."""
     names = list(dict.fromkeys(name for entry in curves for name in entry if name != "step"))
     groups = {
-        "Loss": [name for name in names if "loss" in name or name in _LOSS_TERMS],
+        LOSS: [name for name in names if "loss" in name or name in _LOSS_TERMS],
         f"Validation {metric_label(MAIN_METRIC)}": [name for name in names if name.endswith(MAIN_METRIC)],
     }
-    drawn = {title: series for title, names in groups.items() if (series := _series(curves, names))}
+    drawn = {title: series for title, names in groups.items() if (series := _series(curves, names, title == LOSS))}
     if not drawn:
         return None
     with drawing(f"training-{stage}"):
         figure, axes = panels(len(drawn), 3.2 if len(drawn) == 1 else 4.9, 2.1)
         for axis, (title, series) in zip(axes, drawn.items(), strict=True):
-            _draw_curves(axis, series, best=title != "Loss")
+            _draw_curves(axis, series, best=title != LOSS)
             axis.set(title=title, xlabel="step")
         if any(len(series) > 1 for series in drawn.values()):
             figure.legend(loc="outside lower center", ncols=4, fontsize=7, handlelength=1, columnspacing=1)
         return to_svg(figure, f"{', '.join(drawn)} over the steps of {stage}")
 
 
-def _series(curves: Curves, names: Sequence[str]) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+def _series(curves: Curves, names: Sequence[str], smooth: bool) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Steps and values by name; smooth ones are averaged down to POINTS, of the others every point is drawn."""
     series = {}
     for name in names:
         points = np.array([(entry["step"], entry[name]) for entry in curves if name in entry and "step" in entry])
         points = points[np.isfinite(points).all(1)] if len(points) else points
         if len(points):
-            chunks = np.array_split(points, min(len(points), POINTS))
+            chunks = np.array_split(points, min(len(points), POINTS) if smooth else len(points))
             means = np.array([chunk.mean(0) for chunk in chunks])
             series[name] = (means[:, 0], means[:, 1])
     return series

@@ -11,7 +11,7 @@ _MATH = r"""
 Γ \Gamma Δ \Delta Θ \Theta Λ \Lambda Ξ \Xi Π \Pi Σ \Sigma Υ \Upsilon Φ \Phi Ψ \Psi Ω \Omega
 """
 _TEXT = r"""
-\ \textbackslash{} & \& % \% $ \$ # \# _ \_ { \{ } \} ~ \textasciitilde{} ^ \textasciicircum{}
+\ \textbackslash{} & \& % \% $ \$ # \# _ \_\allowbreak{} { \{ } \} ~ \textasciitilde{} ^ \textasciicircum{}
 – -- — --- … \ldots{} ‐ - ‑ - ‘ ` ’ ' “ `` ” '' „ \quotedblbase{} ‚ \quotesinglbase{}
 « \guillemotleft{} » \guillemotright{} ‹ \guilsinglleft{} › \guilsinglright{}
 ° \textdegree{} € \texteuro{} £ \pounds{} § \S{} © \copyright{} ® \textregistered{} ™ \texttrademark{}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mmesid.models import MAIN_METRIC, RANK_METRICS, metric_label
-from mmesid.reporting.tables import Cell, Metrics, differences, part, result_rows
+from mmesid.reporting.tables import Cell, Metrics, differences, number, part, result_rows
 
 SHOWN = ("ndcg_at_5", MAIN_METRIC)
 MENTIONED = 0.01  # share of tied interactions
@@ -39,13 +39,20 @@ def _differences(dataset: str, metrics: Metrics) -> str:
         f"{VERDICTS[row.verdict]} {row.baseline} ({row.difference:+.4f}, 95 % {row.low:+.4f} to {row.high:+.4f})"
         for row in differences(metrics)
     ]
-    return f"- `{dataset}`: in {metric_label(MAIN_METRIC)} MME-SID is {', '.join(parts)}.{_ties(metrics)}"
+    told = f"in {metric_label(MAIN_METRIC)} MME-SID is {', '.join(parts)}."
+    return f"- `{dataset}`: {told}{_ties(metrics)}{_candidates(metrics)}"
 
 
 def _ties(metrics: Metrics) -> str:
     """How much of the order is no order in time, where it is worth a word."""
-    tied = part(metrics, "data").get("tied", 0.0)
+    tied = number(part(metrics, "data").get("tied")) or 0.0
     return f" {100 * tied:.0f} % of its interactions share user and time with another." if tied >= MENTIONED else ""
+
+
+def _candidates(metrics: Metrics) -> str:
+    """Said where it is not as by default."""
+    excluded = part(metrics, "protocol").get("exclude_history")
+    return " Its users' earlier items are candidates as well." if excluded is False else ""
 
 
 def _cell(cell: Cell | None) -> str:

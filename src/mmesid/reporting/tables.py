@@ -50,6 +50,9 @@ TOKENIZER = {
 }
 
 
+CANDIDATES = {True: "all but earlier items", False: "all items"}  # by protocol.exclude_history
+
+
 class Cell(NamedTuple):
     """One metric of one model, with its 95 % interval where there is one."""
 
@@ -106,15 +109,15 @@ def result_rows(dataset: str, metrics: Metrics, split: str = "test") -> list[Res
     bounds = with_role("bound")
     best = {}
     for name in RANK_METRICS:
-        values = [_number(scores[model].get(name)) for model in scores if model not in bounds]
+        values = [number(scores[model].get(name)) for model in scores if model not in bounds]
         best[name] = max((value for value in values if value is not None), default=None)
-    bound = next((_number(scores[name].get(MAIN_METRIC)) for name in bounds if name in scores), None)
+    bound = next((number(scores[name].get(MAIN_METRIC)) for name in bounds if name in scores), None)
     return [_result_row(dataset, model, metrics, scores[model], best, bound) for model in scores]
 
 
 def _in_order(models: Metrics) -> list[str]:
     """Names of what is a model (it has the main metric): the known ones, then others, bounds last."""
-    ranked = {name for name, scores in models.items() if _number(_get(scores, MAIN_METRIC)) is not None}
+    ranked = {name for name, scores in models.items() if number(_get(scores, MAIN_METRIC)) is not None}
     bounds = with_role("bound")
     known, others = [name for name in MODELS if name not in bounds], sorted(ranked - set(MODELS))
     return [name for name in (*known, *others, *bounds) if name in ranked]
@@ -130,17 +133,18 @@ def _result_row(
 ) -> ResultRow:
     is_bound = model in with_role("bound")
     cells = [_cell(scores, name, None if is_bound else best[name]) for name in RANK_METRICS]
-    beyond_accuracy = [_number(scores.get(name)) for name in LIST_METRICS]
+    beyond_accuracy = [number(scores.get(name)) for name in LIST_METRICS]
     share = None if is_bound or not bound else scores[MAIN_METRIC] / bound
     return ResultRow(dataset, model, row_label(model, metrics), is_bound, cells, beyond_accuracy, share)
 
 
 def _cell(scores: Metrics, name: str, best: float | None) -> Cell | None:
-    value = _number(scores.get(name))
+    value = number(scores.get(name))
     if value is None:
         return None
     interval = part(scores, "ci95").get(name)
-    return Cell(value, (float(interval[0]), float(interval[1])) if interval else None, value == best)
+    low, high = map(number, interval if isinstance(interval, list | tuple) and len(interval) == 2 else (None, None))
+    return Cell(value, None if low is None or high is None else (low, high), value == best)
 
 
 def differences(metrics: Metrics) -> list[BaselineDifference]:
@@ -149,13 +153,19 @@ def differences(metrics: Metrics) -> list[BaselineDifference]:
     paired = part(part(test, MAIN_MODEL), "vs")
     rows = []
     for baseline in _in_order(test):
-        difference, low, high = (_number(_get(paired.get(baseline), key)) for key in ("difference", "low", "high"))
+        difference, low, high = (number(_get(paired.get(baseline), key)) for key in ("difference", "low", "high"))
         if baseline in with_role("bound") or difference is None or low is None or high is None:
             continue
-        base = _number(part(test, baseline).get(MAIN_METRIC))
-        p_value, relative = _number(paired[baseline].get("p_value")), base and difference / base
+        base = number(part(test, baseline).get(MAIN_METRIC))
+        p_value, relative = number(paired[baseline].get("p_value")), base and difference / base
         rows.append(BaselineDifference(model_label(baseline), difference, low, high, p_value, relative))
     return rows
+
+
+def candidates(metrics: Metrics) -> str:
+    """What every model ranks for a user; empty where metrics of an earlier version do not say so."""
+    excluded = part(metrics, "protocol").get("exclude_history")
+    return CANDIDATES[excluded] if isinstance(excluded, bool) else ""
 
 
 def slice_tables(metrics: Metrics) -> dict[str, list[dict[str, Any]]]:
@@ -168,7 +178,7 @@ def slice_rows(table: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[float
     """A slice table turned round: the label of each model and its value in every bucket."""
     rows = list(table)
     models = [name for name in MODELS if any(name in row for row in rows)]
-    return [(model_label(name), [_number(row.get(name)) for row in rows]) for name in models]
+    return [(model_label(name), [number(row.get(name)) for row in rows]) for name in models]
 
 
 def fusion_tables(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
@@ -202,7 +212,7 @@ def _weights_by_low(kinds: Metrics) -> dict[str, dict[int, float]]:
 def by_modality(section: Metrics, columns: Iterable[str]) -> list[tuple[str, list[float | None]]]:
     """A section keyed by modality as rows, values in the order of `columns`."""
     return [
-        (modality, [_number(_get(values, name)) for name in columns])
+        (modality, [number(_get(values, name)) for name in columns])
         for modality, values in section.items()
         if isinstance(values, Mapping) and any(name in values for name in columns)
     ]
@@ -218,7 +228,7 @@ def _get(mapping: Any, key: str) -> Any:
     return mapping.get(key) if isinstance(mapping, Mapping) else None
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
     """A finite number, or None for anything else."""
     usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if usable else None

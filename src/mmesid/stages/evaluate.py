@@ -46,6 +46,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     metrics: dict[str, Any] = {
         "adapter": model.blueprint.adapter,
         "backbone": _backbone(store),
+        "protocol": config.protocol.model_dump(),
         "data": summary.data_summary(sequences, load_tied_share(store)),
         **{s: summary.split_summary(judged[s], sequences, s, config.evaluate, config.seed) for s in SPLITS},
         "fusion": weights_summary(fusion),

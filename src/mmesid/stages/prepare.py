@@ -19,11 +19,10 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     save_tied_share(store, tied)
     sequences = prepared.sequences
     interactions = sum(len(items) for items in sequences.items)
-    users, items = len(sequences.user_ids), sequences.n_items
-    counts = {"users": users, "items": items, "interactions": interactions}
+    counts = {"users": len(sequences.user_ids), "items": sequences.n_items, "interactions": interactions}
     if lacking := int(catalogue.interactions[["user_id", "item_id"]].isna().any(axis=1).sum()):
         counts["interactions_without_ids"] = lacking
-    shares = {"sparsity": 1 - interactions / (users * items), "tied": tied}
+    shares = {"sparsity": sequences.sparsity(), "tied": tied}
     log({name: float(count) for name, count in counts.items()} | shares, 0)
 
 

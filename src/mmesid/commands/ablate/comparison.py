@@ -11,7 +11,7 @@ from mmesid.artifacts.values import Split
 from mmesid.commands.ablate.planning import absent_modalities
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import confidence_interval, paired_bootstrap
-from mmesid.models import MAIN_METRIC, MAIN_MODEL, NETWORK_MODEL, RANK_METRICS, alone
+from mmesid.models import MAIN_METRIC, MAIN_MODEL, NETWORK_MODEL, RANK_METRICS, WITHOUT_NETWORK, alone
 from mmesid.pipeline.ablations import REFERENCE, Ablation
 from mmesid.reporting.ablations import AblationRow, Estimate
 
@@ -38,7 +38,7 @@ def rows(
         root: the project's folder.
     """
     found = load_all(root, dataset)
-    reference = [result for result in found if result.name == REFERENCE]
+    reference = counted([result for result in found if result.name == REFERENCE], keys)
     return [
         AblationRow(ablation.name, ablation.tells, "", ablation.row, lacks)
         if (lacks := absent_modalities(ablation, encoders))
@@ -52,19 +52,34 @@ def of_ablation(found: Sequence[AblationResult], ablation: Ablation) -> list[Abl
     return [result for result in found if result.name == ablation.name and ablation.row in result.ranks]
 
 
+def counted(results: Sequence[AblationResult], keys: Mapping[tuple[str, int], str]) -> list[AblationResult]:
+    """Of an ablation's results those that are averaged user by user: of the task of the first that is of now's
+    parameters and code, else of the first.
+    """
+    new = (result for result in results if keys.get((result.name, result.seed)) == result.key)
+    first = next(new, next(iter(results), None))
+    return [result for result in results if first and result.task == first.task]
+
+
+def outdated(results: Sequence[AblationResult], keys: Mapping[tuple[str, int], str]) -> list[int]:
+    """Seeds whose result is of other parameters or code than those of now, as far as anybody can tell."""
+    return [result.seed for result in results if keys.get((result.name, result.seed), result.key) != result.key]
+
+
 def _row(
     ablation: Ablation,
     dataset: str,
-    results: Sequence[AblationResult],
+    every: Sequence[AblationResult],
     reference: Sequence[AblationResult],
     keys: Mapping[tuple[str, int], str],
 ) -> AblationRow:
-    command = command_of(dataset, ablation.name, [result.seed for result in results])
+    results = counted(every, keys)
+    command = command_of(dataset, ablation.name, [result.seed for result in every])
     if not results:
         return AblationRow(ablation.name, ablation.tells, command, ablation.row)
     minutes = [result.minutes for result in results if result.minutes is not None]
     network, is_ours = alone(ablation.row), ablation.row in (MAIN_MODEL, NETWORK_MODEL)
-    judged = _with_validation(results, ablation.row)
+    judged, has_none = _with_validation(results, ablation.row), ablation.row in WITHOUT_NETWORK
     is_reference, ours, theirs = ablation.name == REFERENCE, (results, ablation.row), (reference, MAIN_MODEL)
     return AblationRow(
         name=ablation.name,
@@ -72,14 +87,17 @@ def _row(
         command=command,
         row=ablation.row,
         seeds=[result.seed for result in results],
-        outdated=[r.seed for r in results if keys.get((r.name, r.seed), r.key) != r.key],
+        outdated=outdated(results, keys),
+        apart=[result.seed for result in every if all(result is not one for one in results)],
         metrics={name: mean(results, ablation.row, name) for name in DEPTH},
         by_seed={r.seed: float(values(r, ablation.row, MAIN_METRIC).mean()) for r in results},
         difference=None if is_reference else difference(ours, theirs),
         valid=_estimate(averaged(judged, ablation.row, MAIN_METRIC, "valid")) if judged else None,
         valid_difference=None if is_reference else difference(ours, theirs, split="valid"),
-        network=mean(results, network, MAIN_METRIC),
-        network_difference=None if is_reference else difference((results, network), (reference, NETWORK_MODEL)),
+        network=None if has_none else mean(results, network, MAIN_METRIC),
+        network_difference=None
+        if is_reference or has_none
+        else difference((results, network), (reference, NETWORK_MODEL)),
         order_kept=order_kept(results) if is_ours else {},
         kept_dimensions=_kept_dimensions(results) if is_ours else None,
         minutes=float(np.mean(minutes)) if minutes else None,
@@ -104,7 +122,7 @@ def values(result: AblationResult, row: str, metric: str, split: Split = "test")
 
 def averaged(results: Sequence[AblationResult], row: str, metric: str, split: Split = "test") -> NDArray[np.float64]:
     """A metric of each user of a split over the seeds, (B,) of test or (G,) of validation."""
-    return np.asarray(np.mean([values(result, row, metric, split) for result in _of_equal_users(results)], axis=0))
+    return np.asarray(np.mean([values(result, row, metric, split) for result in results], axis=0))
 
 
 def mean(results: Sequence[AblationResult], row: str, metric: str) -> Estimate:
@@ -146,9 +164,9 @@ def difference(
 def common_results(
     one: Sequence[AblationResult], other: Sequence[AblationResult]
 ) -> tuple[list[AblationResult], list[AblationResult]]:
-    """Those of the seeds that both have, on the same users."""
-    users = {result.seed: result.users for result in one}
-    theirs = [result for result in other if users.get(result.seed) == result.users]
+    """Those of the seeds that both have, of the same task."""
+    tasks = {result.seed: result.task for result in one}
+    theirs = [result for result in other if tasks.get(result.seed) == result.task]
     seeds = {result.seed for result in theirs}
     return [result for result in one if result.seed in seeds], theirs
 
@@ -162,14 +180,9 @@ def order_kept(results: Sequence[AblationResult], kind: str | None = None) -> di
         name = next((f"{modality}.{k}" for k in kinds if all(f"{modality}.{k}" in r.taus for r in results)), None)
         if name:
             label = modality if kind or name.endswith(AFTER) else f"({modality})"
-            taus = tau_by_user([result.taus[name] for result in _of_equal_users(results)])
+            taus = tau_by_user([result.taus[name] for result in results])
             found[label] = _estimate(100 * taus[~np.isnan(taus)])
     return found
-
-
-def _of_equal_users(results: Sequence[AblationResult]) -> list[AblationResult]:
-    """Those whose users and targets are the first one's: others cannot be averaged with it user by user."""
-    return [result for result in results if result.users == results[0].users]
 
 
 def tau_by_user(taus: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:

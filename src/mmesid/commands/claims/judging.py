@@ -128,10 +128,10 @@ def _finding(
 
 
 def _common_seeds(parts: Sequence[Sequence[AblationResult]]) -> list[int]:
-    """Seeds that all have, each with the users of the first of them: only those can be averaged user by user."""
-    common = set.intersection(*({(result.seed, result.users) for result in part} for part in parts))
-    users = dict(sorted(common))
-    return [seed for seed in users if users[seed] == next(iter(users.values()))]
+    """Seeds that all have, each of the task of the first of them: only those can be averaged user by user."""
+    common = set.intersection(*({(result.seed, result.task) for result in part} for part in parts))
+    tasks = dict(sorted(common))
+    return [seed for seed in tasks if tasks[seed] == next(iter(tasks.values()))]
 
 
 def _listed(results: Sequence[AblationResult]) -> str:

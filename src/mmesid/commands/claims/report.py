@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,20 +13,31 @@ from mmesid.artifacts.claims import load as load_claims
 from mmesid.artifacts.evaluate import reported_metrics
 from mmesid.artifacts.files import write_atomically
 from mmesid.commands import ablate
-from mmesid.commands.ablate.comparison import AFTER, BEFORE, command_of, difference, mean, order_kept
+from mmesid.commands.ablate.comparison import (
+    AFTER,
+    BEFORE,
+    command_of,
+    counted,
+    difference,
+    mean,
+    order_kept,
+    outdated,
+)
 from mmesid.commands.claims.judging import published
 from mmesid.commands.results import BUNDLED, command_for
 from mmesid.config import known_datasets
 from mmesid.models import MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, MODELS, NETWORK_MODEL, metric_label, model_label
-from mmesid.pipeline.ablations import read
+from mmesid.pipeline.ablations import REFERENCE, read
 from mmesid.reporting import claims
 from mmesid.reporting.ablations import NOTHING, estimate
+from mmesid.reporting.ablations import seeds as label
 from mmesid.reporting.document import Section, to_html, to_latex, to_markdown
-from mmesid.reporting.tables import result_rows
+from mmesid.reporting.tables import part, result_rows
 
 TITLE = "MME-SID: the paper's experiment"
 PLACE = Path("reports", "paper")
 METRICS = tuple(f"{kind}_at_{k}" for kind in ("ndcg", "hr") for k in (5, 10, 20))
+Keys = Mapping[str, Mapping[tuple[str, int], str] | None]  # by dataset, see `ablate.keys`
 PUBLISHED_ON = ("beauty", "sports", "toys")  # columns of the table of others' figures
 
 
@@ -52,28 +63,50 @@ def collect(root: Path) -> list[Section]:
     """Every section, also those whose rows were not run."""
     metrics = reported_metrics(root)
     names = in_order([*metrics, *kept.datasets(root)])
+    keys = {name: ablate.keys(name, root) for name in names}
     results = {name: kept.load_all(root, name) for name in names}
     judged_by = {name: each.row for name, each in read(root).items()}
-    ours = {name: [each for each in results[name] if _is_ours(each, judged_by)] for name in names}
+    ours = [each for each in _each(results, keys) if judged_by.get(each.ablation) in (MAIN_MODEL, NETWORK_MODEL)]
     return [
-        _results(names, metrics, results),
+        _results(metrics, results, keys, root),
         _published(),
         *(
             ablate.shown(name, ablate.table(name, root), root)
             for name in names
             if results[name] or name in known_datasets(root)
         ),
-        _order(names, ours),
-        _spectra(names, ours),
-        _codes(names, ours),
-        _cost(names, ours, judged_by),
+        _order(ours),
+        _spectra(ours),
+        _codes(ours),
+        _cost(ours, judged_by),
         claims.section(load_claims(root)),
     ]
 
 
-def _is_ours(result: AblationResult, judged_by: Mapping[str, str]) -> bool:
-    """Whether an ablation tells of MME-SID; minutes, codes and spectra beside a rival's row are none of the rival's."""
-    return judged_by.get(result.name, MAIN_MODEL) in (MAIN_MODEL, NETWORK_MODEL)
+class _Each(NamedTuple):
+    """An ablation of a dataset, and its results over the seeds."""
+
+    dataset: str
+    ablation: str
+    found: list[AblationResult]
+    label: str  # the ablation, and whether a result of it is outdated
+
+    @property
+    def command(self) -> str:
+        """That makes the results."""
+        return f"`{command_of(self.dataset, self.ablation, [result.seed for result in self.found])}`"
+
+
+def _each(results: Mapping[str, Sequence[AblationResult]], keys: Keys) -> list[_Each]:
+    """Every ablation of every dataset. Minutes, codes and spectra beside a rival's row are none of the rival's."""
+    found = []
+    for dataset, every in results.items():
+        known = keys[dataset] or {}
+        for name in dict.fromkeys(result.name for result in every):
+            taken = counted([result for result in every if result.name == name], known)
+            old = " (of other parameters or code)" if outdated(taken, known) else ""
+            found.append(_Each(dataset, name, taken, f"{name}{old}"))
+    return found
 
 
 def in_order(names: Sequence[str]) -> list[str]:
@@ -82,32 +115,47 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 def _results(
-    names: Sequence[str], metrics: Mapping[str, Any], results: Mapping[str, Sequence[AblationResult]]
+    metrics: Mapping[str, Any], results: Mapping[str, Sequence[AblationResult]], keys: Keys, root: Path
 ) -> Section:
     """Of all seeds that are kept of the dataset's own parameters, else of the one run behind metrics.json."""
     heads = ["dataset", "model", "seeds", *map(metric_label, METRICS), "made by"]
-    rows = []
-    for name in names:
-        best = [result for result in results[name] if result.name == "best"]
+    rows: list[list[str]] = []
+    offered: list[str] = []  # datasets whose histories are candidates as well
+    for name, every in results.items():
+        best = counted([result for result in every if result.name == REFERENCE], keys[name] or {})
         if best:
-            rows += [_over_seeds(name, row, best) for row in MODELS if all(row in result.ranks for result in best)]
-        elif name in metrics:
-            rows += _of_one(name, metrics[name])
+            seeds = label([result.seed for result in best], outdated(best, keys[name] or {}))
+            rows += [_over_seeds(row, best, seeds) for row in MODELS if all(row in result.ranks for result in best)]
+            excluded = best[0].task.excluded
+        else:
+            rows += _of_one(name, metrics[name], f"`{command_for(name, root)}`")
+            excluded = part(metrics[name], "protocol").get("exclude_history", True)
+        offered += [] if excluded else [name]
+    unknown = [name for name, known in keys.items() if known is None]
     text = (
-        "Leave-one-out, full ranking over all items, the user's earlier items excluded, ties against the model. Each "
-        "user's value is averaged over the seeds; 95 % intervals are over users. Ours only: what others have published "
-        "stands in the next table."
+        "Leave-one-out, full ranking over all items, the user's earlier items excluded"
+        f"{f' (not so on {_names(offered)})' if offered else ''}, ties against the model. Each user's value is "
+        "averaged over the seeds; 95 % intervals are over users. Ours only: what others have published stands in the "
+        "next table."
     )
+    if unknown:
+        text += (
+            f" Without a conf of {_names(unknown)} nobody can tell whether those are of today's parameters and code."
+        )
     return Section("Results on test users", text, heads, rows)
 
 
-def _over_seeds(name: str, row: str, best: Sequence[AblationResult]) -> list[str]:
+def _names(datasets: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in datasets)
+
+
+def _over_seeds(row: str, best: Sequence[AblationResult], seeds: str) -> list[str]:
     values = [estimate(mean(best, row, metric)) for metric in METRICS]
-    seeds = ", ".join(str(result.seed) for result in best)
-    return [name, model_label(row), seeds, *values, _made_by(name, "best", best)]
+    each = _Each(best[0].dataset, REFERENCE, list(best), REFERENCE)
+    return [each.dataset, model_label(row), seeds, *values, each.command]
 
 
-def _of_one(name: str, metrics: Mapping[str, Any]) -> list[list[str]]:
+def _of_one(name: str, metrics: Mapping[str, Any], command: str) -> list[list[str]]:
     rows = []
     for row in result_rows(name, metrics):
         cells = [
@@ -116,7 +164,7 @@ def _of_one(name: str, metrics: Mapping[str, Any]) -> list[list[str]]:
             else f"{cell.value:.4f}" + (f" [{cell.interval[0]:.4f}, {cell.interval[1]:.4f}]" if cell.interval else "")
             for cell in row.cells[: len(METRICS)]
         ]
-        rows.append([name, row.label, "one", *cells, f"`{command_for(name)}`"])
+        rows.append([name, row.label, "one", *cells, command])
     return rows
 
 
@@ -138,34 +186,19 @@ def _figure(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:.4f}"
 
 
-def _each(
-    names: Sequence[str], results: Mapping[str, Sequence[AblationResult]]
-) -> list[tuple[str, str, list[AblationResult]]]:
-    """Dataset, ablation and its results over the seeds."""
-    return [
-        (name, ablation, [result for result in results[name] if result.name == ablation])
-        for name in names
-        for ablation in dict.fromkeys(result.name for result in results[name])
-    ]
-
-
-def _made_by(name: str, ablation: str, found: Sequence[AblationResult]) -> str:
-    return f"`{command_of(name, ablation, [result.seed for result in found])}`"
-
-
-def _order(names: Sequence[str], results: Mapping[str, Sequence[AblationResult]]) -> Section:
+def _order(every: Sequence[_Each]) -> Section:
     kinds = {BEFORE: "trained codes", "tau_random_init": "random codes", AFTER: "after fine-tuning"}
     rows = []
-    for name, ablation, found in _each(names, results):
-        by_kind = {kind: order_kept(found, kind) for kind in kinds}
+    for each in every:
+        by_kind = {kind: order_kept(each.found, kind) for kind in kinds}
         for modality in by_kind[BEFORE]:
             cells = [
-                f"{part.value:.1f} [{part.low:.1f}, {part.high:.1f}]"
-                if (part := by_kind[kind].get(modality))
+                f"{kept_by.value:.1f} [{kept_by.low:.1f}, {kept_by.high:.1f}]"
+                if (kept_by := by_kind[kind].get(modality))
                 else NOTHING
                 for kind in kinds
             ]
-            rows.append([name, ablation, modality, *cells, _made_by(name, ablation, found)])
+            rows.append([each.dataset, each.label, modality, *cells, each.command])
     text = (
         "Kendall's tau times 100 between a history's similarities to the target by the original embeddings and by the "
         "code embeddings, averaged over test users with at least three items; chance is 0."
@@ -173,27 +206,18 @@ def _order(names: Sequence[str], results: Mapping[str, Sequence[AblationResult]]
     return Section("Order kept", text, ["dataset", "ablation", "modality", *kinds.values(), "made by"], rows)
 
 
-def _spectra(names: Sequence[str], results: Mapping[str, Sequence[AblationResult]]) -> Section:
+def _spectra(every: Sequence[_Each]) -> Section:
     heads = ["dataset", "ablation", "of what", "C", "kept (above 1 % of the largest)", "effective rank", "made by"]
     rows = []
-    for name, ablation, found in _each(names, results):
-        for spectrum in dict.fromkeys(key for result in found for key in result.spectra):
-            parts = [np.array(result.spectra[spectrum]) for result in found if spectrum in result.spectra]
-            if spectrum != "item input" and ablation not in ("best", "paper"):
+    for each in every:
+        for spectrum in dict.fromkeys(key for result in each.found for key in result.spectra):
+            parts = [np.array(result.spectra[spectrum]) for result in each.found if spectrum in result.spectra]
+            if spectrum != "item input" and each.ablation not in ("best", "paper"):
                 continue  # the comparison is that of one of the two everywhere
             share = float(np.mean([np.mean(part > 0.01) for part in parts]))
             rank = float(np.mean([_effective_rank(part) for part in parts]))
-            rows.append(
-                [
-                    name,
-                    ablation,
-                    spectrum,
-                    str(len(parts[0])),
-                    f"{share:.1%}",
-                    f"{rank:.1f}",
-                    _made_by(name, ablation, found),
-                ]
-            )
+            values = [str(len(parts[0])), f"{share:.1%}", f"{rank:.1f}"]
+            rows.append([each.dataset, each.label, spectrum, *values, each.command])
     text = "Singular values of the centered item matrix in the backbone's space; means over seeds."
     return Section("Spectra", text, heads, rows)
 
@@ -203,42 +227,39 @@ def _effective_rank(shares: Any) -> float:
     return float(np.exp(-(p * np.log(p)).sum()))
 
 
-def _codes(names: Sequence[str], results: Mapping[str, Sequence[AblationResult]]) -> Section:
+def _codes(every: Sequence[_Each]) -> Section:
     rows = []
-    for name, ablation, found in _each(names, results):
-        for modality, told in found[0].metrics["tokenizer"].items():
-            every = [result.metrics["tokenizer"][modality] for result in found]
-            collisions = float(np.mean([each["collision_rate"] for each in every]))
-            use = min(min(each.get("code_use_by_level", [told["code_use"]])) for each in every)
-            row = [name, ablation, modality, f"{collisions:.2%}", f"{use:.1%}", _made_by(name, ablation, found)]
-            rows.append(row)
+    for each in every:
+        for modality in each.found[0].metrics["tokenizer"]:
+            told = [result.metrics["tokenizer"][modality] for result in each.found]
+            collisions = float(np.mean([of["collision_rate"] for of in told]))
+            use = min(min(of.get("code_use_by_level", [of["code_use"]])) for of in told)
+            rows.append([each.dataset, each.label, modality, f"{collisions:.2%}", f"{use:.1%}", each.command])
     heads = ["dataset", "ablation", "modality", "collisions", "codes in use, worst level", "made by"]
     return Section("Semantic IDs", "Collisions: items whose whole semantic ID another item has as well.", heads, rows)
 
 
-def _cost(
-    names: Sequence[str], results: Mapping[str, Sequence[AblationResult]], judged_by: Mapping[str, str]
-) -> Section:
+def _cost(every: Sequence[_Each], judged_by: Mapping[str, str]) -> Section:
     heads = ["dataset", "ablation", "minutes of a run", "tokens read", f"{metric_label(MAIN_METRIC)} over SASRec"]
     heads += ["minutes per .01", "million tokens per .01", "made by"]
     rows = []
-    for name, ablation, found in _each(names, results):
-        row = judged_by.get(ablation, MAIN_MODEL)
-        minutes = [result.minutes for result in found if result.minutes is not None]
-        spent, tokens = (float(np.mean(minutes)) if minutes else None), float(np.mean([r.tokens for r in found]))
-        gain = difference((found, row), (found, MAIN_BASELINE))
+    for each in every:
+        row = judged_by[each.ablation]
+        minutes = [result.minutes for result in each.found if result.minutes is not None]
+        spent, tokens = (float(np.mean(minutes)) if minutes else None), float(np.mean([r.tokens for r in each.found]))
+        gain = difference((each.found, row), (each.found, MAIN_BASELINE))
         assert gain is not None
         worth = gain.value / 0.01
         rows.append(
             [
-                name,
-                ablation,
+                each.dataset,
+                each.label,
                 NOTHING if spent is None else f"{spent:.1f}",
                 f"{tokens:,.0f}",
                 f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]",
                 NOTHING if spent is None or worth <= 0 else f"{spent / worth:.1f}",
                 NOTHING if worth <= 0 else f"{tokens / 1e6 / worth:.2f}",
-                _made_by(name, ablation, found),
+                each.command,
             ]
         )
     text = (

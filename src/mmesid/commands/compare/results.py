@@ -101,9 +101,9 @@ def differ(evidence: Evidence, base: Evidence) -> tuple[dict[str, Difference], s
     differences = {
         name: Difference(mine[name] - theirs[name]) for name in RANK_METRICS if name in mine and name in theirs
     }
-    if MAIN_MODEL not in evidence.ranks or MAIN_MODEL not in base.ranks:
+    if not all({MAIN_MODEL, SAME} <= set(each.ranks) for each in (evidence, base)):
         return differences, NO_RANKS
-    if not np.array_equal(evidence.ranks.get(SAME, ()), base.ranks.get(SAME, ())):
+    if not np.array_equal(evidence.ranks[SAME], base.ranks[SAME]):
         return differences, OTHER_USERS
     values, others = (per_user(each.ranks[MAIN_MODEL], TESTED_METRICS) for each in (evidence, base))
     tested = {name: paired_bootstrap(values[name], others[name], RESAMPLES, SEED) for name in TESTED_METRICS}
