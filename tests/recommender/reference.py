@@ -23,7 +23,7 @@ def represent_prefix(model: Recommender, items) -> Tensor:
     prompt = model.blueprint.prompt
     inputs = torch.cat(
         [
-            words(torch.tensor(prompt.before)),
+            words(torch.tensor(prompt.before, dtype=torch.long)),
             model.items.inputs(torch.as_tensor(items)),
             words(torch.tensor(prompt.after, dtype=torch.long)),
         ]

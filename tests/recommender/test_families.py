@@ -96,8 +96,18 @@ def test_one_layer_that_overlooks_mask_or_positions_is_seen_in_bfloat16_too(over
 def test_a_family_that_takes_no_such_mask_is_refused_in_one_sentence(config):
     torch.manual_seed(0)
     model = transformers.AutoModel.from_config(getattr(transformers, config)(vocab_size=100, hidden_size=32)).eval()
-    with pytest.raises(WeightsError, match=r"foreign does not keep users apart .* \(it fails with packed rows: "):
+    with pytest.raises(WeightsError, match=r"foreign fails on items that are packed in one row \("):
         check_packing(Backbone(model, WordTokenizer(), 0.1, "foreign", None), PROMPT)
+
+
+def test_an_encoder_and_a_tokenizer_of_another_model_are_named():
+    torch.manual_seed(0)
+    config = transformers.BertConfig(vocab_size=100, hidden_size=32, num_attention_heads=4, initializer_range=0.5)
+    model = transformers.AutoModel.from_config(config).eval()
+    with pytest.raises(WeightsError, match="it reads what follows, as encoders do"):
+        check_packing(Backbone(model, WordTokenizer(), 0.1, "foreign", None), PROMPT)
+    with pytest.raises(WeightsError, match=r"tokenizer of Llama-3 has a token 100, its weights know 100"):
+        check_packing(tiny("Llama-3"), Prompt([5, 100], []))
 
 
 @pytest.mark.parametrize("family", ["Gemma-3", "Mistral"])
@@ -157,6 +167,25 @@ def test_an_adapter_and_dropout_fit_a_family_of_other_names(
     assert all(torch.equal(weight, tensors[name]) for name, weight in adapter_tensors(again).items())
 
 
+def test_a_family_without_fused_attention_is_trained_by_plain_products(
+    embeddings, semantic_ids, sequences, finetune_settings
+):
+    frequency, settings = sequences.train_frequency(), world.init_settings("tied")
+
+    def trainer(attention):
+        backbone = tiny("Llama-3")
+        backbone.model._supports_sdpa = False
+        model = build(backbone, embeddings, semantic_ids, frequency, settings, world.HISTORY, seed=0)
+        how = finetune_settings.model_copy(update={"adapter": "full", "attention": attention})
+        return Trainer(model, sequences, how, world.protocol(), 0, lambda metrics, step: None)
+
+    found = trainer("auto")
+    found.step(found.windows)
+    assert found.model.attention == "eager"
+    with pytest.raises(ConfigError, match=r"finetune\.attention is sdpa, which Llama-3 .* does not know"):
+        trainer("sdpa")
+
+
 @pytest.fixture
 def start_of(embeddings, semantic_ids, sequences, finetune_settings):
     """A function from a backbone to what there is to see before its first step."""
@@ -204,7 +233,10 @@ class Templated(WordTokenizer):
         super().__init__()
         self.system = system
 
-    def apply_chat_template(self, messages, tokenize, add_generation_prompt):
+    def get_chat_template(self):
+        return self.chat_template
+
+    def apply_chat_template(self, messages, **how):
         import jinja2
 
         text = ""

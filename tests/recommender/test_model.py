@@ -1,5 +1,6 @@
 """Laws of the score: padding is nothing, an absent modality never counts, batches do not matter, the sums are exact."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -154,6 +155,15 @@ def test_batched_inference_equals_one_user_at_a_time(model, sequences):
     wanted = scores.topk(5).values  # of items, which may be equal
     assert torch.allclose(scores.gather(1, torch.from_numpy(found.items)), wanted, atol=1e-4)
     assert torch.allclose(torch.from_numpy(found.scores), wanted, atol=1e-4)
+
+
+def test_items_that_stand_alone_are_scored_as_they_are_trained(model, sequences):
+    model.blueprint = dataclasses.replace(model.blueprint, prompt=model.blueprint.prompt._replace(before=[]))
+    histories = [history[-model.blueprint.history_length :] for history in sequences.history("test")]
+    with torch.inference_mode():
+        alone = torch.stack([reference.represent_prefix(model, history) for history in histories])
+        wanted = reference.logits(model, alone)
+    assert torch.allclose(_scores(model, histories)[:, 1:], wanted[:, 1:], atol=1e-4)
 
 
 def test_recommendations_leave_out_the_history(model, sequences):

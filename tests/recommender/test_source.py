@@ -62,6 +62,19 @@ def sentencepiece_of(folder):
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
 
 
+def no_words_of(folder):
+    """What transformers makes of such a folder: a tokenizer that knows its special tokens alone."""
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GemmaTokenizer"}')
+
+
+def adapter_of(folder):
+    from peft import LoraConfig, get_peft_model
+
+    whole = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    get_peft_model(whole, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(folder)
+
+
 FAULTS = {
     "weights are empty": (lambda folder: bin_of(folder, b""), "cut short or damaged"),
     "weights are a pointer": (
@@ -75,7 +88,9 @@ FAULTS = {
     "a list for a configuration": (lambda folder: (folder / "config.json").write_text("[1]"), "must be a mapping"),
     "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "put tokenizer.json beside the weights"),
     "a tokenizer of SentencePiece alone": (sentencepiece_of, "tokenizer.model alone is not enough"),
+    "a tokenizer that knows no words": (no_words_of, "holds no tokenizer"),
     "code that lacks a package": (code_of, "not_there_at_all"),
+    "an adapter": (adapter_of, "is an adapter of another model"),
 }
 
 
@@ -121,6 +136,13 @@ def test_a_chat_template_may_want_contents_by_type(whole):
         "{% for m in messages %}{% for c in m['content'] %}{{ c['text'] }}{% endfor %}{% endfor %}"
     )
     assert tokenizer.decode(build_prompt(tokenizer, "one", "two", "none").before) == "onetwo\n"
+
+
+@pytest.mark.parametrize("told", ["{{ strftime_now('%d %b %Y %H:%M:%S') }}", "{{ date_string }}"])
+def test_a_chat_template_that_says_the_day_says_the_same_on_each(told, whole):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(whole)
+    tokenizer.chat_template = told + "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    assert tokenizer.decode(build_prompt(tokenizer, "one", "two", "none").before).startswith("26 Jul 2024")
 
 
 def test_nothing_is_said_of_a_head_that_is_not_used_but_of_layers_that_are_not(folder, init_settings, capfd):

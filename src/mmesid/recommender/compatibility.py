@@ -14,6 +14,7 @@ from mmesid.recommender.attention import additive_mask
 from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.packing import pack_rows
 from mmesid.recommender.prompt import Prompt
+from mmesid.recommender.source import KEY
 
 LENGTHS = (5, 3, 4)  # items of the users that are tried together
 LAYERS = 8  # the first so many are tried: a family's kinds of layers recur in fewer
@@ -31,8 +32,14 @@ def check_packing(backbone: Backbone, prompt: Prompt) -> None:
         prompt: around the items.
 
     Raises:
-        WeightsError: they differ, so that users packed together would see each other.
+        WeightsError: they differ, so that users packed together would see each other, or it cannot be run on items.
     """
+    rows, most = len(backbone.model.get_input_embeddings().weight), max((*prompt.before, *prompt.after), default=0)
+    if most >= rows:
+        raise WeightsError(
+            f"{KEY}: the tokenizer of {backbone.name} has a token {most:,}, its weights know {rows:,}; take both from "
+            "one checkpoint"
+        )
     windows = [_window(first, length) for first, length in zip((1, 6, 9), LENGTHS, strict=True)]
     draw = torch.randn(1 + sum(LENGTHS), backbone.model.config.hidden_size, generator=torch.Generator().manual_seed(0))
     words = backbone.model.get_input_embeddings()
@@ -44,10 +51,17 @@ def check_packing(backbone: Backbone, prompt: Prompt) -> None:
     except (MmesidError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # of a family that knows no such mask
-        raise _not_apart(backbone, f"it fails with packed rows: {first_line(error)}") from None
+        raise WeightsError(
+            f"{KEY}: {backbone.name} fails on items that are packed in one row ({first_line(error)}): it must take "
+            "vectors in place of tokens, positions, and a mask of four dimensions; choose another backbone"
+        ) from None
     difference = ((packed - alone).norm() / alone.norm()).item()
     if not difference <= (ROUNDED if backbone.dtype == "nf4" else TOLERANCE):
-        raise _not_apart(backbone, f"each differs by {difference:.0%} from what it is alone")
+        raise WeightsError(
+            f"{KEY}: {backbone.name} does not keep users apart that are packed in one row (each differs by "
+            f"{difference:.0%} from what it is alone): it reads what follows, as encoders do, or overlooks the mask of "
+            "four dimensions or the positions that it is given; choose another backbone"
+        )
 
 
 def check_window(backbone: Backbone, prompt: Prompt, history_length: int) -> None:
@@ -73,13 +87,6 @@ def check_window(backbone: Backbone, prompt: Prompt, history_length: int) -> Non
             f"{backbone.name} (init_codes.backbone) see a sliding window of {min(windows)}: lower it by "
             f"{tokens - min(windows)} or more, or choose another backbone"
         )
-
-
-def _not_apart(backbone: Backbone, why: str) -> WeightsError:
-    return WeightsError(
-        f"init_codes.backbone: {backbone.name} does not keep users apart that are packed in one row ({why}): it "
-        "overlooks the mask of four dimensions or the positions that it is given; choose another backbone"
-    )
 
 
 @contextmanager

@@ -147,8 +147,12 @@ class Recommender(nn.Module):
         vectors = self.input_dropout(F.embedding(inverse, self.items.inputs(unique, shared)))  # (B, S, C)
         return torch.where((batch.items > 0).unsqueeze(-1), vectors.to(words.dtype), words)
 
-    def prompt_cache(self) -> PromptCache:
-        """Keys and values of the prompt that every user's row starts with, computed once for all of them."""
+    def prompt_cache(self) -> PromptCache | None:
+        """Keys and values of the prompt that every user's row starts with, computed once for all of them; None where no
+        token stands before the items.
+        """
+        if not self.blueprint.prompt.before:
+            return None
         tokens = torch.tensor([self.blueprint.prompt.before], device=self.device)
         outputs = self.backbone(input_ids=tokens, use_cache=True)
         argument = "cache" if "cache" in outputs else "past_key_values"

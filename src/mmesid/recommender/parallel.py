@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import Module, Parameter
 
 from mmesid.config import Finetune, sizes
+from mmesid.errors import ConfigError
 from mmesid.evaluation.ranking import judge, users_at_a_time
 from mmesid.kernels.softmax import multiplies_bfloat16
 from mmesid.recommender.adapter import trainable
@@ -27,6 +28,7 @@ from mmesid.recommender.model import Recommender
 _FORWARD_METHODS = ("represent", "sizes", "prompt_cache", "fused_items")
 
 _NAMES = {"flex": "flex_attention"}  # of attention, where transformers has another one
+_KNOWS = {"sdpa": "_supports_sdpa", "flex": "_supports_flex_attn"}  # marks by which a family tells what it knows
 
 MakeOptimizer = Callable[[Mapping[str, Parameter], Finetune, bool], torch.optim.Optimizer]
 
@@ -61,7 +63,7 @@ def prepare(
     backbone: Any = model.backbone
     if settings.gradient_checkpointing:
         backbone.gradient_checkpointing_enable({"use_reentrant": False})
-    model.attention = _fastest_attention(accelerator) if settings.attention == "auto" else settings.attention
+    model.attention = _attention(model, settings.attention, accelerator)
     backbone.set_attn_implementation(_NAMES.get(model.attention, model.attention))
     if settings.compile:
         backbone.compile(dynamic=True)
@@ -73,6 +75,19 @@ def prepare(
         for name in _FORWARD_METHODS:
             register_fsdp_forward_method(wrapped, name)
     return wrapped, optimizer
+
+
+def _attention(model: Recommender, wanted: str, accelerator: Accelerator) -> str:
+    """As the settings say, or the fastest that the backbone's family knows; every one knows plain products."""
+    named = wanted if wanted != "auto" else _fastest_attention(accelerator)
+    if getattr(model.backbone, _KNOWS.get(named, ""), True):
+        return named
+    if wanted == "auto":
+        return "eager"
+    name = model.blueprint.backbone
+    raise ConfigError(
+        f"finetune.attention is {wanted}, which {name} (init_codes.backbone) does not know; auto, or eager"
+    )
 
 
 def _fastest_attention(accelerator: Accelerator) -> str:

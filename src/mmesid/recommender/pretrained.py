@@ -54,10 +54,12 @@ def load(settings: InitCodes, device: str, seed: int, say: Say = _silent) -> Bac
         commit = None if is_file(pinned.name) else hub.commit_of(pinned.name, pinned.revision)
         pinned = pinned._replace(revision=commit or pinned.revision)
         tokenizer = AutoTokenizer.from_pretrained(**source.place(pinned))
-        knows_words = bool(tokenizer("some words", add_special_tokens=False)["input_ids"])
-    if not knows_words:
+        words = tokenizer("some words", add_special_tokens=False)["input_ids"]
+    if not set(words) - set(tokenizer.all_special_ids):
         raise WeightsError(f"{KEY}: {pinned.name} holds no tokenizer: put its tokenizer files beside the weights")
     model = decoder(pinned, say)
+    if model.config.is_encoder_decoder:
+        raise WeightsError(f"{KEY}: {pinned.name} is an encoder with a decoder; name a decoder alone, like a Llama")
     with source.loading(pinned.name):
         if settings.weights == "random":
             model = _drawn_anew(model, seed)
@@ -110,6 +112,11 @@ def decoder(pinned: Pinned, say: Say = _silent) -> Any:
         model, report = AutoModel.from_pretrained(
             **source.place(pinned), **how, output_loading_info=True, tqdm_class=Bar
         )
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise WeightsError(
+            f"{KEY}: {pinned.name} is an adapter of another model, which fine-tuning would overwrite; merge both first "
+            "(peft: `merge_and_unload().save_pretrained(FOLDER)`) and name that folder"
+        )
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise WeightsError(
@@ -135,6 +142,7 @@ def _reader_of_text(model: Any) -> Any:
     if getattr(model.config, "text_config", None) is None:
         return model
     text = model.get_decoder()
+    text = getattr(text, "model", text) if hasattr(text, "lm_head") else text
     if getattr(model, "is_loaded_in_4bit", False):  # the mark by which adapters know it
         text.is_loaded_in_4bit = True
     return text

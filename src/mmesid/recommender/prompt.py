@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 from mmesid.errors import WeightsError, first_line
 
+_DAY = "26 Jul 2024"  # that templates are told is today: a prompt of tomorrow must be the same
+_TODAY = f"{{% macro strftime_now(form) %}}{_DAY}{{% endmacro %}}"
 _ITEMS = "\u241e"  # stands where the items go; a control picture that no prompt contains
 
 
@@ -49,7 +51,9 @@ def _rendered(tokenizer: Any, system: str, user: str) -> str:
         contents = [[{"type": "text", "text": text}] if typed else text for _, text in messages]
         said = [{"role": role, "content": content} for (role, _), content in zip(messages, contents, strict=True)]
         try:
-            return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+            template = _TODAY + tokenizer.get_chat_template()
+            how = {"chat_template": template, "tokenize": False, "add_generation_prompt": True, "date_string": _DAY}
+            return str(tokenizer.apply_chat_template(said, **how))
         except Exception as error:  # a template may do anything
             faults.append(error)
             return ""
