@@ -16,6 +16,8 @@ from mmesid.commands.paper import hours, models, planning
 from mmesid.commands.paper.datasets import SIZES
 from mmesid.commands.paper.planning import Gpus
 from mmesid.errors import ConfigError
+from mmesid.pipeline.downloads import cache
+from mmesid.pipeline.downloads.cache import Cache
 from tests import amazon_files, paper_world
 from tests.amazon_files import metadata, pack, reviews
 from tests.faulty_pages import Page, Server, serving
@@ -71,6 +73,14 @@ def test_a_plan_is_told_and_nothing_is_fetched_or_written(checkout: Path, server
     assert not server.asked
     assert state(checkout) == before
     assert result.stdout == ""
+
+
+def test_what_is_here_of_another_size_is_to_be_downloaded(checkout: Path, server: Server, tmp_path: Path) -> None:
+    name = "/reviews_Beauty_5.json.gz"
+    Cache(cache.home()).keep_bytes(server.url + name, "", b"old")
+    server.pages[name] = server.pages[name]._replace(etag=False)
+    said = spoken(run("--datasets", "amazon-beauty", "--preset", "cpu", "--from", server.url, "--plan"))
+    assert "here already" not in said
 
 
 def test_where_it_can_run_the_dataset_is_added_with_its_preset_and_named_for_make(

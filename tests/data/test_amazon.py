@@ -368,6 +368,13 @@ def test_new_data_under_the_same_address_is_noticed(server: Server, project: Cal
     assert run(settings, store)["interactions"] == USERS * STEPS - 1
 
 
+def test_new_data_of_a_server_that_names_no_version_is_read(server: Server, project: Callable[..., Any]) -> None:
+    publish(server, etag=False)
+    assert run(*project())["interactions"] == USERS * STEPS
+    server.pages[f"/{names('2014')[0]}"] = Page(pack(reviews("2014")[:-10]), etag=False)
+    assert run(*project())["interactions"] == USERS * STEPS - 10
+
+
 def test_an_address_that_is_silent_keeps_its_record(server: Server, project: Callable[..., Any]) -> None:
     publish(server)
     settings, store = project()

@@ -16,7 +16,7 @@ from mmesid.artifacts.pictures import decode
 from mmesid.artifacts.releases import Announced
 from mmesid.errors import DataError
 from mmesid.pipeline.downloads import address, asking, bars, files, pictures
-from mmesid.pipeline.downloads.cache import Cache
+from mmesid.pipeline.downloads.cache import Cache, home
 from tests.amazon_files import picture
 from tests.faulty_pages import Page, Server, serving
 
@@ -117,6 +117,27 @@ def test_content_that_was_damaged_in_the_cache_is_fetched_again(server: Server, 
     kept.path.write_bytes(CONTENT[:-1] + b"?")
     assert fetch(server, cache) == CONTENT
     assert server.asked["/file"] == 2
+
+
+def test_another_size_is_other_content_where_a_server_names_no_version(server: Server, cache: Cache) -> None:
+    for content in (CONTENT, CONTENT[:-1]):
+        server.pages["/file"] = Page(content, etag=False)
+        assert fetch(server, cache) == content
+
+
+def test_a_part_without_a_version_is_begun_anew(server: Server, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "TRIES", 1)
+    server.pages["/file"] = Page(CONTENT, etag=False, cut=99 * 1024, fails=1)
+    with pytest.raises(DataError, match="cannot be fetched"):
+        fetch(server, cache)
+    server.pages["/file"] = Page(CONTENT[::-1], etag=False)
+    assert fetch(server, cache) == CONTENT[::-1], "no half of either"
+    assert not server.ranges
+
+
+def test_a_folder_of_downloads_may_lie_in_ones_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMESID_DOWNLOADS", "~/downloads")
+    assert home() == Path.home() / "downloads"
 
 
 def test_a_page_where_gzip_was_expected_is_no_file(server: Server, cache: Cache) -> None:

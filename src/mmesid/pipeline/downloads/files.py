@@ -44,7 +44,7 @@ class Download:
             DataError: it cannot be had, or is not what the address announced.
         """
         with host.locked(self._part.with_suffix(".lock")):
-            if kept := self._cache.find(self._address, self._announced.version):
+            if kept := self._cache.find(self._address, self._announced.version, self._announced.bytes):
                 return kept
             try:
                 persistently(lambda: self._continue(bars), self._progressed)
@@ -83,7 +83,9 @@ class Download:
             raise Unanswered(f"the answer ended after {have:,} of {total:,} bytes")
 
     def _have(self) -> int:
-        """Bytes that are here of this version."""
+        """Bytes that are here of this version; none where it has no name, for the rest might be of another."""
+        if not self._announced.version:
+            return 0
         try:
             told = json.loads(self._told.read_text(encoding="utf-8"))
             size = self._part.stat().st_size
