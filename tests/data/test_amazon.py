@@ -264,6 +264,22 @@ def test_a_picture_behind_a_placeholder_counts() -> None:
     assert amazon_layouts.find_picture(found, amazon_layouts.LAYOUTS["2018"]) == "http://x/no-img-sm/a.jpg"
 
 
+def test_pictures_of_2023_may_be_a_dictionary_of_lists() -> None:
+    found = {"hi_res": ["http://x/h", None], "large": ["http://x/side", "http://x/l"], "variant": ["PT01", "MAIN"]}
+    assert amazon_layouts.find_picture({"images": found}, amazon_layouts.LAYOUTS["2023"]) == "http://x/l"
+    short = {"large": ["http://x/l"], "thumb": [], "variant": [None]}
+    assert amazon_layouts.find_picture({"images": short}, amazon_layouts.LAYOUTS["2023"]) == "http://x/l"
+
+
+def test_pictures_in_a_form_that_nobody_knows_are_noted(server: Server, project: Callable[..., Any]) -> None:
+    publish(server, "2023")
+    products = [{**amazon_files.product("2023", number, "http://x"), "images": [{"url": 1}]} for number in range(ITEMS)]
+    server.pages[f"/{names('2023')[1]}"] = Page(pack(map(json.dumps, products)))
+    settings, store = project(ingest={"release": "2023"})
+    run(settings, store)
+    assert any(f"{ITEMS} lines have images, but no link" in note for note in load_catalogue(store).notes)
+
+
 @pytest.mark.parametrize(("named", "held"), [("2014", "2018"), ("2018", "2014"), ("2014", "2023"), ("2023", "2018")])
 def test_products_of_another_release_are_named(
     named: str, held: str, server: Server, project: Callable[..., Any]
@@ -305,6 +321,23 @@ def test_a_text_that_no_product_has_is_named(server: Server, project: Callable[.
     publish(server)
     with pytest.raises(DataError, match="names subtitle, which no product"):
         run(*project(ingest={"text": ["title", "subtitle"]}))
+
+
+@pytest.mark.parametrize("name", ["item_id", "image_name", "row"])
+def test_a_text_may_not_take_the_name_of_a_column_of_our_own(
+    name: str, server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server)
+    with pytest.raises(DataError, match=f"ingest.text names {name}, a name that is needed for something else"):
+        run(*project(ingest={"text": ["title", name]}))
+
+
+def test_a_text_that_is_named_twice_is_one(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    settings, store = project(ingest={"text": ["title", "title"]})
+    run(settings, store)
+    titles = load_catalogue(store).items.set_index("item_id")["title"]
+    assert [titles[item(number)].rpartition(" ")[2] for number in range(ITEMS)] == [str(n) for n in range(ITEMS)]
 
 
 PUBLISHED = [  # as the publishers' servers and Hugging Face have them
