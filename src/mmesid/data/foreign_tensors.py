@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +24,15 @@ ITEM_WEIGHTS = ("item_emb.weight", "item_embedding.weight", "item_embeddings.wei
 _GLOBAL = re.compile(r"(?:GLOBAL|class|function) `?([\w.]+)")
 
 
-def read_matrix(path: Path) -> NDArray[np.float32]:
-    """The matrix of a pickle or .pt file, (rows, width).
+class Rows(NamedTuple):
+    """Vectors in the order of their numbers."""
+
+    matrix: NDArray[np.float32]  # (rows, width)
+    first: int | None  # number of the first, 0 or 1; None where the file does not number them
+
+
+def read_rows(path: Path) -> Rows:
+    """The matrix of a pickle or .pt file.
 
     It may be a tensor, an array, a state dict with an item embedding, a mapping from row numbers to vectors, or a list
     of vectors.
@@ -34,7 +41,10 @@ def read_matrix(path: Path) -> NDArray[np.float32]:
         DataError: the file holds something else, asks for what is neither array nor tensor, or is damaged.
     """
     read = _read_pickle if path.suffix.lower() in PICKLES else _read_tensors
-    return _matrix(path, read(path))
+    found, first = read(path), None
+    if isinstance(found, Mapping):
+        found, first = _of_mapping(path, found)
+    return Rows(_matrix(path, found), first)
 
 
 def _read_pickle(path: Path) -> Any:
@@ -113,8 +123,6 @@ class _Unpickler(pickle.Unpickler):
 
 def _matrix(path: Path, found: Any) -> NDArray[np.float32]:
     """What was read as rows."""
-    if isinstance(found, Mapping):
-        found = _of_mapping(path, found)
     if isinstance(found, list | tuple) and found:
         try:
             found = np.stack([_array(row) for row in found])
@@ -128,20 +136,20 @@ def _matrix(path: Path, found: Any) -> NDArray[np.float32]:
     return matrix.astype(np.float32)
 
 
-def _of_mapping(path: Path, found: Mapping[Any, Any]) -> Any:
-    """A state dict's item embedding, or vectors in the order of their row numbers, which must be without a gap."""
+def _of_mapping(path: Path, found: Mapping[Any, Any]) -> tuple[Any, int | None]:
+    """A state dict's item embedding; or vectors in the order of their numbers, without a gap, and the first number."""
     for name in ITEM_WEIGHTS:
         if name in found:
-            return found[name]
+            return found[name], None
     keys = list(found)
     if len(keys) == 1 and isinstance(found[keys[0]], torch.Tensor | np.ndarray):
-        return found[keys[0]]
+        return found[keys[0]], None
     if not keys or not all(isinstance(key, int) for key in keys):
         shown = ", ".join(map(str, keys[:6])) or "nothing"
         raise DataError(f"{path} holds {shown}; expected one matrix, or {', '.join(ITEM_WEIGHTS)}")
     if sorted(keys) not in (list(range(len(keys))), list(range(1, len(keys) + 1))):
         raise DataError(f"{path} has vectors for {len(keys):,} numbers with gaps between {min(keys)} and {max(keys)}")
-    return [found[key] for key in sorted(keys)]
+    return [found[key] for key in sorted(keys)], min(keys)
 
 
 def _array(value: Any) -> NDArray[Any]:
