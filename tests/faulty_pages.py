@@ -4,6 +4,7 @@ import hashlib
 import re
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ class Page(NamedTuple):
     ranges: bool = True
     head: bool = True  # else 405
     etag: bool = True
+    head_says: tuple[bool, bool] = (True, True)  # ETag; the content's length, else 0
+    moody: bool = False  # another ETag in each answer
     told: int | None = None  # Content-Length, where it is not the content's
 
 
@@ -76,7 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         return self._send(path, page, body, number)
 
     def _send(self, path: str, page: Page, body: bool, number: int) -> None:
-        tag = f'"{hashlib.md5(page.content).hexdigest()}"'
+        tag = f'"{uuid.uuid4() if page.moody else hashlib.md5(page.content).hexdigest()}"'
+        names_version, tells_length = (True, True) if body else page.head_says
         start, asked = 0, self.headers.get("Range", "")
         if asked and page.ranges and self.headers.get("If-Range", tag) == tag:
             self.faulty.ranges.append(asked)
@@ -84,8 +88,10 @@ class Handler(BaseHTTPRequestHandler):
         content = page.content[start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Type", page.kind)
-        self.send_header("Content-Length", str(len(content) if page.told is None else page.told))
-        if page.etag:
+        self.send_header(
+            "Content-Length", str(len(content) if page.told is None else page.told) if tells_length else "0"
+        )
+        if page.etag and names_version:
             self.send_header("ETag", tag)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(page.content) - 1}/{len(page.content)}")

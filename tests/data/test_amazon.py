@@ -1,6 +1,7 @@
 """The source `amazon`: three releases, broken lines, pictures by link; and what becomes of a kill."""
 
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -330,6 +331,57 @@ def test_a_text_may_not_take_the_name_of_a_column_of_our_own(
     publish(server)
     with pytest.raises(DataError, match=f"ingest.text names {name}, a name that is needed for something else"):
         run(*project(ingest={"text": ["title", name]}))
+
+
+def test_a_digest_of_no_file_is_named(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    with pytest.raises(DataError, match=r"sha256 names reviews\.gz, but the files are reviews_Beauty_5\.json\.gz and"):
+        run(*project(ingest={"sha256": {"reviews.gz": "0" * 64}}))
+
+
+def test_both_files_may_have_one_name(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    taken, described = "reviews/Beauty.json.gz", "meta/Beauty.json.gz"
+    for name, place in zip(names("2014"), (taken, described), strict=True):
+        server.pages[f"/{place}"] = server.pages.pop(f"/{name}")
+    digest = hashlib.sha256(server.pages[f"/{described}"].content).hexdigest()
+    told = {"interactions": taken, "items": described, "sha256": {described: digest}}
+    assert run(*project(ingest=told))["interactions"] == USERS * STEPS
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 451])
+def test_a_server_that_refuses_is_not_one_that_has_nothing(
+    status: int, server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server)
+    server.pages[f"/{names('2014')[0]}"] = Page(status=status)
+    with pytest.raises(DataError, match=f"does not give {names('2014')[0]}: HTTP {status}; ingest.base_url"):
+        project()
+
+
+def test_a_redirect_loop_is_said(server: Server, project: Callable[..., Any]) -> None:
+    server.pages[f"/{names('2014')[0]}"] = Page(location=f"/{names('2014')[0]}")
+    with pytest.raises(DataError, match="Exceeded maximum allowed redirects"):
+        project()
+
+
+@pytest.mark.parametrize(
+    ("base_url", "said"),
+    [
+        ("s3://bucket/amazon", r"begins with s3://: expected are http://, https:// or a folder"),
+        ("file:///data", r"begins with file://"),
+        ("ftp://host/data", r"begins with ftp://"),
+        ("http://host/data?version=2", r"it may hold no \?"),
+        ("http://host/data#beauty", r"it may hold no #"),
+        ("http://", r"no usable link"),
+        ("http://[::1/", r"no usable link"),
+        ("http://a..b/", r"no usable link"),
+        ("nowhere", r"there is no such folder: .*nowhere"),
+    ],
+)
+def test_what_is_no_address_is_said(base_url: str, said: str, project: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match=said):
+        project(base_url=base_url)
 
 
 def test_a_text_that_is_named_twice_is_one(server: Server, project: Callable[..., Any]) -> None:

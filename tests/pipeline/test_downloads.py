@@ -15,7 +15,7 @@ from PIL import Image
 from mmesid.artifacts.pictures import decode
 from mmesid.artifacts.releases import Announced
 from mmesid.errors import DataError
-from mmesid.pipeline.downloads import address, asking, bars, files, pictures
+from mmesid.pipeline.downloads import asking, bars, files, pictures
 from mmesid.pipeline.downloads.cache import Cache, home
 from tests.amazon_files import picture
 from tests.faulty_pages import Page, Server, serving
@@ -97,6 +97,27 @@ def test_a_file_that_changed_meanwhile_is_refused(server: Server, cache: Cache) 
     server.pages["/file"] = Page(CONTENT[::-1])
     with pytest.raises(DataError, match="changed since it was recorded"):
         fetch(server, cache, said)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [Page(CONTENT, head_says=(False, True)), Page(CONTENT, head_says=(True, False)), Page(CONTENT, head=False)],
+    ids=["no version", "no length", "no HEAD"],
+)
+def test_where_head_says_too_little_a_get_says_it(page: Page, server: Server, cache: Cache) -> None:
+    server.pages["/file"] = page
+    with asking.Asker(1) as asker:
+        said = files.look(asker, f"{server.url}/file", "file")
+    server.pages["/file"] = Page(CONTENT)
+    assert said == announced(server)
+    server.pages["/file"] = page
+    assert fetch(server, cache, said) == CONTENT
+
+
+def test_a_server_that_names_another_version_each_time_is_named(server: Server, cache: Cache) -> None:
+    server.pages["/file"] = Page(CONTENT, moody=True)
+    with pytest.raises(DataError, match="names another version at each request"):
+        fetch(server, cache)
 
 
 def test_a_part_of_another_version_is_not_continued(server: Server, cache: Cache) -> None:
@@ -236,6 +257,18 @@ def test_progress_is_shown(
     assert is_terminal or re.search(r"file: 0\.3 of 0\.3 MB\n(.*\n)*pictures: 1 of 1 pictures", said)
 
 
+NAMELESS = ("http://a..b/x.jpg", f"http://{'a' * 64}.com/x.jpg", "http://xn--/x.jpg")  # no names of servers
+
+
+@pytest.mark.parametrize("link", NAMELESS)
+def test_a_redirect_to_no_server_is_one_picture_less(link: str, server: Server, cache: Cache) -> None:
+    server.pages |= {"/moved": Page(location=link), "/good": Page(GOOD["jpeg"])}
+    links = [f"{server.url}/moved", f"{server.url}/good"]
+    moved, good = pictures.fetch_pictures(links, cache, 1).pictures.values()
+    assert str(moved).startswith("no usable link")
+    assert good == GOOD["jpeg"]
+
+
 @pytest.mark.parametrize(
     "link",
     [
@@ -246,6 +279,7 @@ def test_progress_is_shown(
         "http://",
         "http://[::1/a.jpg",
         "file:///etc/passwd",
+        *NAMELESS,
     ],
 )
 def test_links_that_are_none_ask_nobody(link: str, cache: Cache) -> None:
@@ -275,5 +309,5 @@ def test_a_busy_server_is_left_in_peace_for_as_long_as_it_asks() -> None:
 
 def test_a_length_that_is_no_number_is_unknown() -> None:
     answer = httpx.Response(200, headers=[(b"Content-Length", "²".encode("latin-1"))])
-    assert address._length(answer) is None
+    assert files._announced(answer, "file").bytes is None
     pictures._check_kind(answer)
