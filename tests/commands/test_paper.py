@@ -138,6 +138,29 @@ def test_another_address_than_the_confs_is_a_reason(checkout: Path, server: Serv
     assert "has another ingest.base_url" in refused("--datasets", "amazon-beauty", "--from", f"{server.url}/other")
 
 
+def test_a_slash_at_the_end_is_no_other_address(checkout: Path, server: Server) -> None:
+    run("--datasets", "amazon-beauty", "--preset", "cpu", "--from", server.url)
+    (one,) = paper.wanted(["amazon-beauty"], "", f"{server.url}/", checkout)
+    assert one.fault == ""
+
+
+def test_a_dead_address_is_a_reason_until_its_files_are_here(checkout: Path, server: Server) -> None:
+    run("--datasets", "amazon-beauty", "--preset", "cpu", "--from", server.url)
+    (one,) = paper.wanted(["amazon-beauty"], "", "", checkout)
+    pages, server.pages = server.pages, {}
+    assert one.record is not None
+    for file in one.record.files.values():
+        (dead,) = paper.wanted(["amazon-beauty"], "", "", checkout)
+        assert "has no interactions" in dead.fault
+        Cache(cache.home()).keep_bytes(f"{server.url}/{file.path}", file.version, pages[f"/{file.path}"].content)
+    (here,) = paper.wanted(["amazon-beauty"], "", "", checkout)
+    assert (here.fault, here.record) == ("", one.record)
+    conf = checkout / "conf" / "amazon-beauty.yaml"
+    conf.write_text(conf.read_text(encoding="utf-8").replace(server.url, f"{server.url}/other"), encoding="utf-8")
+    (other,) = paper.wanted(["amazon-beauty"], "", "", checkout)
+    assert "has no interactions" in other.fault
+
+
 def test_a_full_disk_is_a_reason(checkout: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning.shutil, "disk_usage", lambda place: Usage(GB, GB, 1000))
     said = refused("--datasets", "amazon-beauty", "--preset", "cpu", "--from", server.url)
