@@ -1,5 +1,6 @@
 """Fetching from a server that fails in every way: what is whole is never fetched again, what is not is continued."""
 
+import gzip
 import io
 import re
 import threading
@@ -208,6 +209,17 @@ def test_a_picture_of_any_kind_is_fetched_and_opens(kind: str, server: Server, c
     assert (again.pictures, again.requested) == (fetched.pictures, 0)
 
 
+@pytest.mark.parametrize(
+    "page",
+    [Page(gzip.compress(GOOD["jpeg"]), packing="gzip"), Page(GOOD["jpeg"], sized=False)],
+    ids=["packed", "no length"],
+)
+def test_a_picture_comes_however_it_is_sent(page: Page, server: Server, cache: Cache) -> None:
+    server.pages["/picture"] = page
+    (found,) = pictures.fetch_pictures([f"{server.url}/picture"], cache, 1).pictures.values()
+    assert found == GOOD["jpeg"]
+
+
 BAD: dict[str, tuple[Page, str]] = {
     "dead": (Page(status=404), "dead link: HTTP 404"),
     "gone": (Page(status=410), "dead link: HTTP 410"),
@@ -221,9 +233,12 @@ BAD: dict[str, tuple[Page, str]] = {
     "huge, untold": (Page(GOOD["jpeg"] + bytes(pictures.MAX_BYTES), "image/jpeg"), "too large"),
     "hangs": (Page(GOOD["jpeg"], "image/jpeg", hangs=True), "no answer: ReadTimeout"),
     "cut": (Page(GOOD["jpeg"], "image/jpeg", cut=100, fails=99), "no answer: RemoteProtocolError"),
+    "a part": (Page(GOOD["jpeg"][:100], "image/jpeg", status=206), "a part instead of a picture"),
+    "told too short": (Page(GOOD["jpeg"], "image/jpeg", told=200), "a damaged picture: "),
+    "cut, untold": (Page(GOOD["jpeg"], cut=200, fails=99, sized=False), "no answer: a picture that breaks off"),
     "busy": (Page(GOOD["jpeg"], "image/jpeg", busy=99), "no answer: HTTP 503"),
 }
-UNANSWERED = ("hangs", "cut", "busy")
+UNANSWERED = ("hangs", "cut", "cut, untold", "busy")
 
 
 @pytest.mark.parametrize("kind", BAD)
