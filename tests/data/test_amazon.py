@@ -178,6 +178,10 @@ BROKEN = {
     "a list": ("['B000000001']", "expected an object, found list"),
     "no id": ("{'title': 'Soap'}", "no asin"),
     "an empty id": ("{'asin': ' ', 'title': 'Soap'}", "no asin"),
+    "a key of two, and half a character": (
+        "{('a', 'b'): 1, 'asin': 'x', 'title': u'\\ud83d'}",
+        "neither JSON nor a Python dictionary: keys must be",
+    ),
     "deep": ("[" * 5000, "neither JSON nor a Python dictionary"),
 }
 
@@ -331,6 +335,33 @@ def test_a_text_may_not_take_the_name_of_a_column_of_our_own(
     publish(server)
     with pytest.raises(DataError, match=f"ingest.text names {name}, a name that is needed for something else"):
         run(*project(ingest={"text": ["title", name]}))
+
+
+@pytest.mark.parametrize("release", ["2014", "2023-5core"])
+def test_a_table_without_a_header_is_said(release: str, server: Server, project: Callable[..., Any]) -> None:
+    publish(server, release)
+    rows = [f"{user},{one},5.0,{time}" for user, one, time in amazon_files.taken()]
+    server.pages["/ratings_Beauty.csv"] = Page("\n".join(rows).encode())
+    layout = amazon_layouts.LAYOUTS[release]
+    expected = f"expected is a header that names {layout.user}, {layout.item}, {layout.time} between commas"
+    with pytest.raises(DataError, match=f"the first line is 'U0,B000000000,5.0,1300000000', {expected}"):
+        run(*project(ingest={"release": release, "interactions": "ratings_Beauty.csv"}))
+
+
+def test_a_long_field_of_a_table_is_read(server: Server, project: Callable[..., Any]) -> None:
+    publish(server, "2023-5core")
+    header, *rows = reviews("2023-5core")
+    lines = [
+        f"{header},history",
+        *(f"{row},{'B000000001 ' * 20_000}" for row in rows[:2]),
+        *(f"{r}," for r in rows[2:]),
+    ]
+    server.pages[f"/{names('2023-5core')[0]}"] = Page(pack(lines))
+    assert run(*project(ingest={"release": "2023-5core"}))["interactions"] == USERS * STEPS
+
+
+def test_a_tab_in_a_text_of_json_is_one() -> None:
+    assert object_lines.parse('{"a": "b\tc\\/", "d": null}') == {"a": "b\tc/", "d": None}
 
 
 def test_a_digest_of_no_file_is_named(server: Server, project: Callable[..., Any]) -> None:

@@ -125,7 +125,8 @@ def _find(folder: Path, how: How, table: releases.Table) -> Path:
 def _read_reviews(path: Path, layout: Layout) -> Held:
     columns: dict[str, list[Any]] = {"user_id": [], "item_id": [], "timestamp": []}
     rows, broken, count = [], [], 0
-    for line in read_table(path) if ".csv" in path.name else read_lines(path):
+    keys = (layout.user, layout.item, layout.time)
+    for line in read_table(path, keys) if ".csv" in path.name else read_lines(path):
         count = line.row
         if fault := line.fault or _review_fault(line.found or {}, layout):
             broken.append(line._replace(fault=fault, text=line.text or _show(line.found)))
