@@ -22,7 +22,8 @@ from mmesid.data.embedding_files import ALIASES, FOLDER
 from mmesid.data.foreign_tensors import PICKLES, TENSORS, Rows, read_rows
 from mmesid.errors import DataError
 
-NUMBERS = re.compile(r"\d+(?:[ \t]+\d+)+\s*")
+NUMBERS = re.compile(r"[ \t]*\d+(?:[ \t]+\d+)+\s*")
+ENCODING = "utf-8-sig"  # with or without a byte order mark
 TABLES = ("interactions", "items")
 LOOKED_AT = 10_000  # lines by which a table of ratings is told from sequences
 TIME = 9  # digits of a time since 1970, from 1973 on
@@ -81,7 +82,7 @@ def read_sequences(path: Path) -> pd.DataFrame:
     """
     _refuse_ratings(path)
     taken: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding=ENCODING, errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -100,7 +101,7 @@ def read_sequences(path: Path) -> pd.DataFrame:
 
 def _refuse_ratings(path: Path) -> None:
     """Raises DataError where the lines are a table with times, or with ratings, of users who stand on several lines."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding=ENCODING, errors="replace") as file:
         lines = [line for line in islice(file, LOOKED_AT) if NUMBERS.fullmatch(line)]
     rows = [line.split() for line in lines]
     if not rows or {len(row) for row in rows} not in ({3}, {4}):
@@ -181,5 +182,6 @@ def _modality(path: Path) -> str:
 
 
 def _is_numbers(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return bool(NUMBERS.fullmatch(file.readline(1_000_000)))
+    """Whether its first line that is not blank holds numbers."""
+    with path.open(encoding=ENCODING, errors="replace") as file:
+        return bool(NUMBERS.fullmatch(file.read(1_000_000).lstrip().partition("\n")[0]))
