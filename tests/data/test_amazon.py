@@ -364,6 +364,21 @@ def test_a_tab_in_a_text_of_json_is_one() -> None:
     assert object_lines.parse('{"a": "b\tc\\/", "d": null}') == {"a": "b\tc/", "d": None}
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0" * 100])
+def test_what_some_tools_leave_behind_a_gzip_file_is_no_damage(
+    end: bytes, server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server)
+    content = gzip.compress("\n".join(reviews("2014")[:-1]).encode() + b"\n") + gzip.compress(
+        reviews("2014")[-1].encode()
+    )
+    server.pages[f"/{names('2014')[0]}"] = Page(content + end)
+    assert run(*project())["interactions"] == USERS * STEPS
+    server.pages[f"/{names('2014')[0]}"] = Page(content + b"more")
+    with pytest.raises(DataError, match="a damaged gzip file"):
+        run(*project())
+
+
 def test_a_digest_of_no_file_is_named(server: Server, project: Callable[..., Any]) -> None:
     publish(server)
     with pytest.raises(DataError, match=r"sha256 names reviews\.gz, but the files are reviews_Beauty_5\.json\.gz and"):

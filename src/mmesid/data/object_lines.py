@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from mmesid.artifacts.packed import open_gzip
 from mmesid.errors import DataError, first_line
 
 GZIP = b"\x1f\x8b"
@@ -215,7 +216,7 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
     try:
-        with gzip.open(path) if packed else path.open("rb") as unpacked:
-            yield unpacked  # type: ignore[misc]  # both give bytes
+        with open_gzip(path) if packed else path.open("rb") as unpacked:
+            yield unpacked
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged: {first_line(error)}; fetch it again") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from mmesid import host
+from mmesid.artifacts.packed import open_gzip
 from mmesid.artifacts.releases import Announced
 from mmesid.errors import DataError, first_line, without_secret
 from mmesid.pipeline.downloads.asking import Absent, Asker, Refused, Unanswered, persistently
@@ -134,7 +135,7 @@ class Download:
         with self._part.open("rb") as file:
             beginning = file.read(40)
         try:
-            with gzip.open(self._part) as unpacked:
+            with open_gzip(self._part) as unpacked:
                 while unpacked.read(PIECE):
                     pass
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
