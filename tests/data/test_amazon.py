@@ -405,6 +405,18 @@ def test_a_server_that_refuses_is_not_one_that_has_nothing(
         project()
 
 
+def test_a_bucket_that_refuses_names_that_it_does_not_have_is_asked_on(
+    server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server)
+    first, second, *_ = releases.names("2014", "Beauty", "interactions")
+    server.pages[f"/{second}"], server.pages[f"/{first}"] = server.pages[f"/{first}"], Page(status=403)
+    _, store = project()
+    record = releases.read_record(store.source())
+    assert record is not None
+    assert record.files["interactions"].path == second
+
+
 def test_a_redirect_loop_is_said(server: Server, project: Callable[..., Any]) -> None:
     server.pages[f"/{names('2014')[0]}"] = Page(location=f"/{names('2014')[0]}")
     with pytest.raises(DataError, match="Exceeded maximum allowed redirects"):

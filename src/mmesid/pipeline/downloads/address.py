@@ -52,11 +52,7 @@ def ask(section: Ingest, root: Path = Path()) -> Record:
     with Asker(section.connections) as asker:
         for table in TABLES:
             tried = _names(section, table)
-            looks = (
-                _of_server(asker, base_url, name) if is_remote(base_url) else _in_folder(root / base_url, name)
-                for name in tried
-            )
-            found = next(filter(None, looks), None)
+            found = _find(asker, base_url, tried) if is_remote(base_url) else _in_folder(root / base_url, tried)
             if found is None:
                 raise DataError(
                     f"{without_secret(base_url)} has no {table}: expected is one of {', '.join(tried)}; "
@@ -201,30 +197,34 @@ def _names(section: Ingest, table: Table) -> Sequence[str]:
     return [named] if named else releases.names(section.release, section.category or "", table)
 
 
-def _in_folder(folder: Path, name: str) -> Announced | None:
-    path = folder / name
-    return Announced(name, path.stat().st_size, source.md5(path)) if path.is_file() else None
+def _in_folder(folder: Path, names: Sequence[str]) -> Announced | None:
+    path = next(filter(Path.is_file, (folder / name for name in names)), None)
+    return Announced(str(path.relative_to(folder)), path.stat().st_size, source.md5(path)) if path else None
 
 
-def _of_server(asker: Asker, base_url: str, name: str) -> Announced | None:
-    """A file as the server announces it, None where it has none of this name.
+def _find(asker: Asker, base_url: str, names: Sequence[str]) -> Announced | None:
+    """The first of some files that the server has, as it announces it; None where it has none of them.
 
     Raises:
-        DataError: no answer.
+        DataError: no answer, or none of them is given and one was refused: a bucket may refuse what it does not have.
     """
-    address = _join(base_url, name)
-    try:
-        return persistently(lambda: look(asker, address, name))
-    except Absent:
-        return None
-    except Refused as error:
-        reason = str(error).removeprefix("dead link: ")
+    refused = ""
+    for name in names:
+        address = _join(base_url, name)
+        try:
+            return persistently(lambda address=address, name=name: look(asker, address, name))  # type: ignore[misc]
+        except Absent:
+            continue
+        except Refused as error:
+            refused = refused or f"{name}: {str(error).removeprefix('dead link: ')}"
+        except Unanswered as error:
+            raise DataError(f"{without_secret(address)} gives no answer: {error}") from None
+    if refused:
         raise DataError(
-            f"{without_secret(base_url)} does not give {name}: {reason}; ingest.base_url, ingest.interactions and "
+            f"{without_secret(base_url)} does not give {refused}; ingest.base_url, ingest.interactions and "
             "ingest.items say where the files lie"
-        ) from None
-    except Unanswered as error:
-        raise DataError(f"{without_secret(address)} gives no answer: {error}") from None
+        )
+    return None
 
 
 def _join(base_url: str, name: str) -> str:
