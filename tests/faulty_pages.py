@@ -4,6 +4,7 @@ import hashlib
 import re
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,10 @@ class Page(NamedTuple):
     ranges: bool = True
     head: bool = True  # else 405
     etag: bool = True
+    head_says: tuple[bool, bool] = (True, True)  # ETag; the content's length, else 0
+    sized: bool = True  # tells its length
+    packing: str = ""  # Content-Encoding
+    moody: bool = False  # another ETag in each answer
     told: int | None = None  # Content-Length, where it is not the content's
 
 
@@ -71,21 +76,28 @@ class Handler(BaseHTTPRequestHandler):
             return self._end(503, {"Retry-After": "0"})
         if page.location:
             return self._end(302, {"Location": page.location})
-        if page.status != 200:
+        if page.status not in (200, 206):
             return self._end(page.status)
         return self._send(path, page, body, number)
 
     def _send(self, path: str, page: Page, body: bool, number: int) -> None:
-        tag = f'"{hashlib.md5(page.content).hexdigest()}"'
+        tag = f'"{uuid.uuid4() if page.moody else hashlib.md5(page.content).hexdigest()}"'
+        names_version, tells_length = (True, True) if body else page.head_says
         start, asked = 0, self.headers.get("Range", "")
         if asked and page.ranges and self.headers.get("If-Range", tag) == tag:
             self.faulty.ranges.append(asked)
             start = int(re.findall(r"\d+", asked)[0])
         content = page.content[start:]
-        self.send_response(206 if start else 200)
+        self.send_response(206 if start else page.status)
         self.send_header("Content-Type", page.kind)
-        self.send_header("Content-Length", str(len(content) if page.told is None else page.told))
-        if page.etag:
+        told = len(content) if page.told is None else page.told
+        if page.sized:
+            self.send_header("Content-Length", str(told if tells_length else 0))
+        else:
+            self.close_connection = True
+        if page.packing:
+            self.send_header("Content-Encoding", page.packing)
+        if page.etag and names_version:
             self.send_header("ETag", tag)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(page.content) - 1}/{len(page.content)}")
@@ -101,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
             self.faulty.sent[path] += len(piece)
             time.sleep(page.seconds)
-        self.close_connection = end < len(content)
+        self.close_connection = end < len(content) or not page.sized
 
     def _end(self, status: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -88,6 +88,7 @@ def caused(outer: Exception, inner: Exception) -> Exception:
         (PermissionError(errno.EACCES, "Permission denied", "reports/x"), "", "reports/x cannot be written"),
         (OSError(errno.EROFS, "Read-only file system", "mlruns/x"), "", "mounted for reading only"),
         (ValueError("Unknown scheme for proxy URL URL('foo://x:1')"), "", "a proxy of the environment"),
+        (ImportError("Using SOCKS proxy, but the 'socksio' package is"), "", "a proxy of the environment"),
         (TimeoutError("x.lock has been held for 60 s by process 1: end it, and run again"), "", "x.lock has been held"),
         (MemoryError(), "finetune", "finetune.batch_tokens"),
         (ValueError("Input X contains NaN."), "tokenize", "lower tokenize.learning_rate"),

@@ -13,7 +13,7 @@ import torch
 
 from mmesid import config
 from mmesid.data import authors_files, files
-from mmesid.data.foreign_tensors import read_matrix
+from mmesid.data.foreign_tensors import read_rows
 from mmesid.errors import DataError
 from tests.adding import run
 
@@ -135,10 +135,30 @@ HARMLESS: dict[str, Callable[[], Any]] = {
 def test_what_is_array_or_tensor_is_read(kind: str, protocol: int, tmp_path: Path) -> None:
     path = tmp_path / "sasrec.pkl"
     path.write_bytes(pickle.dumps(HARMLESS[kind](), protocol))
-    assert read_matrix(path).tolist() == [[1.0, 1.0]] * 3
-    torch.save(HARMLESS[kind](), tmp_path / "sasrec.pt")
-    if "array" not in kind:
-        assert read_matrix(tmp_path / "sasrec.pt").tolist() == [[1.0, 1.0]] * 3
+    assert read_rows(path).matrix.tolist() == [[1.0, 1.0]] * 3
+    for name in ("sasrec.pt", "sasrec.pkl"):
+        torch.save(HARMLESS[kind](), tmp_path / name)
+        assert read_rows(tmp_path / name).matrix.tolist() == [[1.0, 1.0]] * 3
+
+
+@pytest.mark.parametrize("kind", ["<f4", ">f8", "<f2", "<i8", "|u1"])
+def test_an_array_that_torch_saved_is_read(kind: str, tmp_path: Path) -> None:
+    for zipped in (True, False):
+        torch.save(np.ones((3, 2), kind), tmp_path / "text.pt", _use_new_zipfile_serialization=zipped)
+        assert read_rows(tmp_path / "text.pt").matrix.tolist() == [[1.0, 1.0]] * 3
+
+
+def test_a_pickle_is_read_under_the_name_of_tensors(tmp_path: Path) -> None:
+    (tmp_path / "text.pt").write_bytes(pickle.dumps(np.ones((3, 2))))
+    assert read_rows(tmp_path / "text.pt").matrix.tolist() == [[1.0, 1.0]] * 3
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "\n\n", " ", "\t"])
+def test_what_stands_before_the_first_number_is_no_matter(before: str, tmp_path: Path) -> None:
+    path = tmp_path / "Beauty.txt"
+    path.write_text(f"{before}1 5 7\n2 5\n", encoding="utf-8")
+    assert authors_files.find(tmp_path) == path
+    assert authors_files.read_sequences(path).to_numpy().tolist() == [["1", "5", 1], ["1", "7", 2], ["2", "5", 1]]
 
 
 class Runs:
@@ -170,7 +190,7 @@ def test_a_pickle_that_runs_code_is_refused_by_name_and_runs_nothing(said: str, 
     target, path = tmp_path / "written", tmp_path / "sasrec.pkl"
     path.write_bytes(malice(target)[said])
     with pytest.raises(DataError) as caught:
-        read_matrix(path)
+        read_rows(path)
     assert said in str(caught.value)
     assert not target.exists()
 
@@ -184,7 +204,7 @@ def test_a_file_of_tensors_that_runs_code_is_refused_and_runs_nothing(tmp_path: 
     target, path = tmp_path / "written", tmp_path / "text.pt"
     torch.save({"text": Runs(exec, f"open({str(target)!r}, 'w').close()")}, path)
     with pytest.raises(DataError, match=r"text\.pt asks for .*exec, which is neither array nor tensor"):
-        read_matrix(path)
+        read_rows(path)
     assert not target.exists()
 
 
@@ -203,9 +223,42 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a word": ("line 31: expected `user item item", lambda p: append(p, "u1 2 3")),
     "item 0": ("item 0 is padding", lambda p: append(p, "31 0 3")),
     "a vector": ("expected a matrix", lambda p: torch.save(torch.ones(24), p / "llm2clip_text.pt")),
+    "sparse": ("a sparse tensor", lambda p: torch.save(torch.eye(ITEMS).to_sparse(), p / "llm2clip_text.pt")),
+    "compressed": ("a sparse tensor", lambda p: torch.save(torch.eye(ITEMS).to_sparse_csr(), p / "llm2clip_text.pt")),
+    "meta": ("a meta tensor", lambda p: torch.save(torch.eye(ITEMS, device="meta"), p / "llm2clip_text.pt")),
+    "quantized": (
+        "a quantized tensor",
+        lambda p: torch.save(torch.quantize_per_tensor(torch.eye(ITEMS), 1.0, 0, torch.quint8), p / "llm2clip_text.pt"),
+    ),
+    "a pointer": (
+        "is a pointer of Git LFS",
+        lambda p: (p / "llm2clip_text.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+    ),
+    "an object": ("asks for", lambda p: torch.save(Path("x"), p / "llm2clip_text.pt")),
     "no cut .pt": ("is damaged", lambda p: (p / "llm2clip_text.pt").write_bytes(b"PK\3\4")),
+    "numbers from 0": ("for the numbers 0 to 23", lambda p: save_numbered(p, 0, ITEMS)),
+    "too many numbers": ("for the numbers 1 to 25", lambda p: save_numbered(p, 1, ITEMS + 2)),
+    "too few numbers": ("for the numbers 1 to 23", lambda p: save_numbered(p, 1, ITEMS)),
+    "a gap": ("with gaps between 2 and 24", lambda p: save_numbered(p, 2, ITEMS + 1)),
+    "a name twice": (
+        "SASRec_Beauty.pkl and {folder}/sasrec-beauty.pt would both become embeddings/collaborative_sasrec_beauty.npz",
+        lambda p: torch.save(torch.ones(ITEMS, 2), p / "sasrec-beauty.pt"),
+    ),
     "two files": ("several files of sequences", lambda p: (p / "Toys.txt").write_text("1 2 3\n")),
 }
+
+
+def save_numbered(folder: Path, first: int, end: int) -> None:
+    """SASRec's embedding as vectors by number; each holds its number."""
+    (folder / "SASRec_Beauty.pkl").write_bytes(pickle.dumps({n: np.full(4, n, np.float32) for n in range(first, end)}))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_vectors_by_number_go_to_the_item_of_that_number(first: int, theirs: Path, tmp_path: Path) -> None:
+    save_numbered(theirs, first, ITEMS + 1)
+    translate(theirs, tmp_path / "target")
+    found = np.load(tmp_path / "target" / "embeddings" / "collaborative_sasrec_beauty.npz")
+    assert found["embedding"][:, 0].tolist() == [int(one) for one in found["item_id"]]
 
 
 def translate(folder: Path, target: Path) -> None:
@@ -220,11 +273,13 @@ def append(folder: Path, line: str) -> None:
         file.write(line + "\n")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch's, of kinds of tensors that are rare
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_does_not_fit_is_one_sentence(fault: str, theirs: Path, tmp_path: Path) -> None:
     said, change = FAULTS[fault]
     change(theirs)
     with pytest.raises(DataError) as caught:
         translate(theirs, tmp_path / "target")
-    assert said in str(caught.value)
+    assert said.format(folder=theirs) in str(caught.value)
+    assert "weights_only" not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -16,6 +16,8 @@ from mmesid.commands.paper import hours, models, planning
 from mmesid.commands.paper.datasets import SIZES
 from mmesid.commands.paper.planning import Gpus
 from mmesid.errors import ConfigError
+from mmesid.pipeline.downloads import cache
+from mmesid.pipeline.downloads.cache import Cache
 from tests import amazon_files, paper_world
 from tests.amazon_files import metadata, pack, reviews
 from tests.faulty_pages import Page, Server, serving
@@ -73,6 +75,14 @@ def test_a_plan_is_told_and_nothing_is_fetched_or_written(checkout: Path, server
     assert result.stdout == ""
 
 
+def test_what_is_here_of_another_size_is_to_be_downloaded(checkout: Path, server: Server, tmp_path: Path) -> None:
+    name = "/reviews_Beauty_5.json.gz"
+    Cache(cache.home()).keep_bytes(server.url + name, "", b"old")
+    server.pages[name] = server.pages[name]._replace(etag=False)
+    said = spoken(run("--datasets", "amazon-beauty", "--preset", "cpu", "--from", server.url, "--plan"))
+    assert "here already" not in said
+
+
 def test_where_it_can_run_the_dataset_is_added_with_its_preset_and_named_for_make(
     checkout: Path, server: Server
 ) -> None:
@@ -126,6 +136,29 @@ def test_a_conf_that_is_not_the_preset_is_a_reason(checkout: Path, server: Serve
 def test_another_address_than_the_confs_is_a_reason(checkout: Path, server: Server) -> None:
     run("--datasets", "amazon-beauty", "--preset", "cpu", "--from", server.url)
     assert "has another ingest.base_url" in refused("--datasets", "amazon-beauty", "--from", f"{server.url}/other")
+
+
+def test_a_slash_at_the_end_is_no_other_address(checkout: Path, server: Server) -> None:
+    run("--datasets", "amazon-beauty", "--preset", "cpu", "--from", server.url)
+    (one,) = paper.wanted(["amazon-beauty"], "", f"{server.url}/", checkout)
+    assert one.fault == ""
+
+
+def test_a_dead_address_is_a_reason_until_its_files_are_here(checkout: Path, server: Server) -> None:
+    run("--datasets", "amazon-beauty", "--preset", "cpu", "--from", server.url)
+    (one,) = paper.wanted(["amazon-beauty"], "", "", checkout)
+    pages, server.pages = server.pages, {}
+    assert one.record is not None
+    for file in one.record.files.values():
+        (dead,) = paper.wanted(["amazon-beauty"], "", "", checkout)
+        assert "has no interactions" in dead.fault
+        Cache(cache.home()).keep_bytes(f"{server.url}/{file.path}", file.version, pages[f"/{file.path}"].content)
+    (here,) = paper.wanted(["amazon-beauty"], "", "", checkout)
+    assert (here.fault, here.record) == ("", one.record)
+    conf = checkout / "conf" / "amazon-beauty.yaml"
+    conf.write_text(conf.read_text(encoding="utf-8").replace(server.url, f"{server.url}/other"), encoding="utf-8")
+    (other,) = paper.wanted(["amazon-beauty"], "", "", checkout)
+    assert "has no interactions" in other.fault
 
 
 def test_a_full_disk_is_a_reason(checkout: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The source `amazon`: three releases, broken lines, pictures by link; and what becomes of a kill."""
 
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -177,6 +178,10 @@ BROKEN = {
     "a list": ("['B000000001']", "expected an object, found list"),
     "no id": ("{'title': 'Soap'}", "no asin"),
     "an empty id": ("{'asin': ' ', 'title': 'Soap'}", "no asin"),
+    "a key of two, and half a character": (
+        "{('a', 'b'): 1, 'asin': 'x', 'title': u'\\ud83d'}",
+        "neither JSON nor a Python dictionary: keys must be",
+    ),
     "deep": ("[" * 5000, "neither JSON nor a Python dictionary"),
 }
 
@@ -264,6 +269,22 @@ def test_a_picture_behind_a_placeholder_counts() -> None:
     assert amazon_layouts.find_picture(found, amazon_layouts.LAYOUTS["2018"]) == "http://x/no-img-sm/a.jpg"
 
 
+def test_pictures_of_2023_may_be_a_dictionary_of_lists() -> None:
+    found = {"hi_res": ["http://x/h", None], "large": ["http://x/side", "http://x/l"], "variant": ["PT01", "MAIN"]}
+    assert amazon_layouts.find_picture({"images": found}, amazon_layouts.LAYOUTS["2023"]) == "http://x/l"
+    short = {"large": ["http://x/l"], "thumb": [], "variant": [None]}
+    assert amazon_layouts.find_picture({"images": short}, amazon_layouts.LAYOUTS["2023"]) == "http://x/l"
+
+
+def test_pictures_in_a_form_that_nobody_knows_are_noted(server: Server, project: Callable[..., Any]) -> None:
+    publish(server, "2023")
+    products = [{**amazon_files.product("2023", number, "http://x"), "images": [{"url": 1}]} for number in range(ITEMS)]
+    server.pages[f"/{names('2023')[1]}"] = Page(pack(map(json.dumps, products)))
+    settings, store = project(ingest={"release": "2023"})
+    run(settings, store)
+    assert any(f"{ITEMS} lines have images, but no link" in note for note in load_catalogue(store).notes)
+
+
 @pytest.mark.parametrize(("named", "held"), [("2014", "2018"), ("2018", "2014"), ("2014", "2023"), ("2023", "2018")])
 def test_products_of_another_release_are_named(
     named: str, held: str, server: Server, project: Callable[..., Any]
@@ -305,6 +326,128 @@ def test_a_text_that_no_product_has_is_named(server: Server, project: Callable[.
     publish(server)
     with pytest.raises(DataError, match="names subtitle, which no product"):
         run(*project(ingest={"text": ["title", "subtitle"]}))
+
+
+@pytest.mark.parametrize("name", ["item_id", "image_name", "row"])
+def test_a_text_may_not_take_the_name_of_a_column_of_our_own(
+    name: str, server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server)
+    with pytest.raises(DataError, match=f"ingest.text names {name}, a name that is needed for something else"):
+        run(*project(ingest={"text": ["title", name]}))
+
+
+@pytest.mark.parametrize("release", ["2014", "2023-5core"])
+def test_a_table_without_a_header_is_said(release: str, server: Server, project: Callable[..., Any]) -> None:
+    publish(server, release)
+    rows = [f"{user},{one},5.0,{time}" for user, one, time in amazon_files.taken()]
+    server.pages["/ratings_Beauty.csv"] = Page("\n".join(rows).encode())
+    layout = amazon_layouts.LAYOUTS[release]
+    expected = f"expected is a header that names {layout.user}, {layout.item}, {layout.time} between commas"
+    with pytest.raises(DataError, match=f"the first line is 'U0,B000000000,5.0,1300000000', {expected}"):
+        run(*project(ingest={"release": release, "interactions": "ratings_Beauty.csv"}))
+
+
+def test_a_long_field_of_a_table_is_read(server: Server, project: Callable[..., Any]) -> None:
+    publish(server, "2023-5core")
+    header, *rows = reviews("2023-5core")
+    lines = [
+        f"{header},history",
+        *(f"{row},{'B000000001 ' * 20_000}" for row in rows[:2]),
+        *(f"{r}," for r in rows[2:]),
+    ]
+    server.pages[f"/{names('2023-5core')[0]}"] = Page(pack(lines))
+    assert run(*project(ingest={"release": "2023-5core"}))["interactions"] == USERS * STEPS
+
+
+def test_a_tab_in_a_text_of_json_is_one() -> None:
+    assert object_lines.parse('{"a": "b\tc\\/", "d": null}') == {"a": "b\tc/", "d": None}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0" * 100])
+def test_what_some_tools_leave_behind_a_gzip_file_is_no_damage(
+    end: bytes, server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server)
+    content = gzip.compress("\n".join(reviews("2014")[:-1]).encode() + b"\n") + gzip.compress(
+        reviews("2014")[-1].encode()
+    )
+    server.pages[f"/{names('2014')[0]}"] = Page(content + end)
+    assert run(*project())["interactions"] == USERS * STEPS
+    server.pages[f"/{names('2014')[0]}"] = Page(content + b"more")
+    with pytest.raises(DataError, match="a damaged gzip file"):
+        run(*project())
+
+
+def test_a_digest_of_no_file_is_named(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    with pytest.raises(DataError, match=r"sha256 names reviews\.gz, but the files are reviews_Beauty_5\.json\.gz and"):
+        run(*project(ingest={"sha256": {"reviews.gz": "0" * 64}}))
+
+
+def test_both_files_may_have_one_name(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    taken, described = "reviews/Beauty.json.gz", "meta/Beauty.json.gz"
+    for name, place in zip(names("2014"), (taken, described), strict=True):
+        server.pages[f"/{place}"] = server.pages.pop(f"/{name}")
+    digest = hashlib.sha256(server.pages[f"/{described}"].content).hexdigest()
+    told = {"interactions": taken, "items": described, "sha256": {described: digest}}
+    assert run(*project(ingest=told))["interactions"] == USERS * STEPS
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 451])
+def test_a_server_that_refuses_is_not_one_that_has_nothing(
+    status: int, server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server)
+    server.pages[f"/{names('2014')[0]}"] = Page(status=status)
+    with pytest.raises(DataError, match=f"does not give {names('2014')[0]}: HTTP {status}; ingest.base_url"):
+        project()
+
+
+def test_a_bucket_that_refuses_names_that_it_does_not_have_is_asked_on(
+    server: Server, project: Callable[..., Any]
+) -> None:
+    publish(server)
+    first, second, *_ = releases.names("2014", "Beauty", "interactions")
+    server.pages[f"/{second}"], server.pages[f"/{first}"] = server.pages[f"/{first}"], Page(status=403)
+    _, store = project()
+    record = releases.read_record(store.source())
+    assert record is not None
+    assert record.files["interactions"].path == second
+
+
+def test_a_redirect_loop_is_said(server: Server, project: Callable[..., Any]) -> None:
+    server.pages[f"/{names('2014')[0]}"] = Page(location=f"/{names('2014')[0]}")
+    with pytest.raises(DataError, match="Exceeded maximum allowed redirects"):
+        project()
+
+
+@pytest.mark.parametrize(
+    ("base_url", "said"),
+    [
+        ("s3://bucket/amazon", r"begins with s3://: expected are http://, https:// or a folder"),
+        ("file:///data", r"begins with file://"),
+        ("ftp://host/data", r"begins with ftp://"),
+        ("http://host/data?version=2", r"it may hold no \?"),
+        ("http://host/data#beauty", r"it may hold no #"),
+        ("http://", r"no usable link"),
+        ("http://[::1/", r"no usable link"),
+        ("http://a..b/", r"no usable link"),
+        ("nowhere", r"there is no such folder: .*nowhere"),
+    ],
+)
+def test_what_is_no_address_is_said(base_url: str, said: str, project: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match=said):
+        project(base_url=base_url)
+
+
+def test_a_text_that_is_named_twice_is_one(server: Server, project: Callable[..., Any]) -> None:
+    publish(server)
+    settings, store = project(ingest={"text": ["title", "title"]})
+    run(settings, store)
+    titles = load_catalogue(store).items.set_index("item_id")["title"]
+    assert [titles[item(number)].rpartition(" ")[2] for number in range(ITEMS)] == [str(n) for n in range(ITEMS)]
 
 
 PUBLISHED = [  # as the publishers' servers and Hugging Face have them
@@ -366,6 +509,13 @@ def test_new_data_under_the_same_address_is_noticed(server: Server, project: Cal
     assert address.refresh("beauty", store.root) == ""
     assert (store.root / "sources" / "beauty" / releases.RECORD).read_text(encoding="utf-8") != record
     assert run(settings, store)["interactions"] == USERS * STEPS - 1
+
+
+def test_new_data_of_a_server_that_names_no_version_is_read(server: Server, project: Callable[..., Any]) -> None:
+    publish(server, etag=False)
+    assert run(*project())["interactions"] == USERS * STEPS
+    server.pages[f"/{names('2014')[0]}"] = Page(pack(reviews("2014")[:-10]), etag=False)
+    assert run(*project())["interactions"] == USERS * STEPS - 10
 
 
 def test_an_address_that_is_silent_keeps_its_record(server: Server, project: Callable[..., Any]) -> None:

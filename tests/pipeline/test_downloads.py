@@ -1,5 +1,6 @@
 """Fetching from a server that fails in every way: what is whole is never fetched again, what is not is continued."""
 
+import gzip
 import io
 import re
 import threading
@@ -15,8 +16,8 @@ from PIL import Image
 from mmesid.artifacts.pictures import decode
 from mmesid.artifacts.releases import Announced
 from mmesid.errors import DataError
-from mmesid.pipeline.downloads import address, asking, bars, files, pictures
-from mmesid.pipeline.downloads.cache import Cache
+from mmesid.pipeline.downloads import asking, bars, files, pictures
+from mmesid.pipeline.downloads.cache import Cache, home
 from tests.amazon_files import picture
 from tests.faulty_pages import Page, Server, serving
 
@@ -99,6 +100,27 @@ def test_a_file_that_changed_meanwhile_is_refused(server: Server, cache: Cache) 
         fetch(server, cache, said)
 
 
+@pytest.mark.parametrize(
+    "page",
+    [Page(CONTENT, head_says=(False, True)), Page(CONTENT, head_says=(True, False)), Page(CONTENT, head=False)],
+    ids=["no version", "no length", "no HEAD"],
+)
+def test_where_head_says_too_little_a_get_says_it(page: Page, server: Server, cache: Cache) -> None:
+    server.pages["/file"] = page
+    with asking.Asker(1) as asker:
+        said = files.look(asker, f"{server.url}/file", "file")
+    server.pages["/file"] = Page(CONTENT)
+    assert said == announced(server)
+    server.pages["/file"] = page
+    assert fetch(server, cache, said) == CONTENT
+
+
+def test_a_server_that_names_another_version_each_time_is_named(server: Server, cache: Cache) -> None:
+    server.pages["/file"] = Page(CONTENT, moody=True)
+    with pytest.raises(DataError, match="names another version at each request"):
+        fetch(server, cache)
+
+
 def test_a_part_of_another_version_is_not_continued(server: Server, cache: Cache) -> None:
     server.pages["/file"] = Page(CONTENT, cut=99 * 1024, fails=100)
     said = announced(server)
@@ -117,6 +139,27 @@ def test_content_that_was_damaged_in_the_cache_is_fetched_again(server: Server, 
     kept.path.write_bytes(CONTENT[:-1] + b"?")
     assert fetch(server, cache) == CONTENT
     assert server.asked["/file"] == 2
+
+
+def test_another_size_is_other_content_where_a_server_names_no_version(server: Server, cache: Cache) -> None:
+    for content in (CONTENT, CONTENT[:-1]):
+        server.pages["/file"] = Page(content, etag=False)
+        assert fetch(server, cache) == content
+
+
+def test_a_part_without_a_version_is_begun_anew(server: Server, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "TRIES", 1)
+    server.pages["/file"] = Page(CONTENT, etag=False, cut=99 * 1024, fails=1)
+    with pytest.raises(DataError, match="cannot be fetched"):
+        fetch(server, cache)
+    server.pages["/file"] = Page(CONTENT[::-1], etag=False)
+    assert fetch(server, cache) == CONTENT[::-1], "no half of either"
+    assert not server.ranges
+
+
+def test_a_folder_of_downloads_may_lie_in_ones_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMESID_DOWNLOADS", "~/downloads")
+    assert home() == Path.home() / "downloads"
 
 
 def test_a_page_where_gzip_was_expected_is_no_file(server: Server, cache: Cache) -> None:
@@ -166,6 +209,17 @@ def test_a_picture_of_any_kind_is_fetched_and_opens(kind: str, server: Server, c
     assert (again.pictures, again.requested) == (fetched.pictures, 0)
 
 
+@pytest.mark.parametrize(
+    "page",
+    [Page(gzip.compress(GOOD["jpeg"]), packing="gzip"), Page(GOOD["jpeg"], sized=False)],
+    ids=["packed", "no length"],
+)
+def test_a_picture_comes_however_it_is_sent(page: Page, server: Server, cache: Cache) -> None:
+    server.pages["/picture"] = page
+    (found,) = pictures.fetch_pictures([f"{server.url}/picture"], cache, 1).pictures.values()
+    assert found == GOOD["jpeg"]
+
+
 BAD: dict[str, tuple[Page, str]] = {
     "dead": (Page(status=404), "dead link: HTTP 404"),
     "gone": (Page(status=410), "dead link: HTTP 410"),
@@ -179,9 +233,12 @@ BAD: dict[str, tuple[Page, str]] = {
     "huge, untold": (Page(GOOD["jpeg"] + bytes(pictures.MAX_BYTES), "image/jpeg"), "too large"),
     "hangs": (Page(GOOD["jpeg"], "image/jpeg", hangs=True), "no answer: ReadTimeout"),
     "cut": (Page(GOOD["jpeg"], "image/jpeg", cut=100, fails=99), "no answer: RemoteProtocolError"),
+    "a part": (Page(GOOD["jpeg"][:100], "image/jpeg", status=206), "a part instead of a picture"),
+    "told too short": (Page(GOOD["jpeg"], "image/jpeg", told=200), "a damaged picture: "),
+    "cut, untold": (Page(GOOD["jpeg"], cut=200, fails=99, sized=False), "no answer: a picture that breaks off"),
     "busy": (Page(GOOD["jpeg"], "image/jpeg", busy=99), "no answer: HTTP 503"),
 }
-UNANSWERED = ("hangs", "cut", "busy")
+UNANSWERED = ("hangs", "cut", "cut, untold", "busy")
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -215,6 +272,18 @@ def test_progress_is_shown(
     assert is_terminal or re.search(r"file: 0\.3 of 0\.3 MB\n(.*\n)*pictures: 1 of 1 pictures", said)
 
 
+NAMELESS = ("http://a..b/x.jpg", f"http://{'a' * 64}.com/x.jpg", "http://xn--/x.jpg")  # no names of servers
+
+
+@pytest.mark.parametrize("link", NAMELESS)
+def test_a_redirect_to_no_server_is_one_picture_less(link: str, server: Server, cache: Cache) -> None:
+    server.pages |= {"/moved": Page(location=link), "/good": Page(GOOD["jpeg"])}
+    links = [f"{server.url}/moved", f"{server.url}/good"]
+    moved, good = pictures.fetch_pictures(links, cache, 1).pictures.values()
+    assert str(moved).startswith("no usable link")
+    assert good == GOOD["jpeg"]
+
+
 @pytest.mark.parametrize(
     "link",
     [
@@ -225,6 +294,7 @@ def test_progress_is_shown(
         "http://",
         "http://[::1/a.jpg",
         "file:///etc/passwd",
+        *NAMELESS,
     ],
 )
 def test_links_that_are_none_ask_nobody(link: str, cache: Cache) -> None:
@@ -254,5 +324,5 @@ def test_a_busy_server_is_left_in_peace_for_as_long_as_it_asks() -> None:
 
 def test_a_length_that_is_no_number_is_unknown() -> None:
     answer = httpx.Response(200, headers=[(b"Content-Length", "²".encode("latin-1"))])
-    assert address._length(answer) is None
+    assert files._announced(answer, "file").bytes is None
     pictures._check_kind(answer)

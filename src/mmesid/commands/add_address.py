@@ -15,7 +15,7 @@ from mmesid.commands.presets import NONE, Preset
 from mmesid.config.loading import check, read_sections
 from mmesid.errors import ConfigError, without_secret
 from mmesid.pipeline import sources
-from mmesid.pipeline.downloads.address import ask, is_remote
+from mmesid.pipeline.downloads.address import SCHEME, ask
 
 # What raw reviews need: dead links and products without metadata are usual, and reviews repeat.
 LIMITS = {"max_unknown_items": 0.05, "max_duplicates": 0.1, "max_broken_images": 1.0, "max_text_length": 100000}
@@ -31,7 +31,9 @@ class Address(NamedTuple):
 
     def ingest(self) -> dict[str, Any]:
         """The keys of the section `ingest` that say so."""
-        base_url = self.base_url if is_remote(self.base_url) else str(Path(self.base_url).expanduser().absolute())
+        base_url = self.base_url  # an address of another kind stays as it is, to be refused as such
+        if not SCHEME.match(base_url):
+            base_url = str(Path(base_url).expanduser().absolute())
         keys = {"source": "amazon", "base_url": base_url, "category": self.category, "release": self.release}
         return {**keys, **self.named}
 

@@ -8,7 +8,7 @@ network fetches them, and `with_pictures` puts them in their place.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from mmesid.data.times import to_timestamps
 from mmesid.errors import DataError
 
 PAGE = "getTime()"  # in titles of 2018 that are a page's script
+OWN = ("item_id", "image", *files.RESERVED)  # columns that no text may take the place of
 WHOLE = re.compile(r"-?[0-8]?[0-9]{1,18}")  # a number that 64 bits hold
 
 
@@ -37,6 +38,7 @@ class Held(NamedTuple):
 
     file: str
     columns: dict[str, list[Any]]
+    texts: dict[str, list[Any]]  # by key
     rows: list[int]
     broken: list[Line]
     lines: int  # of the file, those that are not kept included
@@ -65,8 +67,8 @@ def read(folder: Path, embeddings: dict[str, str], how: How = PLAIN) -> Catalogu
     wanted = set(interactions["item_id"].dropna())
     products, others = _read_products(places["items"], how, wanted)
     _check_broken(how.max_broken_lines, reviews, products)
-    items = _items(products, layout, how.text)
-    notes = [*notes, *_say_broken(reviews, products), *_say_left_out(products, others)]
+    items = _items(products)
+    notes = [*notes, *_say_broken(reviews, products), *_say_left_out(products, others, layout)]
     if list_pictures(folder):
         items, notes = files.with_pictures(folder, files.Read(items, notes))
     rejects = pd.concat([_rejects(reviews, "interactions"), _rejects(products, "items")], ignore_index=True)
@@ -123,7 +125,8 @@ def _find(folder: Path, how: How, table: releases.Table) -> Path:
 def _read_reviews(path: Path, layout: Layout) -> Held:
     columns: dict[str, list[Any]] = {"user_id": [], "item_id": [], "timestamp": []}
     rows, broken, count = [], [], 0
-    for line in read_table(path) if ".csv" in path.name else read_lines(path):
+    keys = (layout.user, layout.item, layout.time)
+    for line in read_table(path, keys) if ".csv" in path.name else read_lines(path):
         count = line.row
         if fault := line.fault or _review_fault(line.found or {}, layout):
             broken.append(line._replace(fault=fault, text=line.text or _show(line.found)))
@@ -135,7 +138,7 @@ def _read_reviews(path: Path, layout: Layout) -> Held:
         rows.append(line.row)
     if not rows:
         raise DataError(f"{path} has no review that can be read; the first line: {broken[0].fault}: {broken[0].text!r}")
-    return Held(path.name, columns, rows, broken, count)
+    return Held(path.name, columns, {}, rows, broken, count)
 
 
 def _review_fault(review: Mapping[str, Any], layout: Layout) -> str:
@@ -177,10 +180,16 @@ def _check_broken(limit: float, *helds: Held) -> None:
 def _read_products(path: Path, how: How, wanted: set[str]) -> tuple[Held, dict[str, int]]:
     """The first line of each wanted product, and how many good lines had to be told of, by why."""
     layout = LAYOUTS[how.release]
-    keys = tuple(how.text) if how.text is not None else layout.texts
-    columns: dict[str, list[Any]] = {name: [] for name in ("item_id", "image_name", *keys)}
+    keys = list(dict.fromkeys(layout.texts if how.text is None else how.text))
+    if taken := [key for key in keys if key in OWN]:
+        raise DataError(
+            f"ingest.text names {taken[0]}, a name that is needed for something else; expected are other keys of the "
+            f"products, such as {', '.join(layout.texts)}"
+        )
+    columns: dict[str, list[Any]] = {"item_id": [], "image_name": []}
+    held: dict[str, list[Any]] = {key: [] for key in keys}
     rows, broken, seen, found, count = [], [], set[str](), Counter[str](), 0
-    others = {"unknown": 0, "again": 0, "placeholder": 0}
+    others = {"unknown": 0, "again": 0, "placeholder": 0, "unlinked": 0}
     for line in read_lines(path):
         product, count = line.found or {}, line.row
         found.update(product.keys())
@@ -194,10 +203,12 @@ def _read_products(path: Path, how: How, wanted: set[str]) -> tuple[Held, dict[s
             seen.add(item_id)
             columns["item_id"].append(item_id)
             picture = find_picture(product, layout)
-            others["placeholder"] += picture is None and any(picture_links(product, layout))
+            linked = any(picture_links(product, layout))
+            others["placeholder"] += picture is None and linked
+            others["unlinked"] += not linked and any(map(product.get, layout.pictures))
             columns["image_name"].append(picture)
             for key in keys:
-                columns[key].append(product.get(key))
+                held[key].append(product.get(key))
             rows.append(line.row)
     release, foreign = fitting(found, how.release)
     if release != how.release:
@@ -207,17 +218,17 @@ def _read_products(path: Path, how: How, wanted: set[str]) -> tuple[Held, dict[s
         )
     if not rows:
         raise DataError(f"{path} has no product of those that the reviews name: do both files belong together?")
-    if how.text is not None and (missing := [key for key in keys if not any(columns[key])]):
+    if how.text is not None and (missing := [key for key in keys if not any(held[key])]):
         raise DataError(f"ingest.text names {', '.join(missing)}, which no product in {path.name} has")
-    return Held(path.name, columns, rows, broken, count), others
+    return Held(path.name, columns, held, rows, broken, count), others
 
 
-def _items(products: Held, layout: Layout, text: Sequence[str] | None) -> pd.DataFrame:
+def _items(products: Held) -> pd.DataFrame:
     """The products, columns as in `Catalogue`."""
     columns = products.columns
     frame = pd.DataFrame({"item_id": pd.Series(columns["item_id"], dtype="str")})
-    for name in text if text is not None else layout.texts:
-        values = pd.Series(columns[name], dtype=object)
+    for name, found in products.texts.items():
+        values = pd.Series(found, dtype=object)
         if name == "title":
             values = values.map(lambda title: None if PAGE in str(title) else title)
         frame[name] = texts.readable(name, values)
@@ -248,10 +259,12 @@ def _say_broken(*helds: Held) -> list[str]:
     ]
 
 
-def _say_left_out(products: Held, others: Mapping[str, int]) -> list[str]:
+def _say_left_out(products: Held, others: Mapping[str, int], layout: Layout) -> list[str]:
     said = {
         "unknown": "of products that no review names are left out",
         "again": "repeat a product; its first line counts",
         "placeholder": "link to the shop's placeholder (no-img-sm and the like), which is no picture",
     }
+    if not others["placeholder"] and not any(products.columns["image_name"]):
+        said["unlinked"] = f"have {' or '.join(layout.pictures)}, but no link in a form that is known: no pictures"
     return [f"{products.file}: {others[kind]:,} lines {text}" for kind, text in said.items() if others[kind]]

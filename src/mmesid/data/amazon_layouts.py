@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 PLACEHOLDER = re.compile(r"no-(?:img|image)-[^/]*$")  # in a link: what the shop shows where it has no picture
@@ -41,8 +42,7 @@ def picture_links(product: Mapping[str, Any], layout: Layout) -> Iterator[str]:
     2014 has one, 2018 lists of them, 2023 a list of pictures, each in several sizes, of which one is called MAIN.
     """
     for key in layout.pictures:
-        held = product.get(key)
-        for picture in sorted(held if isinstance(held, list) else [held], key=_is_aside):
+        for picture in sorted(_pictures(product.get(key)), key=_is_aside):
             sizes = map(picture.get, SIZES) if isinstance(picture, dict) else [picture]
             yield from (link.strip() for link in sizes if isinstance(link, str) and link.strip())
 
@@ -62,6 +62,14 @@ def fitting(keys: Mapping[str, int], release: str) -> tuple[str, list[str]]:
     known = {one: {layout.product, *layout.texts, *layout.pictures} for one, layout in LAYOUTS.items()}
     found = max(known, key=lambda one: (sum(keys.get(key, 0) for key in known[one]), one == release))
     return found, sorted(known[found].intersection(keys) - known[release])
+
+
+def _pictures(held: object) -> list[Any]:
+    """What a key holds as a list of pictures; a dictionary of lists, as Hugging Face exports them, is one as well."""
+    if isinstance(held, dict) and any(isinstance(values, list) for values in held.values()):
+        columns = {name: values for name, values in held.items() if isinstance(values, list)}
+        return [dict(zip(columns, row, strict=True)) for row in zip_longest(*columns.values())]
+    return held if isinstance(held, list) else [held]
 
 
 def _is_aside(picture: object) -> bool:

@@ -19,10 +19,11 @@ import pandas as pd
 from mmesid.artifacts.source import catalogue_files
 from mmesid.artifacts.values import MODALITIES
 from mmesid.data.embedding_files import ALIASES, FOLDER
-from mmesid.data.foreign_tensors import PICKLES, TENSORS, read_matrix
+from mmesid.data.foreign_tensors import PICKLES, TENSORS, Rows, read_rows
 from mmesid.errors import DataError
 
-NUMBERS = re.compile(r"\d+(?:[ \t]+\d+)+\s*")
+NUMBERS = re.compile(r"[ \t]*\d+(?:[ \t]+\d+)+\s*")
+ENCODING = "utf-8-sig"  # with or without a byte order mark
 TABLES = ("interactions", "items")
 LOOKED_AT = 10_000  # lines by which a table of ratings is told from sequences
 TIME = 9  # digits of a time since 1970, from 1973 on
@@ -69,6 +70,7 @@ def convert(folder: Path, sequences: Path, target: Path) -> list[str]:
     if not any(path.name.partition(".")[0] == TABLES[1] for path in target.iterdir()):
         pd.DataFrame({"item_id": items}).to_parquet(target / "items.parquet", index=False)
     (target / FOLDER).mkdir(exist_ok=True)
+    _refuse_equal_names(matrices, folder)
     return [*notes, *(_embedding(path, items, target) for path in matrices)]
 
 
@@ -80,7 +82,7 @@ def read_sequences(path: Path) -> pd.DataFrame:
     """
     _refuse_ratings(path)
     taken: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding=ENCODING, errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -99,7 +101,7 @@ def read_sequences(path: Path) -> pd.DataFrame:
 
 def _refuse_ratings(path: Path) -> None:
     """Raises DataError where the lines are a table with times, or with ratings, of users who stand on several lines."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding=ENCODING, errors="replace") as file:
         lines = [line for line in islice(file, LOOKED_AT) if NUMBERS.fullmatch(line)]
     rows = [line.split() for line in lines]
     if not rows or {len(row) for row in rows} not in ({3}, {4}):
@@ -124,18 +126,47 @@ def _refuse_ratings(path: Path) -> None:
 
 def _embedding(path: Path, items: list[str], target: Path) -> str:
     """Write one embedding file; returns what it became."""
-    modality, matrix = _modality(path), read_matrix(path)
-    highest = int(items[-1])
-    if len(matrix) not in (highest, highest + 1):
+    name, rows = _name(path), read_rows(path)
+    first = _first_item(path, rows, int(items[-1]))
+    matrix = rows.matrix[[int(item) - first for item in items]]
+    np.savez(target / FOLDER / name, item_id=np.array(items), embedding=matrix)
+    return f"{path.name}: {FOLDER}/{name}, {matrix.shape[1]} wide, row 0 is {'item 1' if first else 'padding'}"
+
+
+def _first_item(path: Path, rows: Rows, highest: int) -> int:
+    """The item of row 0; 0 is padding.
+
+    Raises:
+        DataError: the rows are not as many as the items, or their numbers do not say which item each is of.
+    """
+    count = len(rows.matrix)
+    expected = {None: (highest, highest + 1), 0: (highest + 1,), 1: (highest,)}[rows.first]
+    if count in expected:
+        return int(count == highest)
+    if rows.first is None:
         raise DataError(
-            f"{path} has {len(matrix):,} rows; the items are numbered to {highest:,}, so expected are {highest:,}, or "
+            f"{path} has {count:,} rows; the items are numbered to {highest:,}, so expected are {highest:,}, or "
             f"{highest + 1:,} with a row 0 of padding"
         )
-    first = len(matrix) == highest  # whether row 0 is item 1
-    name = f"{modality}_{re.sub(r'[^a-z0-9]+', '_', path.stem.lower()).strip('_')}.npz"
-    rows = matrix[[int(item) - int(first) for item in items]]
-    np.savez(target / FOLDER / name, item_id=np.array(items), embedding=rows)
-    return f"{path.name}: {FOLDER}/{name}, {matrix.shape[1]} wide, row 0 is {'item 1' if first else 'padding'}"
+    raise DataError(
+        f"{path} has vectors for the numbers {rows.first} to {rows.first + count - 1:,}, and the items are numbered 1 "
+        f"to {highest:,}: number each vector as its item; a vector 0 beside them is padding"
+    )
+
+
+def _refuse_equal_names(matrices: list[Path], folder: Path) -> None:
+    """Raises DataError where two files would become one."""
+    taken = {path.name: path for path in (folder / FOLDER).glob("*.npz")}
+    for path in matrices:
+        if (other := taken.setdefault(name := _name(path), path)) != path:
+            raise DataError(
+                f"{other} and {path} would both become {FOLDER}/{name}: keep the one that is meant, or rename one"
+            )
+
+
+def _name(path: Path) -> str:
+    """What an embedding's file will be called."""
+    return f"{_modality(path)}_{re.sub(r'[^a-z0-9]+', '_', path.stem.lower()).strip('_')}.npz"
 
 
 def _modality(path: Path) -> str:
@@ -151,5 +182,6 @@ def _modality(path: Path) -> str:
 
 
 def _is_numbers(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return bool(NUMBERS.fullmatch(file.readline(1_000_000)))
+    """Whether its first line that is not blank holds numbers."""
+    with path.open(encoding=ENCODING, errors="replace") as file:
+        return bool(NUMBERS.fullmatch(file.read(1_000_000).lstrip().partition("\n")[0]))

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +21,21 @@ from mmesid.errors import DataError, first_line
 
 PICKLES, TENSORS = (".pkl", ".pickle"), (".pt", ".pth")
 ITEM_WEIGHTS = ("item_emb.weight", "item_embedding.weight", "item_embeddings.weight")  # of a SASRec's state dict
+SAVED = (b"PK\3\4", b"\x80\2\x8a\nl\xfc\x9c")  # what torch.save begins with, today and formerly
+POINTER = b"version https://git-lfs"
+DTYPES = [type(np.dtype(code)) for code in "?bBhHiIlLqQefd"]
 _GLOBAL = re.compile(r"(?:GLOBAL|class|function) `?([\w.]+)")
 
 
-def read_matrix(path: Path) -> NDArray[np.float32]:
-    """The matrix of a pickle or .pt file, (rows, width).
+class Rows(NamedTuple):
+    """Vectors in the order of their numbers."""
+
+    matrix: NDArray[np.float32]  # (rows, width)
+    first: int | None  # number of the first, 0 or 1; None where the file does not number them
+
+
+def read_rows(path: Path) -> Rows:
+    """The matrix of a pickle or .pt file.
 
     It may be a tensor, an array, a state dict with an item embedding, a mapping from row numbers to vectors, or a list
     of vectors.
@@ -33,8 +43,15 @@ def read_matrix(path: Path) -> NDArray[np.float32]:
     Raises:
         DataError: the file holds something else, asks for what is neither array nor tensor, or is damaged.
     """
-    read = _read_pickle if path.suffix.lower() in PICKLES else _read_tensors
-    return _matrix(path, read(path))
+    with path.open("rb") as file:
+        beginning = file.read(40)
+    if beginning.startswith(POINTER):
+        raise DataError(f"{path} is a pointer of Git LFS, not the file that it stands for: fetch that (`git lfs pull`)")
+    read = _read_tensors if beginning.startswith(SAVED) else _read_pickle  # whatever the name says
+    found, first = read(path), None
+    if isinstance(found, Mapping):
+        found, first = _of_mapping(path, found)
+    return Rows(_matrix(path, found), first)
 
 
 def _read_pickle(path: Path) -> Any:
@@ -48,19 +65,22 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _read_tensors(path: Path) -> Any:
+    arrays = [(call, ".".join(name)) for name, call in _allowed().items() if name[0].startswith(("numpy", "_codecs"))]
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([*arrays, *DTYPES]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         asked = _GLOBAL.search(str(error))
         if asked is not None:
             raise _refused(path, asked[1]) from None
-        raise DataError(f"{path} is damaged, or no file of tensors ({first_line(error)})") from None
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2]  # before it stands advice to execute the file
+        raise DataError(f"{path} is damaged, or no file of tensors or arrays ({first_line(reason)})") from None
 
 
 def _refused(path: Path, name: str) -> DataError:
     return DataError(
         f"{path} asks for {name}, which is neither array nor tensor, so it is not read: opening it could run code; "
-        "save the matrix alone, by torch.save(tensor) or numpy's np.save, or as embeddings/<modality>_<name>.npz"
+        "save the matrix alone, by torch.save(tensor), or as embeddings/<modality>_<name>.npz"
     )
 
 
@@ -113,40 +133,41 @@ class _Unpickler(pickle.Unpickler):
 
 def _matrix(path: Path, found: Any) -> NDArray[np.float32]:
     """What was read as rows."""
-    if isinstance(found, Mapping):
-        found = _of_mapping(path, found)
     if isinstance(found, list | tuple) and found:
         try:
-            found = np.stack([_array(row) for row in found])
+            found = np.stack([_array(path, row) for row in found])
         except (TypeError, ValueError):
             raise DataError(f"{path} holds a list whose members are no vectors of one width") from None
     if not isinstance(found, torch.Tensor | np.ndarray):
         raise DataError(f"{path} holds {type(found).__name__}, expected a matrix of (items, width) numbers")
-    matrix = _array(found)
+    matrix = _array(path, found)
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or not matrix.size:
         raise DataError(f"{path} holds {matrix.shape} {matrix.dtype}, expected a matrix of (items, width) numbers")
     return matrix.astype(np.float32)
 
 
-def _of_mapping(path: Path, found: Mapping[Any, Any]) -> Any:
-    """A state dict's item embedding, or vectors in the order of their row numbers, which must be without a gap."""
+def _of_mapping(path: Path, found: Mapping[Any, Any]) -> tuple[Any, int | None]:
+    """A state dict's item embedding; or vectors in the order of their numbers, without a gap, and the first number."""
     for name in ITEM_WEIGHTS:
         if name in found:
-            return found[name]
+            return found[name], None
     keys = list(found)
     if len(keys) == 1 and isinstance(found[keys[0]], torch.Tensor | np.ndarray):
-        return found[keys[0]]
+        return found[keys[0]], None
     if not keys or not all(isinstance(key, int) for key in keys):
         shown = ", ".join(map(str, keys[:6])) or "nothing"
         raise DataError(f"{path} holds {shown}; expected one matrix, or {', '.join(ITEM_WEIGHTS)}")
     if sorted(keys) not in (list(range(len(keys))), list(range(1, len(keys) + 1))):
         raise DataError(f"{path} has vectors for {len(keys):,} numbers with gaps between {min(keys)} and {max(keys)}")
-    return [found[key] for key in sorted(keys)]
+    return [found[key] for key in sorted(keys)], min(keys)
 
 
-def _array(value: Any) -> NDArray[Any]:
+def _array(path: Path, value: Any) -> NDArray[Any]:
     """A tensor or array as an array; bfloat16, which numpy lacks, becomes float32."""
     if isinstance(value, torch.Tensor):
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            kind = "quantized" if value.is_quantized else "meta" if value.is_meta else "sparse"
+            raise DataError(f"{path} holds a {kind} tensor, expected plain numbers: save it dense, as float32")
         value = value.detach()
         return np.asarray(value.float() if value.is_floating_point() else value)
     return np.asarray(value)

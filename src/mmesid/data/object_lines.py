@@ -11,14 +11,16 @@ import json
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from mmesid.artifacts.packed import open_gzip
 from mmesid.errors import DataError, first_line
 
 GZIP = b"\x1f\x8b"
+LONGEST = 1 << 30  # characters of a field of a table; Python's own limit is 131,072
 SHOWN = 80  # characters of a broken line that are kept
 STRING = re.compile(r"""'([^']*)'|"([^"]*)\"""")  # a whole string literal, where the line has no backslash
 CONSTANTS = {"nan": None, "NaN": None, "inf": None, "Infinity": None, "null": None, "true": True, "false": False}
@@ -50,8 +52,17 @@ def read_lines(path: Path) -> Iterator[Line]:
             raise DataError(f"{path} is empty: it has no lines")
 
 
-def read_table(path: Path) -> Iterator[Line]:
-    """As `read_lines` of a CSV file with a header: objects of text by the header's names."""
+def read_table(path: Path, expected: Sequence[str]) -> Iterator[Line]:
+    """As `read_lines` of a CSV file with a header: objects of text by the header's names.
+
+    Args:
+        path: of the file.
+        expected: names that the header must hold.
+
+    Raises:
+        DataError: also where the first line is no such header.
+    """
+    csv.field_size_limit(LONGEST)
     with _unpacked(path) as file:
         names: list[str] = []
         row = 0
@@ -62,6 +73,11 @@ def read_table(path: Path) -> Iterator[Line]:
             fields = next(csv.reader([text]), [])
             if not names:
                 names = [name.strip().lstrip("\ufeff") for name in fields]
+                if missing := [name for name in expected if name not in names]:
+                    raise DataError(
+                        f"{path}: the first line is {text[:SHOWN]!r}, expected is a header that names "
+                        f"{', '.join(expected)} between commas; it lacks {', '.join(missing)}: put it there"
+                    )
                 continue
             row += 1
             if len(fields) != len(names):
@@ -83,7 +99,7 @@ def parse(text: str) -> Any:
     """
     if text.startswith('{"'):
         try:
-            return json.loads(text, parse_constant=_null)
+            return json.loads(text, parse_constant=_null, strict=False)
         except ValueError as error:
             try:
                 return literal(text)
@@ -92,7 +108,9 @@ def parse(text: str) -> Any:
     if "\\" not in text:
         try:
             return json.loads(
-                text.replace("'", '"') if '"' not in text else STRING.sub(_requoted, text), parse_constant=_null
+                text.replace("'", '"') if '"' not in text else STRING.sub(_requoted, text),
+                parse_constant=_null,
+                strict=False,
             )
         except ValueError:
             pass
@@ -166,11 +184,11 @@ def _line(row: int, raw: bytes) -> Line:
     if not fault:
         try:
             found = parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            fault = f"neither JSON nor a Python dictionary: {getattr(error, 'msg', '') or first_line(error)}"
-        else:
             if isinstance(found, dict):
                 return Line(row, _paired(found) if HALF.search(text) else found)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+            fault = f"neither JSON nor a Python dictionary: {getattr(error, 'msg', '') or first_line(error)}"
+        else:
             fault = f"expected an object, found {type(found).__name__}"
     return Line(row, None, fault, text[:SHOWN])
 
@@ -198,7 +216,7 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
     try:
-        with gzip.open(path) if packed else path.open("rb") as unpacked:
-            yield unpacked  # type: ignore[misc]  # both give bytes
+        with open_gzip(path) if packed else path.open("rb") as unpacked:
+            yield unpacked
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged: {first_line(error)}; fetch it again") from None

@@ -239,7 +239,7 @@ KINDS = (  # the first that fits; what says more comes first
     _kind(r"^(configparser|configobj)\.", _configuration),
     _kind(r"^(httpx|httpcore|requests|urllib3)\b.*(connect|timeout|timed out|proxy)", _unanswered),
     _kind(r"^builtins\.TimeoutError: .* has been held for", _held),
-    _kind(r"^builtins\.ValueError: (Unknown scheme for proxy|Proxy protocol)", _proxy),
+    _kind(r"^builtins\.(ValueError: (Unknown scheme for proxy|Proxy protocol)|ImportError: Using SOCKS proxy)", _proxy),
     _kind(r"^builtins\.(ConnectionRefused|ConnectionReset|Timeout)", _unanswered),
     _kind(r"^dvc", _dvc),
 )

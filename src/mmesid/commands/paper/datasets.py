@@ -75,11 +75,12 @@ def _existing(name: str, preset: presets.Preset, base_url: str, root: Path) -> W
             f"conf/{name}.yaml is not the preset {preset.name}: {differing[0]}; run it as it is without PRESET, or "
             f"delete it and sources/{name}.dvc to have it added anew"
         )
-    if base_url and settings.ingest.base_url != Address(base_url, "", RELEASE, {}).ingest()["base_url"]:
+    told = Address(base_url, "", RELEASE, {}).ingest()["base_url"]
+    if base_url and (settings.ingest.base_url or "").rstrip("/") != told.rstrip("/"):
         fault = f"conf/{name}.yaml has another ingest.base_url; leave FROM out to take it from there"
     record, said = _ask(settings, root)
     known = releases.read_record(root / "sources" / name)
-    if record is None and known is not None:
+    if record is None and known is not None and address.is_here(known, settings.ingest, root):
         record, said = known, ""
     return Wanted(name, settings, _size(settings), record, fault=fault or said)
 

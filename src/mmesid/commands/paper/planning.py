@@ -143,7 +143,7 @@ def _downloads(
         for file in one.record.files.values()
     }
     for where, file in announced.items():
-        here = held.find(where, file.version) is not None
+        here = held.find(where, file.version, file.bytes) is not None
         files += 0 if here else file.bytes or 0
         told = "size unknown" if file.bytes is None else size(file.bytes)
         lines.append(f"{without_secret(where)}: {'here already' if here else told}")

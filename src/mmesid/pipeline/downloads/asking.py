@@ -26,12 +26,18 @@ TRIES = 5
 REDIRECTS = 5
 GIVE_UP = 40  # failures in a row after which a server is asked nothing more
 BUSY = (408, 425, 429, 500, 502, 503, 504)
+GONE = (404, 410)
+UNUSABLE = (httpx.InvalidURL, UnicodeError)  # the latter of names of servers that are none
 
 T = TypeVar("T")
 
 
 class Refused(Exception):
     """A final answer that is not what was asked for; the message says why."""
+
+
+class Absent(Refused):
+    """There is nothing at the address."""
 
 
 class Unanswered(Exception):
@@ -83,7 +89,7 @@ class Asker:
             with self._client.stream(method, address, headers=headers) as response:
                 _judge(response)
                 yield response
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+        except (*UNUSABLE, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
             raise Refused(f"no usable link: {first_line(error)}") from None
         except httpx.HTTPError as error:
             self._failed(host, 0.0)
@@ -101,15 +107,16 @@ class Asker:
         """Wait until the address's server may be asked; returns its name."""
         try:
             url = httpx.URL(address)
-        except (httpx.InvalidURL, ValueError) as error:
+            name = url.host
+        except (*UNUSABLE, ValueError) as error:
             raise Refused(f"no usable link: {first_line(error)}") from None
         if url.userinfo:
             raise Refused("no usable link: it holds a password")
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not name:
             raise Refused("no usable link: expected http:// or https://")
-        host = f"{url.host}:{url.port}"
+        host = f"{name}:{url.port}"
         if self._failures[host] >= GIVE_UP:
-            raise Unanswered(f"{url.host} has failed {GIVE_UP} times in a row")
+            raise Unanswered(f"{name} has failed {GIVE_UP} times in a row")
         if (seconds := self._not_before.get(host, 0.0) - time.monotonic()) > 0:
             time.sleep(seconds)
         return host
@@ -154,6 +161,8 @@ def _judge(response: httpx.Response) -> None:
     code = response.status_code
     if code in BUSY:
         raise Unanswered(f"HTTP {code}", _retry_after(response))
+    if code in GONE:
+        raise Absent(f"dead link: HTTP {code}")
     if code >= 400 and code != 416:
         raise Refused(f"dead link: HTTP {code}")
 

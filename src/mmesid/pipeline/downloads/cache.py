@@ -31,7 +31,7 @@ class Kept(NamedTuple):
 def home() -> Path:
     """The folder of all downloads."""
     if named := os.environ.get(HOME):
-        return Path(named)
+        return Path(named).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "mme-sid" / "downloads"
 
@@ -48,15 +48,16 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def find(self, address: str, version: str | None = None) -> Kept | None:
+    def find(self, address: str, version: str | None = None, size: int | None = None) -> Kept | None:
         """What an address gave, None where it is not here or no longer whole.
 
         Args:
             address: of the file or picture.
             version: the only one that will do; any where it is None.
+            size: in bytes, likewise; where a server names no version, it alone tells new content from old.
         """
         told = self._told(address)
-        if told is None or (version is not None and told["version"] != version):
+        if told is None or version not in (None, told["version"]) or size not in (None, told["bytes"]):
             return None
         kept = Kept(self._content(told["sha256"]), told["version"], told["sha256"], told["bytes"])
         try:

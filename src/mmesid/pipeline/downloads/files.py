@@ -10,14 +10,19 @@ from pathlib import Path
 import httpx
 
 from mmesid import host
+from mmesid.artifacts.packed import open_gzip
 from mmesid.artifacts.releases import Announced
 from mmesid.errors import DataError, first_line, without_secret
-from mmesid.pipeline.downloads.asking import Asker, Refused, Unanswered, persistently
+from mmesid.pipeline.downloads.asking import Absent, Asker, Refused, Unanswered, persistently
 from mmesid.pipeline.downloads.bars import Bars
 from mmesid.pipeline.downloads.cache import Cache, Kept
 
 GZIP = b"\x1f\x8b"
 PIECE = 1 << 20  # bytes unpacked at a time
+
+
+class Changed(Refused):
+    """The server names another version than the one that was announced; the message is its name."""
 
 
 class Download:
@@ -44,11 +49,13 @@ class Download:
             DataError: it cannot be had, or is not what the address announced.
         """
         with host.locked(self._part.with_suffix(".lock")):
-            if kept := self._cache.find(self._address, self._announced.version):
+            if kept := self._cache.find(self._address, self._announced.version, self._announced.bytes):
                 return kept
             try:
                 persistently(lambda: self._continue(bars), self._progressed)
                 self._check()
+            except Changed as other:
+                raise DataError(f"{without_secret(self._address)} cannot be fetched: {self._why(other)}") from None
             except (Refused, Unanswered) as error:
                 raise DataError(f"{without_secret(self._address)} cannot be fetched: {error}") from None
             kept = self._cache.keep(self._address, self._announced.version, self._part)
@@ -58,7 +65,7 @@ class Download:
     def _continue(self, bars: Bars) -> None:
         """One try, from where the last one ended."""
         have, total = self._have(), self._announced.bytes
-        if total is not None and have == total:
+        if have and have == total:
             return
         headers = {"Range": f"bytes={have}-", **_if_range(self._announced.version)} if have else {}
         with self._asker.answer(self._address, headers) as response:
@@ -83,7 +90,9 @@ class Download:
             raise Unanswered(f"the answer ended after {have:,} of {total:,} bytes")
 
     def _have(self) -> int:
-        """Bytes that are here of this version."""
+        """Bytes that are here of this version; none where it has no name, for the rest might be of another."""
+        if not self._announced.version:
+            return 0
         try:
             told = json.loads(self._told.read_text(encoding="utf-8"))
             size = self._part.stat().st_size
@@ -99,10 +108,25 @@ class Download:
     def _check_version(self, response: httpx.Response) -> None:
         found = version_of(response)
         if found != self._announced.version and (found or response.status_code != 206):
-            raise Refused(
-                f"it has changed since it was recorded ({self._announced.version or 'no version'}, now "
-                f"{found or 'no version'}): `mmesid sources`, which `make repro` calls, takes it as it is now"
+            raise Changed(found)
+
+    def _why(self, other: Changed) -> str:
+        """Whether the file has changed, or the server does not call one state by one name."""
+        recorded, found = self._announced.version, str(other)
+        try:
+            now = persistently(lambda: look(self._asker, self._address, self._announced.path)).version
+        except (Refused, Unanswered):
+            now = found
+        if now != found:
+            return (
+                f"the server names another version at each request ({', '.join(map(_call, (recorded, found, now)))}), "
+                "so that nobody knows whether it has changed: fetch the files by other means, and name their folder as "
+                "ingest.base_url"
             )
+        return (
+            f"it has changed since it was recorded ({_call(recorded)}, now {_call(found)}): `mmesid sources`, which "
+            "`make repro` calls, takes it as it is now"
+        )
 
     def _check(self) -> None:
         """Raises Refused where what has come is no whole gzip file, though its name says so; nothing of it stays."""
@@ -111,7 +135,7 @@ class Download:
         with self._part.open("rb") as file:
             beginning = file.read(40)
         try:
-            with gzip.open(self._part) as unpacked:
+            with open_gzip(self._part) as unpacked:
                 while unpacked.read(PIECE):
                     pass
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -133,9 +157,37 @@ def fetch_all(addresses: Sequence[tuple[str, Announced]], cache: Cache, connecti
         return list(pool.map(lambda one: Download(asker, cache, *one).fetch(bars), addresses))
 
 
+def look(asker: Asker, address: str, name: str) -> Announced:
+    """A file as its server announces it: by HEAD; where that is refused or says too little, by a GET's beginning.
+
+    Raises:
+        Refused, Unanswered: it is not announced.
+    """
+    try:
+        with asker.answer(address, method="HEAD") as response:
+            said = _announced(response, name)
+            if said.version and said.bytes != 0:
+                return said
+    except Absent:
+        raise
+    except Refused:
+        pass
+    with asker.answer(address) as response:
+        return _announced(response, name)
+
+
+def _announced(response: httpx.Response, name: str) -> Announced:
+    told = response.headers.get("Content-Length", "")
+    return Announced(name, int(told) if told.isdecimal() else None, version_of(response))
+
+
 def version_of(response: httpx.Response) -> str:
     """What a server calls this state of a file."""
     return str(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
+
+
+def _call(version: str) -> str:
+    return version or "no version"
 
 
 def _if_range(version: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Pictures by their links: each is fetched once, and what cannot be had says why.
 
-Whole pictures stay in the cache, so that a second run, or one after a kill, fetches only what is missing.
+Pictures that open stay in the cache, so that a second run, or one after a kill, fetches only what is missing.
 """
 
 import time
@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import httpx
 
-from mmesid.errors import DataError
+from mmesid.artifacts.pictures import decode
+from mmesid.errors import DataError, first_line
 from mmesid.pipeline.downloads.asking import Asker, Refused, Unanswered, persistently
 from mmesid.pipeline.downloads.bars import Bars
 from mmesid.pipeline.downloads.cache import Cache
@@ -91,7 +92,8 @@ def _fetch(link: str, asker: Asker) -> bytes:
     started, content = time.monotonic(), bytearray()
     with asker.answer(link) as response:
         _check_kind(response)
-        for piece in response.iter_raw():
+        whole = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+        for piece in response.iter_bytes():  # unpacked, where a server packs unasked
             content += piece
             if len(content) > MAX_BYTES:
                 raise Refused(f"too large: more than {MAX_BYTES / 1e6:.0f} MB")
@@ -102,6 +104,12 @@ def _fetch(link: str, asker: Asker) -> bytes:
     if not _begins_like_a_picture(content):
         page = content.lstrip()[:1] == b"<"
         raise Refused("a page instead of a picture" if page else f"no picture: it begins with {bytes(content[:12])!r}")
+    try:
+        decode(bytes(content))
+    except Exception as error:  # whatever damaged bytes make the reader trip over
+        if whole:
+            raise Refused(f"a damaged picture: {first_line(error)}") from None
+        raise Unanswered(f"a picture that breaks off: {first_line(error)}") from None
     return bytes(content)
 
 
@@ -112,7 +120,9 @@ def _begins_like_a_picture(content: bytes | bytearray) -> bool:
 
 
 def _check_kind(response: httpx.Response) -> None:
-    """Raises Refused where the answer says of itself that it is a page, or too large."""
+    """Raises Refused where the answer says of itself that it is a part, a page, or too large."""
+    if response.status_code == httpx.codes.PARTIAL_CONTENT:
+        raise Refused("a part instead of a picture (HTTP 206)")
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml"):
         raise Refused(f"a page instead of a picture ({kind})")
