@@ -7,6 +7,7 @@ import struct
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from mmesid.errors import WeightsError, causes, first_line
 
@@ -123,6 +124,12 @@ def _is_read(file: PurePosixPath, safe: Collection[PurePosixPath]) -> bool:
     return file.suffix == ".safetensors" or (
         file.suffix == ".bin" and file.name.startswith("pytorch_model") and file.parent not in safe
     )
+
+
+def knows_words(tokenizer: Any) -> bool:
+    """Whether texts of other words are other tokens. A tokenizer made without its files takes all words for one."""
+    first, second = tokenizer(["a red wool lamp", "2 new blue cups"], add_special_tokens=False)["input_ids"]
+    return bool(first != second)
 
 
 def check_whole(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """What every encoder that Hugging Face keeps has in common: pinned, whole or refused, in the precision that pays."""
 
 import hashlib
-import pickle
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmesid.artifacts.hub import unloadable
+from mmesid.errors import MmesidError
 from mmesid.kernels.softmax import multiplies_bfloat16
 
 BFLOAT16_WORK = 1e11  # parameters times pieces below which bfloat16 gains little and makes results depend on the device
@@ -18,7 +18,7 @@ BFLOAT16_WORK = 1e11  # parameters times pieces below which bfloat16 gains littl
 
 @contextmanager
 def explained(key: str, name: str, expected: str) -> Iterator[None]:
-    """Say of a model that does not load why, and what to do.
+    """Say of a model that does not load why, and what to do; a memory that is full is another matter.
 
     Args:
         key: of the parameter that names it.
@@ -28,22 +28,14 @@ def explained(key: str, name: str, expected: str) -> Iterator[None]:
     Raises:
         WeightsError: the model is not here, cannot be reached, is gated, damaged, incomplete or not supported.
     """
-    from safetensors import SafetensorError
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        ImportError,
-        EOFError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
+    except (MmesidError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
         raise unloadable(key, name, expected, error) from None
 
 

@@ -22,6 +22,7 @@ from torch.nn import functional
 from mmesid.artifacts.hub import commit_of
 from mmesid.config import Llm2Clip
 from mmesid.encoders import hub, vision_model
+from mmesid.encoders.probing import try_texts
 from mmesid.encoders.vision_model import Vision
 
 SECTION = "encode_content.llm2clip"
@@ -133,20 +134,21 @@ def load_texts(settings: Llm2Clip, texts: int, device: str) -> Texts:
         width = adapter[-1].in_features
         if model.config.hidden_size != width:
             raise ValueError(f"it is {model.config.hidden_size} wide, the adapter of {settings.clip} reads {width}")
-    dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
-    state = hub.state_of(Path(name)) + hub.state_of(Path(settings.clip))
-    return Texts(
-        model.to(device=device, dtype=dtype).eval(),
-        tokenizer,
-        template_of(tokenizer),
-        adapter.to(device),
-        min(settings.max_tokens, hub.positions(model) or settings.max_tokens),
-        name,
-        commit,
-        settings.clip,
-        clip_commit,
-        state,
-    )
+        dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
+        found = Texts(
+            model.to(device=device, dtype=dtype).eval(),
+            tokenizer,
+            template_of(tokenizer),
+            adapter.to(device),
+            min(settings.max_tokens, hub.positions(model) or settings.max_tokens),
+            name,
+            commit,
+            settings.clip,
+            clip_commit,
+            hub.state_of(Path(name)) + hub.state_of(Path(settings.clip)),
+        )
+        try_texts(found)
+    return found
 
 
 def load_adapter(settings: Llm2Clip) -> tuple[nn.Sequential, str | None]:
@@ -213,8 +215,8 @@ def load_pictures(settings: Llm2Clip, pictures: int, device: str) -> Vision:
         else:
             side = vision.image_size
             process = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
-    found = Vision(model.eval(), process, "projection", SECTION, name, commit, hub.state_of(Path(name)))
-    return vision_model.ready(found, settings.dtype, pictures, device)
+        found = Vision(model.eval(), process, "projection", SECTION, name, commit, hub.state_of(Path(name)))
+        return vision_model.ready(found, settings.dtype, pictures, device)
 
 
 @torch.inference_mode()
