@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmesid.artifacts import packaged
-from mmesid.artifacts.hub import commit_of
+from mmesid.artifacts.hub import expanded
 from mmesid.config import SentenceTransformers
 from mmesid.encoders import hub
 from mmesid.encoders.probing import try_texts
@@ -92,14 +92,14 @@ def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
     """
     name = settings.model
     is_packaged = name in packaged.TEXT_MODELS
-    where = str(packaged.locate(name, f"{SECTION}.model")) if is_packaged else name
+    where = str(packaged.locate(name, f"{SECTION}.model")) if is_packaged else expanded(name)
     known = ", ".join(packaged.TEXT_MODELS)
     expected = f"{known}, a Hugging Face id or a folder with config.json, weights and tokenizer"
     with hub.explained(f"{SECTION}.model", name, expected):
-        commit = None if is_packaged else commit_of(where, settings.revision)
-        find = partial(hub.optional_file, where, commit)
+        commit, pinned = hub.pin(where, settings.revision)
+        find = partial(hub.optional_file, where, **pinned)
         read = folder_reader(find)
-        options = {"revision": commit or settings.revision, "trust_remote_code": settings.trust_remote_code}
+        options = pinned | {"trust_remote_code": settings.trust_remote_code}
         config, tokenizer, model = _load(where, subfolder=transformer_folder(read).rstrip("/"), **options)
         recipe = _recipe(read, config, settings)
         dense = load_dense(recipe.dense, read, find, config.get_text_config().hidden_size).to(device)

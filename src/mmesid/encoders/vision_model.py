@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mmesid.artifacts.hub import commit_of
+from mmesid.artifacts.hub import expanded
 from mmesid.artifacts.pictures import decode
 from mmesid.config import VisionModel
 from mmesid.encoders import hub
@@ -82,13 +82,10 @@ def load(settings: VisionModel, pictures: int, device: str) -> Vision:
     import transformers
     from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-    name = settings.model
+    name = expanded(settings.model)
     with hub.explained(f"{SECTION}.model", name, EXPECTED):
-        commit = commit_of(name, settings.revision)
-        options: dict[str, Any] = {
-            "revision": commit or settings.revision,
-            "trust_remote_code": settings.trust_remote_code,
-        }
+        commit, pinned = hub.pin(name, settings.revision)
+        options = pinned | {"trust_remote_code": settings.trust_remote_code}
         config = AutoConfig.from_pretrained(name, **options)
         process = AutoImageProcessor.from_pretrained(name, **options)
         halves = [kind for kind in config.architectures or () if kind in PROJECTED]
