@@ -45,8 +45,8 @@ _REASONS = (  # names of errors -> what a person can do; the first that fits
     ),
     (
         {"UnpicklingError"},
-        "the weights of {name} are a damaged pickle, or one that holds more than tensors; fetch it again ({again}), or "
-        "take safetensors",
+        "the weights of {name} are a damaged pickle, a pointer of Git LFS, or more than tensors; fetch it again "
+        "({again}), or take safetensors",
     ),
 )
 _NAMED = {"GatedRepoError", "RevisionNotFoundError", "RepositoryNotFoundError"}  # which say more than a status
@@ -55,7 +55,7 @@ _STATUS = {  # of a hub that answers, but does not give -> what a person can do
     403: "{hub} forbids {name} (403): put a token that may read it into HF_TOKEN",
 }
 _FAILING = "{hub} answers {status} for {name}: try again later, or HF_ENDPOINT names a mirror"
-_POINTER = b"version https://git-lfs"  # how the text begins that stands in for a file
+_POINTER = b"version "  # how the text begins that Git LFS puts in the place of a file
 _PATIENCE = 10.0  # seconds for a hub to say that it is there
 
 
@@ -202,18 +202,14 @@ def check_whole(folder: Path) -> None:
     Raises:
         WeightsError: one is shorter than its header says, or has none.
     """
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        with path.open("rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
-                raise WeightsError(
-                    f"{path} is a pointer of Git LFS, not the file: `git lfs pull` in its folder fetches it"
-                )
     for path in sorted(folder.glob("*.safetensors")):
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             header = file.read(length) if length < size else b""
+        if start == _POINTER:
+            raise _cut_short(path, "it is a pointer of Git LFS: `git lfs pull` fetches the file")
         try:
             ends = [entry["data_offsets"][1] for name, entry in json.loads(header).items() if name != "__metadata__"]
         except (ValueError, LookupError, TypeError, AttributeError):
