@@ -12,11 +12,17 @@ import transformers.utils.hub
 
 
 class Hub(BaseHTTPRequestHandler):
-    """A hub of one model, whose files lie in `folder`."""
+    """A hub of one model, whose files lie in `folder`; while it fails, it gives nothing."""
 
     folder: Path
+    fails = False
+    asked = 0  # times, while it failed
 
     def do_GET(self) -> None:
+        if Hub.fails:
+            Hub.asked += 1
+            self.send_error(500)
+            return
         path = self.folder / self.path.rpartition("/")[2]
         is_there = "/resolve/" in self.path and path.is_file()
         content = path.read_bytes() if is_there else b""
@@ -39,7 +45,7 @@ class Hub(BaseHTTPRequestHandler):
 @contextmanager
 def hub_of(folder: Path, cache: Path) -> Iterator[None]:
     """The hub that libraries ask, with an empty cache; its own bars are switched off, as on the command line."""
-    Hub.folder = folder
+    Hub.folder, Hub.fails, Hub.asked = folder, False, 0
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server, pytest.MonkeyPatch.context() as patch:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"

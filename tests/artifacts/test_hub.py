@@ -1,13 +1,17 @@
 """Hub manners: gated, missing and offline models say what to do; what is cut short or does not fit is said before."""
 
 import errno
+import pickle
+import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx2
 import huggingface_hub.constants
 import numpy as np
 import pytest
@@ -16,16 +20,26 @@ from safetensors.numpy import save_file
 from mmesid.artifacts import hub
 from mmesid.errors import WeightsError
 
-ANSWERS = {"gated": (403, "GatedRepo"), "nobody": (404, "RepoNotFound")}
+ANSWERS = {  # owner -> status and code
+    "gated": (403, "GatedRepo"),
+    "nobody": (404, "RepoNotFound"),
+    "closed": (403, ""),
+    "stranger": (401, ""),
+    "busy": (429, ""),
+    "broken": (500, ""),
+    "resting": (503, ""),
+    "proxied": (200, ""),
+}
 
 
 class Hub(BaseHTTPRequestHandler):
-    """A hub of two shops: one is gated, the other has nothing."""
+    """A hub whose answer is its owner's: a model is gated, is not there, or the hub itself is at fault."""
 
     def do_GET(self) -> None:
-        status, code = ANSWERS["gated" if "gated" in self.path else "nobody"]
+        status, code = ANSWERS[next(owner for owner in ANSWERS if f"/{owner}/" in self.path)]
         self.send_response(status)
         self.send_header("X-Error-Code", code)
+        self.send_header("X-Error-Message", "Invalid credentials in Authorization header" if status == 401 else "")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -69,9 +83,56 @@ def test_a_model_that_the_hub_does_not_have_is_no_puzzle(endpoint: str) -> None:
     assert f"{endpoint} has no nobody/llama, or keeps it private" in problem("nobody/llama")
 
 
+@pytest.mark.parametrize(
+    ("owner", "said"),
+    [
+        ("closed", "forbids closed/llama (403): put a token that may read it into HF_TOKEN"),
+        ("stranger", "does not know the token (401): `hf auth login` anew, or put a valid one into HF_TOKEN"),
+        ("busy", "answers 429 for busy/llama: try again later"),
+        ("broken", "answers 500 for broken/llama: try again later"),
+        ("resting", "answers 503 for resting/llama: try again later"),
+        ("proxied", "does not say which state of proxied/llama it has"),
+    ],
+)
+def test_a_hub_at_fault_is_named(endpoint: str, owner: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the tries
+    assert f"{endpoint} {said}" in problem(f"{owner}/llama")
+
+
 def test_offline_says_that_it_is_offline(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert "gated/llama does not lie in this machine's cache (HF_HOME)" in problem("gated/llama")
+
+
+@pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere/model", "../nowhere", "~/no-such-model"])
+def test_what_can_only_be_a_folder_is_not_looked_for_on_the_hub(name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"^there is no folder {re.escape(name)}$"):
+        hub.commit_of(name, None)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(NotADirectoryError, match=r"model\.safetensors is a file, not a folder"):
+        hub.commit_of(str(tmp_path / "model.safetensors"), None)
+
+
+def test_a_home_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert [hub.expanded(name) for name in ("~/model", "shop/model")] == ["/home/someone/model", "shop/model"]
+
+
+def test_a_folder_is_never_downloaded(tmp_path: Path) -> None:
+    for cause in (EOFError(), pickle.UnpicklingError("no tensor")):
+        said = str(hub.unloadable("section.key", str(tmp_path), "a folder", caused(cause)))
+        assert "hf download" not in said
+        assert "fetch it again (or copy it)" in said
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 90868376\n"
+    (tmp_path / "model.safetensors").write_text(pointer)
+    with pytest.raises(WeightsError, match=r"model\.safetensors .* pointer of Git LFS: `git lfs pull`"):
+        hub.check_whole(tmp_path)
 
 
 def caused(cause: Exception) -> OSError:
@@ -87,6 +148,8 @@ def caused(cause: Exception) -> OSError:
     [
         (ConnectionError("no network"), "HF_ENDPOINT for a mirror"),
         (OSError(errno.ENOSPC, "no space left"), "the disk is full, shop/model does not fit"),
+        (httpx2.RemoteProtocolError("peer closed connection"), "broke off while shop/model was fetched: run again"),
+        (pickle.UnpicklingError("no tensor"), "or more than tensors; fetch it again (`hf download shop/model"),
         (EOFError(), "is cut short or damaged; fetch it again"),
         (ValueError("bad"), "expected a folder; 'shop/model' does not load (cannot load)"),
     ],

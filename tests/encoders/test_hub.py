@@ -1,6 +1,7 @@
 """Encoders from a hub: a download says how far it is, loading says nothing."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from mmesid.artifacts import hub_bars
 from mmesid.encoders import text_model
 from tests.encoders.test_text_model import settings
-from tests.hub_server import hub_of
+from tests.hub_server import Hub, hub_of
 
 
 @pytest.fixture
@@ -33,3 +34,16 @@ def test_a_download_of_weights_says_how_far_it_is(
     assert "Loading" not in said
     text_model.load(settings("shop/reader"), 3, "cpu")
     assert "model.safetensors" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_a_hub_that_fails_is_not_asked_for_every_file_of_a_model_in_the_cache(
+    shop: None, tmp_path: Path, is_marked: bool
+) -> None:
+    """`hf download` leaves no marks of the files that a model lacks."""
+    revision = text_model.load(settings("shop/reader"), 3, "cpu").revision
+    if not is_marked:
+        shutil.rmtree(tmp_path / "models--shop--reader" / ".no_exist")
+    Hub.fails = True
+    assert text_model.load(settings("shop/reader"), 3, "cpu").revision == revision
+    assert Hub.asked == 2

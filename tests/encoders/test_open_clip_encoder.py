@@ -66,6 +66,25 @@ def test_the_weights_of_a_folder_are_loaded(whole, towers):
         assert torch.equal(towers.model.state_dict()[name], tensor)
 
 
+@pytest.mark.parametrize(("tag", "is_quick"), [("openai", True), ("laion400m_e32", True), ("laion2b_s34b_b79k", False)])
+def test_the_activation_is_the_one_that_a_tag_was_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, is_quick: bool
+) -> None:
+    import open_clip
+
+    torch.manual_seed(0)
+    trained = open_clip.CLIP(**CONFIG, quick_gelu=is_quick).eval()
+    for weights in trained.parameters():
+        torch.nn.init.normal_(weights, std=0.5)
+    torch.save(trained.state_dict(), tmp_path / "weights.pt")
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-32", CONFIG)
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", lambda *names, **how: str(tmp_path / "weights.pt"))
+    found = open_clip_encoder.load_pretrained(settings("ViT-B-32", tag), "cpu").model
+    pixels = torch.randn(3, 3, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(found.encode_image(pixels), trained.encode_image(pixels))
+
+
 def test_absent_texts_and_pictures_are_masked_zeros(towers, toy):
     text = open_clip_encoder.encode_texts(towers, TEXTS, "cpu", silent)
     image = open_clip_encoder.encode_pictures(towers, toy.pictures[:5], "cpu", silent)

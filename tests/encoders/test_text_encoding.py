@@ -39,6 +39,12 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharded, "SHARD_WORK", {"cpu": 1.0})
 
 
+@pytest.fixture(autouse=True)
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are counted here: those by which a model is tried at loading are left out."""
+    monkeypatch.setattr(text_model, "try_texts", lambda model: None)
+
+
 class Killed(Exception):
     """Stands for the end of the process."""
 

@@ -1,5 +1,6 @@
 """Text-embedding models of true architectures: one path loads them, and each pools as its files say."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,10 @@ def test_files_say_pooling_length_normalization_and_prompt(copied, pooling: str)
 
 def test_newer_files_name_the_pooling() -> None:
     files = {
-        "modules.json": [{"path": "", "type": "a.b.Transformer"}, {"path": "1_Pooling", "type": "a.b.Pooling"}],
+        "modules.json": [
+            {"path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"},
+            {"path": "1_Pooling", "type": "sentence_transformers.sentence_transformer.modules.pooling.Pooling"},
+        ],
         "1_Pooling/config.json": {"embedding_dimension": 8, "pooling_mode": "lasttoken"},
     }
     assert read_recipe(files.get, decoder=False).pooling == "last"
@@ -147,6 +151,27 @@ def test_what_is_not_supported_is_refused(copied, modules: list[str], pooling: d
     sentence_transformers_files(folder, modules, pooling)
     with pytest.raises(WeightsError, match=said):
         load(settings(folder), 3, "cpu")
+
+
+@pytest.mark.parametrize("kind", ["sentence_transformers.models.StaticEmbedding", "custom_st.Transformer"])
+@pytest.mark.parametrize("has_config", [True, False])
+def test_modules_are_judged_before_anything_is_loaded(copied, kind: str, has_config: bool) -> None:
+    folder = copied("bert")
+    (folder / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": kind}]))
+    if not has_config:
+        (folder / "config.json").unlink()
+    said = rf"its modules\.json names {kind.removeprefix('sentence_transformers.models.')}; supported are Transformer"
+    with pytest.raises(WeightsError, match=said):
+        load(settings(folder), 3, "cpu")
+
+
+def test_a_default_prompt_that_the_files_do_not_hold_is_refused_unless_there_is_another(copied) -> None:
+    folder = copied("bert")
+    modules = ["Transformer", "Pooling"], {FLAG["mean"]: True}
+    sentence_transformers_files(folder, *modules, prompts={"query": "find: "}, default_prompt_name="passage")
+    with pytest.raises(WeightsError, match=r"default prompt is 'passage', its prompts are query; .*\.prompt$"):
+        load(settings(folder), 3, "cpu")
+    assert load(settings(folder, prompt="item: "), 3, "cpu").recipe.prompt == "item: "
 
 
 def test_a_prompt_that_is_left_out_of_the_pooling_is_refused_unless_it_is_empty(copied) -> None:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from mmesid.errors import WeightsError, causes, first_line
 
@@ -26,15 +27,36 @@ _REASONS = (  # names of errors -> what a person can do; the first that fits
         "{hub} has no {name}, or keeps it private: mend the name, or `hf auth login`, or put a token into HF_TOKEN",
     ),
     (
+        {"FileMetadataError"},
+        "{hub} does not say which state of {name} it has, as a hub does: mend HF_ENDPOINT, or what stands in between",
+    ),
+    (
+        {"RemoteProtocolError", "ReadError"},
+        "the connection to {hub} broke off while {name} was fetched: run again, or HF_ENDPOINT names a mirror",
+    ),
+    (
         {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError", "ConnectionError", "TimeoutException"},
         "{name} does not lie in this machine's cache (HF_HOME), and the hub is out of reach or HF_HUB_OFFLINE forbids "
         "it: `hf download {name}` where there is a network, HF_ENDPOINT for a mirror, or name a folder",
     ),
     (
-        {"SafetensorError", "UnpicklingError", "EOFError"},
-        "a file of weights of {name} is cut short or damaged; fetch it again (`hf download {name} --force-download`)",
+        {"SafetensorError", "EOFError"},
+        "a file of weights of {name} is cut short or damaged; fetch it again ({again})",
+    ),
+    (
+        {"UnpicklingError"},
+        "the weights of {name} are a damaged pickle, a pointer of Git LFS, or more than tensors; fetch it again "
+        "({again}), or take safetensors",
     ),
 )
+_NAMED = {"GatedRepoError", "RevisionNotFoundError", "RepositoryNotFoundError"}  # which say more than a status
+_STATUS = {  # of a hub that answers, but does not give -> what a person can do
+    401: "{hub} does not know the token (401): `hf auth login` anew, or put a valid one into HF_TOKEN",
+    403: "{hub} forbids {name} (403): put a token that may read it into HF_TOKEN",
+}
+_FAILING = "{hub} answers {status} for {name}: try again later, or HF_ENDPOINT names a mirror"
+_POINTER = b"version "  # how the text begins that Git LFS puts in the place of a file
+_PATIENCE = 10.0  # seconds for a hub to say that it is there
 
 
 def unloadable(key: str, name: str, expected: str, error: BaseException) -> WeightsError:
@@ -55,10 +77,26 @@ def unloadable(key: str, name: str, expected: str, error: BaseException) -> Weig
     kinds = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
     if any(isinstance(cause, OSError) and cause.errno in _FULL for cause in chain):
         return WeightsError(f"{key}: the disk is full, {name} does not fit; free some, or HF_HOME names another cache")
-    for known, text in _REASONS:
-        if not kinds.isdisjoint(known):
-            return WeightsError(f"{key}: {text.format(name=name, hub=constants.ENDPOINT)}")
+    text = next((text for known, text in _REASONS if not kinds.isdisjoint(known)), None)
+    status = next((answer for cause in chain if (answer := _status(cause))), None)
+    if status and kinds.isdisjoint(_NAMED):
+        text = _STATUS.get(status, _FAILING)
+    if text:
+        again = "or copy it" if Path(expanded(name)).is_dir() else f"`hf download {name} --force-download`"
+        said = text.format(name=name, hub=constants.ENDPOINT, again=again, status=status)
+        return WeightsError(f"{key}: {said}")
     return WeightsError(f"{key}: expected {expected}; {name!r} does not load ({first_line(error)})")
+
+
+def _status(error: BaseException) -> int | None:
+    """What a hub answered; None where it did not, or said that it has no such file, as of many a file is true."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) and status >= 400 and status != 404 else None
+
+
+def expanded(name: str) -> str:
+    """A folder's name with its ~ written out; any other name as it is."""
+    return str(Path(name).expanduser()) if name.startswith("~") else name
 
 
 def commit_of(name: str, revision: str | None) -> str | None:
@@ -66,25 +104,49 @@ def commit_of(name: str, revision: str | None) -> str | None:
 
     Raises:
         WeightsError: its weights do not fit on the disk.
-        OSError: the hub does not have it, or cannot be reached.
+        OSError: the hub does not have it, or cannot be reached; or the name is one of a file, or of a folder that
+            is not there.
     """
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     if Path(name).is_dir():
         return None
+    if Path(name).is_file():
+        raise NotADirectoryError(f"{name} is a file, not a folder")
+    if name.startswith(("/", ".", "~")):
+        raise FileNotFoundError(f"there is no folder {name}")
+    if not answers(name, revision):
+        with suppress(LocalEntryNotFoundError):
+            return _configuration(name, revision, local_files_only=True).parent.name
     commit = _configuration(name, revision).parent.name  # snapshots/<commit>/config.json
     check_space(name, commit)
     return commit
 
 
-def _configuration(name: str, revision: str | None) -> Path:
+def answers(name: str, revision: str | None) -> bool:
+    """Whether the hub says anything of a model, be it that it has none. One that fails is asked anew for every file."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(name, revision=revision, timeout=_PATIENCE)
+    except HfHubHTTPError as error:
+        return error.response.status_code < 500 and error.response.status_code != 429
+    except Exception:  # no network, or none that may be used
+        return False
+    return True
+
+
+def _configuration(name: str, revision: str | None, local_files_only: bool = False) -> Path:
     """config.json of a hub model, or modules.json where the configuration lies in a folder that it names."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        return Path(hf_hub_download(name, "config.json", revision=revision))
+        return Path(hf_hub_download(name, "config.json", revision=revision, local_files_only=local_files_only))
     except EntryNotFoundError:
         with suppress(EntryNotFoundError):
-            return Path(hf_hub_download(name, "modules.json", revision=revision))
+            return Path(hf_hub_download(name, "modules.json", revision=revision, local_files_only=local_files_only))
         raise
 
 
@@ -125,8 +187,14 @@ def _is_read(file: PurePosixPath, safe: Collection[PurePosixPath]) -> bool:
     )
 
 
+def knows_words(tokenizer: Any) -> bool:
+    """Whether texts of other words are other tokens. A tokenizer made without its files takes all words for one."""
+    first, second = tokenizer(["a red wool lamp", "2 new blue cups"], add_special_tokens=False)["input_ids"]
+    return bool(first != second)
+
+
 def check_whole(folder: Path) -> None:
-    """Refuse weights that are cut short, by their headers alone.
+    """Refuse weights that are cut short, by their headers alone, or that Git LFS has not fetched.
 
     Args:
         folder: holds safetensors files, or none.
@@ -140,6 +208,8 @@ def check_whole(folder: Path) -> None:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             header = file.read(length) if length < size else b""
+        if start == _POINTER:
+            raise _cut_short(path, "it is a pointer of Git LFS: `git lfs pull` fetches the file")
         try:
             ends = [entry["data_offsets"][1] for name, entry in json.loads(header).items() if name != "__metadata__"]
         except (ValueError, LookupError, TypeError, AttributeError):

@@ -1,7 +1,6 @@
 """What every encoder that Hugging Face keeps has in common: pinned, whole or refused, in the precision that pays."""
 
 import hashlib
-import pickle
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmesid.artifacts.hub import unloadable
+from mmesid.artifacts.hub import answers, check_whole, commit_of, unloadable
+from mmesid.errors import MmesidError, WeightsError
 from mmesid.kernels.softmax import multiplies_bfloat16
 
 BFLOAT16_WORK = 1e11  # parameters times pieces below which bfloat16 gains little and makes results depend on the device
@@ -18,7 +18,7 @@ BFLOAT16_WORK = 1e11  # parameters times pieces below which bfloat16 gains littl
 
 @contextmanager
 def explained(key: str, name: str, expected: str) -> Iterator[None]:
-    """Say of a model that does not load why, and what to do.
+    """Say of a model that does not load why, and what to do; a memory that is full is another matter.
 
     Args:
         key: of the parameter that names it.
@@ -28,32 +28,48 @@ def explained(key: str, name: str, expected: str) -> Iterator[None]:
     Raises:
         WeightsError: the model is not here, cannot be reached, is gated, damaged, incomplete or not supported.
     """
-    from safetensors import SafetensorError
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        ImportError,
-        EOFError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
+    except WeightsError as error:  # of the files, whose key nobody below knows
+        raise error if str(error).startswith(key) else WeightsError(f"{key}: {error}") from None
+    except (MmesidError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
         raise unloadable(key, name, expected, error) from None
 
 
-def optional_file(where: str, revision: str | None, name: str) -> str | None:
-    """Where a file of a model lies on this machine, None where the model has none of that name."""
+def pin(name: str, revision: str | None) -> tuple[str | None, dict[str, Any]]:
+    """The commit of a hub model, None for a folder; and what the calls take that read its files.
+
+    Where the hub fails, the cache alone is asked: else each file that a model may have and lacks would be waited for.
+
+    Raises:
+        WeightsError: weights in the folder are cut short, or do not fit on the disk.
+        OSError: the hub does not have the model, or cannot be reached; there is no such folder.
+    """
+    commit = commit_of(name, revision)
+    if commit is None:
+        check_whole(Path(name))
+    is_failing = commit is not None and not answers(name, commit)
+    return commit, {"revision": commit or revision, "local_files_only": is_failing}
+
+
+def optional_file(where: str, name: str, **options: Any) -> str | None:
+    """Where a file of a model lies on this machine, None where the model has none of that name.
+
+    Args:
+        where: hub id or folder.
+        name: of the file.
+        options: as `pin` gives them.
+    """
     from transformers.utils import cached_file
 
     from mmesid.artifacts.hub_bars import Bar
 
-    options: dict[str, Any] = {"revision": revision, "_raise_exceptions_for_missing_entries": False, "tqdm_class": Bar}
+    options |= {"_raise_exceptions_for_missing_entries": False, "tqdm_class": Bar}
     found: str | None = cached_file(where, name, **options)
     return found
 
@@ -64,15 +80,17 @@ def pretrained(kind: Any, where: str, **options: Any) -> tuple[Any, list[str]]:
     Args:
         kind: the class of transformers that loads it.
         where: hub id or folder; a download says how far it is.
-        options: for instance the revision.
+        options: as `pin` gives them, and more.
     """
     from mmesid.artifacts.hub_bars import Bar
 
+    if options.get("local_files_only"):  # else an adapter is looked for on the hub all the same
+        options["adapter_kwargs"] = {"local_files_only": True}
     model, report = kind.from_pretrained(where, dtype="auto", output_loading_info=True, tqdm_class=Bar, **options)
     return model, sorted(report["missing_keys"])
 
 
-def tensors(where: str, revision: str | None, prefix: str) -> dict[str, Tensor]:
+def tensors(where: str, prefix: str, **options: Any) -> dict[str, Tensor]:
     """Tensors of a safetensors checkpoint by names without the prefix, whether it is one file or several.
 
     Raises:
@@ -82,7 +100,7 @@ def tensors(where: str, revision: str | None, prefix: str) -> dict[str, Tensor]:
 
     from safetensors import safe_open
 
-    index = optional_file(where, revision, "model.safetensors.index.json")
+    index = optional_file(where, "model.safetensors.index.json", **options)
     if index:
         placed: Mapping[str, str] = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
         files = sorted({file for name, file in placed.items() if name.startswith(prefix)})
@@ -90,7 +108,7 @@ def tensors(where: str, revision: str | None, prefix: str) -> dict[str, Tensor]:
         files = ["model.safetensors"]
     found: dict[str, Tensor] = {}
     for file in files:
-        path = optional_file(where, revision, file)
+        path = optional_file(where, file, **options)
         if path is None:
             raise ValueError(f"it has no {file}")
         with safe_open(path, framework="pt") as opened:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmesid.artifacts.hub import commit_of
+from mmesid.artifacts.hub import expanded
 from mmesid.config import Llm2Clip
 from mmesid.encoders import hub, vision_model
+from mmesid.encoders.probing import try_texts
 from mmesid.encoders.vision_model import Vision
 
 SECTION = "encode_content.llm2clip"
@@ -118,14 +119,11 @@ def load_texts(settings: Llm2Clip, texts: int, device: str) -> Texts:
     from transformers import AutoModel, AutoTokenizer
 
     adapter, clip_commit = load_adapter(settings)
-    name = settings.language_model
+    name = expanded(settings.language_model)
     expected = "a Hugging Face id or a folder with config.json, weights and tokenizer of LLM2CLIP's language model"
     with hub.explained(f"{SECTION}.language_model", name, expected):
-        commit = commit_of(name, settings.language_model_revision)
-        options: dict[str, Any] = {
-            "revision": commit or settings.language_model_revision,
-            "trust_remote_code": False,
-        }
+        commit, pinned = hub.pin(name, settings.language_model_revision)
+        options = pinned | {"trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         model, missing = hub.pretrained(AutoModel, name, **options)
         hub.refuse_random(missing)
@@ -133,20 +131,21 @@ def load_texts(settings: Llm2Clip, texts: int, device: str) -> Texts:
         width = adapter[-1].in_features
         if model.config.hidden_size != width:
             raise ValueError(f"it is {model.config.hidden_size} wide, the adapter of {settings.clip} reads {width}")
-    dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
-    state = hub.state_of(Path(name)) + hub.state_of(Path(settings.clip))
-    return Texts(
-        model.to(device=device, dtype=dtype).eval(),
-        tokenizer,
-        template_of(tokenizer),
-        adapter.to(device),
-        min(settings.max_tokens, hub.positions(model) or settings.max_tokens),
-        name,
-        commit,
-        settings.clip,
-        clip_commit,
-        state,
-    )
+        dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
+        found = Texts(
+            model.to(device=device, dtype=dtype).eval(),
+            tokenizer,
+            template_of(tokenizer),
+            adapter.to(device),
+            min(settings.max_tokens, hub.positions(model) or settings.max_tokens),
+            name,
+            commit,
+            settings.clip,
+            clip_commit,
+            hub.state_of(Path(name)) + hub.state_of(Path(expanded(settings.clip))),
+        )
+        try_texts(found)
+    return found
 
 
 def load_adapter(settings: Llm2Clip) -> tuple[nn.Sequential, str | None]:
@@ -155,9 +154,10 @@ def load_adapter(settings: Llm2Clip) -> tuple[nn.Sequential, str | None]:
     Raises:
         WeightsError: the checkpoint is not here, cannot be reached, or holds no adapter of this form.
     """
-    with hub.explained(f"{SECTION}.clip", settings.clip, _clip_expected()):
-        commit = commit_of(settings.clip, settings.clip_revision)
-        weights = hub.tensors(settings.clip, commit or settings.clip_revision, "text_adapter.")
+    name = expanded(settings.clip)
+    with hub.explained(f"{SECTION}.clip", name, _clip_expected()):
+        commit, pinned = hub.pin(name, settings.clip_revision)
+        weights = hub.tensors(name, "text_adapter.", **pinned)
         container = {name.partition(".")[0] for name in weights}
         return build_adapter({name.partition(".")[2]: value for name, value in weights.items()}, container), commit
 
@@ -199,22 +199,21 @@ def load_pictures(settings: Llm2Clip, pictures: int, device: str) -> Vision:
     """
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPVisionModelWithProjection
 
-    name = settings.clip
+    name = expanded(settings.clip)
     with hub.explained(f"{SECTION}.clip", name, _clip_expected()):
-        commit = commit_of(name, settings.clip_revision)
-        options: dict[str, Any] = {"revision": commit or settings.clip_revision}
+        commit, options = hub.pin(name, settings.clip_revision)
         config = CLIPConfig.from_pretrained(name, **options)
         vision = config.vision_config
         vision.projection_dim = config.projection_dim
         model, missing = hub.pretrained(CLIPVisionModelWithProjection, name, config=vision, **options)
         hub.refuse_random(missing)
-        if hub.optional_file(name, options["revision"], "preprocessor_config.json"):
+        if hub.optional_file(name, "preprocessor_config.json", **options):
             process = CLIPImageProcessor.from_pretrained(name, **options)
         else:
             side = vision.image_size
             process = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
-    found = Vision(model.eval(), process, "projection", SECTION, name, commit, hub.state_of(Path(name)))
-    return vision_model.ready(found, settings.dtype, pictures, device)
+        found = Vision(model.eval(), process, "projection", SECTION, name, commit, hub.state_of(Path(name)))
+        return vision_model.ready(found, settings.dtype, pictures, device)
 
 
 @torch.inference_mode()

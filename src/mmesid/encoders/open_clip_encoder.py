@@ -62,7 +62,9 @@ def load_pretrained(settings: OpenClip, device: str) -> Towers:
             f"encode_content.open_clip.pretrained is {weights!r}, with model {name!r} it must be {wanted}"
         )
     try:
-        model, preprocess = open_clip.create_model_from_pretrained(name, pretrained=weights, device=device)
+        model, preprocess = open_clip.create_model_from_pretrained(
+            name, pretrained=weights, device=device, force_quick_gelu=_is_quick(name, weights)
+        )
         tokenize = open_clip.get_tokenizer(name)
     except Exception as error:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
@@ -71,6 +73,13 @@ def load_pretrained(settings: OpenClip, device: str) -> Towers:
             f"{str(error).strip()[:500]} (tags of this model: {tags})"
         ) from error
     return Towers(model.eval(), tokenize, preprocess)
+
+
+def _is_quick(name: str, tag: str | None) -> bool:
+    """Whether a tag's weights were trained with QuickGELU, which open_clip only warns of where the model has GELU."""
+    import open_clip
+
+    return bool(open_clip.get_pretrained_cfg(name, tag or "").get("quick_gelu"))
 
 
 @torch.no_grad()

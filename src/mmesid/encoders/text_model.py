@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmesid.artifacts import packaged
-from mmesid.artifacts.hub import commit_of
+from mmesid.artifacts.hub import expanded
 from mmesid.config import SentenceTransformers
 from mmesid.encoders import hub
+from mmesid.encoders.probing import try_texts
 from mmesid.encoders.text_dense import load_dense
 from mmesid.encoders.text_recipe import (
     SECTION,
@@ -86,28 +87,31 @@ def load(settings: SentenceTransformers, texts: int, device: str) -> TextModel:
         device: cpu, cuda, ...
 
     Raises:
-        WeightsError: the model is not here, cannot be reached, is incomplete or works in a way that is not supported.
+        WeightsError: the model is not here, cannot be reached, is incomplete, works in a way that is not supported, or
+            gives no text a vector of its own.
     """
     name = settings.model
     is_packaged = name in packaged.TEXT_MODELS
-    where = str(packaged.locate(name, f"{SECTION}.model")) if is_packaged else name
+    where = str(packaged.locate(name, f"{SECTION}.model")) if is_packaged else expanded(name)
     known = ", ".join(packaged.TEXT_MODELS)
     expected = f"{known}, a Hugging Face id or a folder with config.json, weights and tokenizer"
     with hub.explained(f"{SECTION}.model", name, expected):
-        commit = None if is_packaged else commit_of(where, settings.revision)
-        find = partial(hub.optional_file, where, commit)
+        commit, pinned = hub.pin(where, settings.revision)
+        find = partial(hub.optional_file, where, **pinned)
         read = folder_reader(find)
-        options = {"revision": commit or settings.revision, "trust_remote_code": settings.trust_remote_code}
+        options = pinned | {"trust_remote_code": settings.trust_remote_code}
         config, tokenizer, model = _load(where, subfolder=transformer_folder(read).rstrip("/"), **options)
         recipe = _recipe(read, config, settings)
-        dense = load_dense(recipe.dense, read, find, config.get_text_config().hidden_size)
-    _prepare_padding(tokenizer, recipe.pooling, name)
-    dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
-    model = model.to(device=device, dtype=dtype).eval()
-    revision = packaged.PACKAGED[name].version if is_packaged else commit
-    limits = (settings.max_tokens, recipe.max_tokens, tokenizer.model_max_length, hub.positions(model))
-    max_tokens = min(limit for limit in limits if limit)
-    return TextModel(model, tokenizer, recipe, dense.to(device), max_tokens, name, revision, hub.state_of(Path(where)))
+        dense = load_dense(recipe.dense, read, find, config.get_text_config().hidden_size).to(device)
+        _prepare_padding(tokenizer, recipe.pooling, name)
+        dtype = hub.choose_dtype(settings.dtype, hub.parameters(model) * texts, device)
+        model = model.to(device=device, dtype=dtype).eval()
+        revision = packaged.PACKAGED[name].version if is_packaged else commit
+        limits = (settings.max_tokens, recipe.max_tokens, tokenizer.model_max_length, hub.positions(model))
+        max_tokens = min(limit for limit in limits if limit and limit > 0)  # XLNet has -1 positions: any number
+        found = TextModel(model, tokenizer, recipe, dense, max_tokens, name, revision, hub.state_of(Path(where)))
+        try_texts(found)
+    return found
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ FLAGS: dict[str, Pooling] = {
 }
 
 
+LIBRARY = "sentence_transformers."
 MODULES = ("Transformer", "Pooling", "Dense", "Normalize")  # in this order
 SETTINGS = tuple(  # of the Transformer, as older releases called them by its kind
     f"sentence_{kind}_config.json"
@@ -58,22 +59,11 @@ def read_recipe(read: ReadFile, decoder: bool, pooling: Pooling | None = None, p
     Raises:
         WeightsError: the files demand what is not implemented here.
     """
-    modules = read("modules.json")
+    modules = _modules(read)
     if prompt is None:
         prompt = _default_prompt(read("config_sentence_transformers.json") or {})
     if modules is None:
         return Recipe(pooling or ("last" if decoder else "mean"), True, prompt, None, "default")
-    kinds = [_kind(module) for module in modules]
-    if unknown := [kind for kind in kinds if kind not in MODULES]:
-        raise WeightsError(
-            f"{SECTION}.model: its modules.json names {', '.join(unknown)}; supported are {', '.join(MODULES)}, so "
-            "choose another model"
-        )
-    if kinds != sorted(kinds, key=MODULES.index):
-        raise WeightsError(
-            f"{SECTION}.model: its modules.json has the order {', '.join(kinds)}; supported is {', '.join(MODULES)}, "
-            "so choose another model"
-        )
     place = transformer_folder(read)
     found = (read(place + name) for name in SETTINGS)
     transformer: dict[str, Any] = next((settings for settings in found if settings is not None), {})
@@ -83,7 +73,7 @@ def read_recipe(read: ReadFile, decoder: bool, pooling: Pooling | None = None, p
         raise WeightsError(f'{SECTION}.model: it leaves its prompt out of the pooling; set {SECTION}.prompt to ""')
     return Recipe(
         pooling or _pooling(settings) or ("last" if decoder else "mean"),
-        "Normalize" in kinds,
+        any(_kind(module) == "Normalize" for module in modules),
         prompt,
         transformer.get("max_seq_length"),
         "modules.json",
@@ -93,8 +83,12 @@ def read_recipe(read: ReadFile, decoder: bool, pooling: Pooling | None = None, p
 
 
 def transformer_folder(read: ReadFile) -> str:
-    """Where configuration, weights and tokenizer lie beside modules.json: `0_Transformer/`, or empty."""
-    places = _folders(read("modules.json") or (), "Transformer")
+    """Where configuration, weights and tokenizer lie beside modules.json: `0_Transformer/`, or empty.
+
+    Raises:
+        WeightsError: modules.json names what is not implemented here.
+    """
+    places = _folders(_modules(read) or (), "Transformer")
     return f"{places[0]}/" if places and places[0] else ""
 
 
@@ -108,12 +102,33 @@ def folder_reader(find: Callable[[str], str | Path | None]) -> ReadFile:
     return read
 
 
+def _modules(read: ReadFile) -> Sequence[dict[str, Any]] | None:
+    """Of modules.json; None where there is no such file."""
+    modules: Sequence[dict[str, Any]] | None = read("modules.json")
+    if modules is None:
+        return None
+    kinds = [_kind(module) for module in modules]
+    if unknown := [kind for kind in kinds if kind not in MODULES]:
+        raise WeightsError(
+            f"{SECTION}.model: its modules.json names {', '.join(unknown)}; supported are {', '.join(MODULES)}, so "
+            "choose another model"
+        )
+    if kinds != sorted(kinds, key=MODULES.index):
+        raise WeightsError(
+            f"{SECTION}.model: its modules.json has the order {', '.join(kinds)}; supported is {', '.join(MODULES)}, "
+            "so choose another model"
+        )
+    return modules
+
+
 def _folders(modules: Sequence[dict[str, Any]], kind: str) -> tuple[str, ...]:
     return tuple(str(module["path"]) for module in modules if _kind(module) == kind)
 
 
 def _kind(module: dict[str, Any]) -> str:
-    return str(module["type"]).rpartition(".")[2]
+    """Name of a module's class; the full one where it is not of sentence-transformers, whatever its last part is."""
+    name = str(module["type"])
+    return name.rpartition(".")[2] if name.startswith(LIBRARY) else name
 
 
 def _pooling(settings: dict[str, Any]) -> Pooling | None:
@@ -134,4 +149,9 @@ def _pooling(settings: dict[str, Any]) -> Pooling | None:
 
 def _default_prompt(settings: dict[str, Any]) -> str:
     prompts, name = settings.get("prompts") or {}, settings.get("default_prompt_name")
-    return cast(str, prompts.get(name) or "") if name else ""
+    if name and name not in prompts:
+        raise WeightsError(
+            f"{SECTION}.model: its default prompt is {name!r}, its prompts are {', '.join(prompts) or 'none'}; write "
+            f"the text that it wants into {SECTION}.prompt"
+        )
+    return cast(str, prompts[name] or "") if name else ""

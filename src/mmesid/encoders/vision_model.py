@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mmesid.artifacts.hub import commit_of
+from mmesid.artifacts.hub import expanded
 from mmesid.artifacts.pictures import decode
 from mmesid.config import VisionModel
 from mmesid.encoders import hub
+from mmesid.encoders.probing import try_pictures
 
 SECTION = "encode_content.transformers"
 EXPECTED = "a Hugging Face id or a folder with config.json, preprocessor_config.json and the weights of a vision model"
@@ -75,32 +76,36 @@ def load(settings: VisionModel, pictures: int, device: str) -> Vision:
         device: cpu, cuda, ...
 
     Raises:
-        WeightsError: the model is not here, cannot be reached, is incomplete or sees no pictures.
+        WeightsError: the model is not here, cannot be reached, is incomplete, sees no pictures, or not alike
+            each time.
     """
     import transformers
     from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-    name = settings.model
+    name = expanded(settings.model)
     with hub.explained(f"{SECTION}.model", name, EXPECTED):
-        commit = commit_of(name, settings.revision)
-        options: dict[str, Any] = {
-            "revision": commit or settings.revision,
-            "trust_remote_code": settings.trust_remote_code,
-        }
+        commit, pinned = hub.pin(name, settings.revision)
+        options = pinned | {"trust_remote_code": settings.trust_remote_code}
         config = AutoConfig.from_pretrained(name, **options)
         process = AutoImageProcessor.from_pretrained(name, **options)
         halves = [kind for kind in config.architectures or () if kind in PROJECTED]
         kind = getattr(transformers, halves[0]) if halves and not hasattr(config, "vision_config") else AutoModel
         model, missing = hub.pretrained(kind, name, config=config, **options)
         features = choose_features(model, missing, settings.features)
-    found = Vision(model.eval(), process, features, SECTION, name, commit, hub.state_of(Path(name)))
-    return ready(found, settings.dtype, pictures, device)
+        found = Vision(model.eval(), process, features, SECTION, name, commit, hub.state_of(Path(name)))
+        return ready(found, settings.dtype, pictures, device)
 
 
 def ready(vision: Vision, dtype: str, pictures: int, device: str) -> Vision:
-    """On the device, in the precision that is asked for or pays."""
+    """On the device, in the precision that is asked for or pays, and tried.
+
+    Raises:
+        ValueError: it cannot encode pictures, or not twice alike.
+    """
     chosen = hub.choose_dtype(dtype, vision.parameters * pictures, device)
-    return vision._replace(model=vision.model.to(device=device, dtype=chosen))
+    found = vision._replace(model=vision.model.to(device=device, dtype=chosen))
+    try_pictures(found)
+    return found
 
 
 def choose_features(model: Any, missing: Sequence[str], wanted: str) -> str:

@@ -54,8 +54,8 @@ def load(settings: InitCodes, device: str, seed: int, say: Say = _silent) -> Bac
         commit = None if is_file(pinned.name) else hub.commit_of(pinned.name, pinned.revision)
         pinned = pinned._replace(revision=commit or pinned.revision)
         tokenizer = AutoTokenizer.from_pretrained(**source.place(pinned))
-        words = tokenizer("some words", add_special_tokens=False)["input_ids"]
-    if not set(words) - set(tokenizer.all_special_ids):
+        knows_words = hub.knows_words(tokenizer)
+    if not knows_words:
         raise WeightsError(f"{KEY}: {pinned.name} holds no tokenizer: put its tokenizer files beside the weights")
     model = decoder(pinned, say)
     if model.config.is_encoder_decoder:

@@ -44,7 +44,7 @@ class Pinned(NamedTuple):
 
 def is_file(name: str) -> bool:
     """Whether a name stands for one file of weights."""
-    return name in packaged.LANGUAGE_MODELS or name.endswith(".gguf")
+    return name in packaged.LANGUAGE_MODELS or name.lower().endswith(".gguf")
 
 
 def state_of(name: str) -> str | None:
