@@ -90,6 +90,14 @@ def test_a_tokenizer_knows_words_where_it_has_its_files(tiny_bert: Path, tiny_qw
     assert knows_words(transformers.AutoTokenizer.from_pretrained(folder))
 
 
+def test_a_vocabulary_of_another_script_knows_words() -> None:
+    from tokenizers import Tokenizer, models
+
+    words = {word: place for place, word in enumerate(["[UNK]", *(chr(0xE01 + letter) for letter in range(58))])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    assert knows_words(transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]"))
+
+
 @pytest.mark.parametrize("kind", ["BertTokenizer", "Qwen2Tokenizer", "T5Tokenizer", "GPT2Tokenizer", "LlamaTokenizer"])
 def test_a_tokenizer_without_files_knows_no_words(kind: str) -> None:
     assert not knows_words(getattr(transformers, kind)())

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmesid.errors import WeightsError, causes, first_line
 
+FEWEST_WORDS = 50  # of a vocabulary that reads none of ours
 SPARE = 2**28  # bytes beside a download that a disk should keep
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REASONS = (  # names of errors -> what a person can do; the first that fits
@@ -188,9 +189,12 @@ def _is_read(file: PurePosixPath, safe: Collection[PurePosixPath]) -> bool:
 
 
 def knows_words(tokenizer: Any) -> bool:
-    """Whether texts of other words are other tokens. A tokenizer made without its files takes all words for one."""
+    """Whether it has a vocabulary. A tokenizer made without its files has little more than special tokens and takes all
+    words for one, as the vocabulary of another script may do with ours.
+    """
     first, second = tokenizer(["a red wool lamp", "2 new blue cups"], add_special_tokens=False)["input_ids"]
-    return bool(first != second)
+    words = set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)
+    return first != second or len(words) >= FEWEST_WORDS
 
 
 def check_whole(folder: Path) -> None:
