@@ -265,6 +265,13 @@ def test_the_report_says_whose_history_is_offered_and_what_is_no_ablation_any_mo
         assert "gone" not in {row[1] for row in sections[title].rows}, title
 
 
+def test_a_dataset_without_its_own_parameters_has_no_row_of_results(project: Path) -> None:
+    kept.save(result("mse")._replace(dataset="other"), project)
+    sections = {section.title: section for section in report.collect(project)}
+    assert {row[0] for row in sections["Results on test users"].rows} == {DATASET}
+    assert {row[0] for row in sections["Order kept"].rows} == {DATASET, "other"}
+
+
 def test_a_scoreboard_of_another_version_or_half_merged_is_no_traceback(project: Path) -> None:
     findings = scoreboard.judge(project)
     two = [*findings, *(finding._replace(dataset="b") for finding in findings[1:])]

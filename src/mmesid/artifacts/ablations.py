@@ -60,7 +60,7 @@ class AblationResult(NamedTuple):
     valid_ranks: dict[str, NDArray[np.uint8]]
 
     @property
-    def task(self) -> "Task":
+    def task(self) -> Task:
         """What was asked; results of equal tasks can be compared user by user."""
         excluded = self.parameters.get("protocol", {}).get("exclude_history", True)
         return Task(self.users, excluded, self.metrics["data"]["items"])

@@ -66,7 +66,7 @@ def _view(report: DatasetReport) -> dict[str, Any]:
         "name": name,
         "metrics": metrics,
         "data": tables.part(metrics, "data"),
-        "candidates": tables.candidates(metrics),
+        "candidates": tables.CANDIDATES[tables.excludes_history(metrics)],
         "results": tables.result_rows(name, metrics),
         "valid": tables.result_rows(name, metrics, "valid"),
         "differences": tables.differences(metrics),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mmesid.models import MAIN_METRIC, RANK_METRICS, metric_label
-from mmesid.reporting.tables import Cell, Metrics, differences, number, part, result_rows
+from mmesid.reporting.tables import Cell, Metrics, differences, excludes_history, number, part, result_rows
 
 SHOWN = ("ndcg_at_5", MAIN_METRIC)
 MENTIONED = 0.01  # share of tied interactions
@@ -51,8 +51,7 @@ def _ties(metrics: Metrics) -> str:
 
 def _candidates(metrics: Metrics) -> str:
     """Said where it is not as by default."""
-    excluded = part(metrics, "protocol").get("exclude_history")
-    return " Its users' earlier items are candidates as well." if excluded is False else ""
+    return " Its users' earlier items are candidates as well." if excludes_history(metrics) is False else ""
 
 
 def _cell(cell: Cell | None) -> str:

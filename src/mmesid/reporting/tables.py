@@ -50,7 +50,7 @@ TOKENIZER = {
 }
 
 
-CANDIDATES = {True: "all but earlier items", False: "all items"}  # by protocol.exclude_history
+CANDIDATES = {True: "all but earlier items", False: "all items", None: ""}  # by `excludes_history`
 
 
 class Cell(NamedTuple):
@@ -162,10 +162,10 @@ def differences(metrics: Metrics) -> list[BaselineDifference]:
     return rows
 
 
-def candidates(metrics: Metrics) -> str:
-    """What every model ranks for a user; empty where metrics of an earlier version do not say so."""
+def excludes_history(metrics: Metrics) -> bool | None:
+    """Whether a user's earlier items are no candidates; None where metrics of an earlier version do not say so."""
     excluded = part(metrics, "protocol").get("exclude_history")
-    return CANDIDATES[excluded] if isinstance(excluded, bool) else ""
+    return excluded if isinstance(excluded, bool) else None
 
 
 def slice_tables(metrics: Metrics) -> dict[str, list[dict[str, Any]]]:

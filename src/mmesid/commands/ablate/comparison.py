@@ -74,6 +74,7 @@ def _row(
     keys: Mapping[tuple[str, int], str],
 ) -> AblationRow:
     results = counted(every, keys)
+    seeds = [result.seed for result in results]
     command = command_of(dataset, ablation.name, [result.seed for result in every])
     if not results:
         return AblationRow(ablation.name, ablation.tells, command, ablation.row)
@@ -86,9 +87,9 @@ def _row(
         tells=ablation.tells,
         command=command,
         row=ablation.row,
-        seeds=[result.seed for result in results],
+        seeds=seeds,
         outdated=outdated(results, keys),
-        apart=[result.seed for result in every if all(result is not one for one in results)],
+        apart=[result.seed for result in every if result.seed not in seeds],
         metrics={name: mean(results, ablation.row, name) for name in DEPTH},
         by_seed={r.seed: float(values(r, ablation.row, MAIN_METRIC).mean()) for r in results},
         difference=None if is_reference else difference(ours, theirs),

@@ -29,10 +29,9 @@ from mmesid.config import known_datasets
 from mmesid.models import MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, MODELS, NETWORK_MODEL, metric_label, model_label
 from mmesid.pipeline.ablations import REFERENCE, read
 from mmesid.reporting import claims
-from mmesid.reporting.ablations import NOTHING, estimate
-from mmesid.reporting.ablations import seeds as label
+from mmesid.reporting.ablations import NOTHING, estimate, seeds
 from mmesid.reporting.document import Section, to_html, to_latex, to_markdown
-from mmesid.reporting.tables import part, result_rows
+from mmesid.reporting.tables import excludes_history, result_rows
 
 TITLE = "MME-SID: the paper's experiment"
 PLACE = Path("reports", "paper")
@@ -66,9 +65,12 @@ def collect(root: Path) -> list[Section]:
     keys = {name: ablate.keys(name, root) for name in names}
     results = {name: kept.load_all(root, name) for name in names}
     judged_by = {name: each.row for name, each in read(root).items()}
-    ours = [each for each in _each(results, keys) if judged_by.get(each.ablation) in (MAIN_MODEL, NETWORK_MODEL)]
+    every = _each(results, keys)
+    # Minutes, codes and spectra beside a rival's row are none of the rival's.
+    ours = [each for each in every if judged_by.get(each.ablation) in (MAIN_MODEL, NETWORK_MODEL)]
+    unknown = [name for name in names if keys[name] is None]
     return [
-        _results(metrics, results, keys, root),
+        _results(names, metrics, every, unknown, root),
         _published(),
         *(
             ablate.shown(name, ablate.table(name, root), root)
@@ -89,7 +91,12 @@ class _Each(NamedTuple):
     dataset: str
     ablation: str
     found: list[AblationResult]
-    label: str  # the ablation, and whether a result of it is outdated
+    old: list[int]  # seeds whose result is of other parameters or code than those of now
+
+    @property
+    def label(self) -> str:
+        """The ablation, and whether a result of it is outdated."""
+        return f"{self.ablation} (of other parameters or code)" if self.old else self.ablation
 
     @property
     def command(self) -> str:
@@ -98,14 +105,13 @@ class _Each(NamedTuple):
 
 
 def _each(results: Mapping[str, Sequence[AblationResult]], keys: Keys) -> list[_Each]:
-    """Every ablation of every dataset. Minutes, codes and spectra beside a rival's row are none of the rival's."""
+    """Every ablation of every dataset."""
     found = []
     for dataset, every in results.items():
         known = keys[dataset] or {}
         for name in dict.fromkeys(result.name for result in every):
             taken = counted([result for result in every if result.name == name], known)
-            old = " (of other parameters or code)" if outdated(taken, known) else ""
-            found.append(_Each(dataset, name, taken, f"{name}{old}"))
+            found.append(_Each(dataset, name, taken, outdated(taken, known)))
     return found
 
 
@@ -115,23 +121,20 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 def _results(
-    metrics: Mapping[str, Any], results: Mapping[str, Sequence[AblationResult]], keys: Keys, root: Path
+    names: Sequence[str], metrics: Mapping[str, Any], every: Sequence[_Each], unknown: Sequence[str], root: Path
 ) -> Section:
     """Of all seeds that are kept of the dataset's own parameters, else of the one run behind metrics.json."""
     heads = ["dataset", "model", "seeds", *map(metric_label, METRICS), "made by"]
+    own = {each.dataset: each for each in every if each.ablation == REFERENCE}
     rows: list[list[str]] = []
     offered: list[str] = []  # datasets whose histories are candidates as well
-    for name, every in results.items():
-        best = counted([result for result in every if result.name == REFERENCE], keys[name] or {})
-        if best:
-            seeds = label([result.seed for result in best], outdated(best, keys[name] or {}))
-            rows += [_over_seeds(row, best, seeds) for row in MODELS if all(row in result.ranks for result in best)]
-            excluded = best[0].task.excluded
-        else:
+    for name in names:
+        if best := own.get(name):
+            rows += _over_seeds(best)
+            offered += [] if best.found[0].task.excluded else [name]
+        elif name in metrics:
             rows += _of_one(name, metrics[name], f"`{command_for(name, root)}`")
-            excluded = part(metrics[name], "protocol").get("exclude_history", True)
-        offered += [] if excluded else [name]
-    unknown = [name for name, known in keys.items() if known is None]
+            offered += [name] if excludes_history(metrics[name]) is False else []
     text = (
         "Leave-one-out, full ranking over all items, the user's earlier items excluded"
         f"{f' (not so on {_names(offered)})' if offered else ''}, ties against the model. Each user's value is "
@@ -149,10 +152,19 @@ def _names(datasets: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in datasets)
 
 
-def _over_seeds(row: str, best: Sequence[AblationResult], seeds: str) -> list[str]:
-    values = [estimate(mean(best, row, metric)) for metric in METRICS]
-    each = _Each(best[0].dataset, REFERENCE, list(best), REFERENCE)
-    return [each.dataset, model_label(row), seeds, *values, each.command]
+def _over_seeds(best: _Each) -> list[list[str]]:
+    told = seeds([result.seed for result in best.found], best.old)
+    return [
+        [
+            best.dataset,
+            model_label(row),
+            told,
+            *(estimate(mean(best.found, row, name)) for name in METRICS),
+            best.command,
+        ]
+        for row in MODELS
+        if all(row in result.ranks for result in best.found)
+    ]
 
 
 def _of_one(name: str, metrics: Mapping[str, Any], command: str) -> list[list[str]]:
