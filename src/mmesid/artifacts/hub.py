@@ -56,7 +56,7 @@ _STATUS = {  # of a hub that answers, but does not give -> what a person can do
     403: "{hub} forbids {name} (403): put a token that may read it into HF_TOKEN",
 }
 _FAILING = "{hub} answers {status} for {name}: try again later, or HF_ENDPOINT names a mirror"
-_POINTER = b"version "  # how the text begins that Git LFS puts in the place of a file
+POINTER = b"version https://git-lfs"  # how the text begins that Git LFS puts in the place of a file
 _PATIENCE = 10.0  # seconds for a hub to say that it is there
 
 
@@ -212,7 +212,7 @@ def check_whole(folder: Path) -> None:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
             header = file.read(length) if length < size else b""
-        if start == _POINTER:
+        if start == POINTER[:8]:
             raise _cut_short(path, "it is a pointer of Git LFS: `git lfs pull` fetches the file")
         try:
             ends = [entry["data_offsets"][1] for name, entry in json.loads(header).items() if name != "__metadata__"]

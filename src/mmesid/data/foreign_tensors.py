@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mmesid.artifacts.hub import POINTER
 from mmesid.errors import DataError, first_line
 
 PICKLES, TENSORS = (".pkl", ".pickle"), (".pt", ".pth")
 ITEM_WEIGHTS = ("item_emb.weight", "item_embedding.weight", "item_embeddings.weight")  # of a SASRec's state dict
 SAVED = (b"PK\3\4", b"\x80\2\x8a\nl\xfc\x9c")  # what torch.save begins with, today and formerly
-POINTER = b"version https://git-lfs"
 DTYPES = [type(np.dtype(code)) for code in "?bBhHiIlLqQefd"]
 _GLOBAL = re.compile(r"(?:GLOBAL|class|function) `?([\w.]+)")
 
