@@ -7,6 +7,7 @@ import torch
 
 from mmesid.errors import ConfigError
 from mmesid.recommender import forecast
+from mmesid.recommender.batching import trial_batch
 from mmesid.recommender.forecast import Forecast, check_hours, foretell
 from mmesid.recommender.training import Trainer
 
@@ -15,9 +16,10 @@ from . import tiny_recommender as tiny
 
 @pytest.fixture
 def trainer(embeddings, semantic_ids, sequences, finetune_settings):
-    def fresh():
+    def fresh(**changes):
         model = tiny.tiny_model(embeddings, semantic_ids, sequences, tiny.init_settings("tied"))
-        return Trainer(model, sequences, finetune_settings, tiny.protocol(), 0, lambda metrics, step: None)
+        settings = finetune_settings.model_copy(update=changes)
+        return Trainer(model, sequences, settings, tiny.protocol(), 0, lambda metrics, step: None)
 
     return fresh
 
@@ -32,13 +34,24 @@ def test_a_trial_leaves_no_trace(trainer):
         assert torch.equal(parameter, untried.parameters[name]), name
 
 
-def test_time_is_foretold_for_the_epochs_that_are_left(trainer, monkeypatch):
-    clock = iter([10.0, 12.0])
-    found = trainer()
+@pytest.mark.parametrize(
+    "seconds", [[0.5, 3.0], [11.0]], ids=["a whole batch is tried", "a whole batch takes too long"]
+)
+def test_time_is_foretold_for_the_epochs_that_are_left(trainer, seconds):
+    found = trainer(targets_per_step=2000)
+    found.trial = found.trial._replace(rows=found.trial.rows[:1])
     found.state = found.state._replace(epoch=1)
+    tried = found.trial
+    if len(seconds) > 1:
+        tokens = found.settings.batch_tokens
+        tried = trial_batch(found.windows, found.settings, found.model.blueprint.prompt, found.seed, tokens)
+        assert len(tried.rows) > len(found.trial.rows)
+    clock = iter([time for each in seconds for time in (10.0, 10.0 + each)])
     said = foretell(found, clock.__next__)
+    assert next(clock, None) is None
+    targets = [sum(len(window.labels) for row in rows for window in row) for rows in (tried.rows, [found.windows])]
+    assert said.seconds_per_epoch == pytest.approx(seconds[-1] / targets[0] * targets[1])
     assert said.epochs == found.settings.epochs - 1
-    assert said.seconds_per_epoch >= 2.0  # an epoch is one trial or more
     assert said.hours == pytest.approx(said.seconds_per_epoch * said.epochs / 3600)
 
 

@@ -43,11 +43,17 @@ def plan_epoch(windows: Sequence[Window], settings: Finetune, seed: int, epoch: 
     return list(np.split(order, np.flatnonzero(np.diff(steps)) + 1))
 
 
-def trial_batch(windows: Sequence[Window], settings: Finetune, prompt: Prompt, seed: int) -> MicroBatch:
-    """A few rows of the first step's windows, the same in every process."""
+def trial_batch(
+    windows: Sequence[Window],
+    settings: Finetune,
+    prompt: Prompt,
+    seed: int,
+    batch_tokens: int = TRIAL_TOKENS,
+    processes: int = 1,
+) -> MicroBatch:
+    """The first micro-batch of the first step, the same in every process; by default a few rows of it."""
     first = [windows[window] for window in plan_epoch(windows, settings, seed, 0)[0]]
-    (batches,) = deal(first, prompt, settings.row_tokens, max(settings.row_tokens, TRIAL_TOKENS), 1)
-    return batches[0]
+    return deal(first, prompt, settings.row_tokens, max(settings.row_tokens, batch_tokens), processes)[0][0]
 
 
 def deal(

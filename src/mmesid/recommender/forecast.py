@@ -9,9 +9,10 @@ import psutil
 import torch
 
 from mmesid.errors import ConfigError
-from mmesid.recommender.batching import MicroBatch
+from mmesid.recommender.batching import MicroBatch, trial_batch
 from mmesid.recommender.training import Trainer
 
+LONGEST = 10.0  # seconds a whole micro-batch may take, by what a small one took, to be tried too
 USABLE = 0.6  # of the memory that is free, for activations: the rest of a step needs some too
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -38,30 +39,36 @@ class Forecast(NamedTuple):
 
 
 def foretell(trainer: Trainer, clock: Callable[[], float]) -> Forecast:
-    """Run one small micro-batch forward and backward, twice, and throw its gradients away.
+    """Run one small micro-batch forward and backward, twice, and a whole one where that ends in seconds: what is done
+    once for all of its targets, such as the vectors of all items, tells in a small one as if it were theirs. Gradients
+    are thrown away.
 
     Args:
         trainer: before `fit`, resumed or not; its weights, its state and its draws stay as they are.
         clock: tells seconds.
     """
-    trial, row = trainer.trial, trainer.settings.row_tokens
+    trial, settings, processes = trainer.trial, trainer.settings, trainer.accelerator.num_processes
     trainer.model.train()
     device = trainer.model.device
     before = _memory(device)
     _run(trainer, trial)
     grown = max(0, _peak(device) - before)
-    began = clock()
-    _run(trainer, trial)
-    seconds = clock() - began
+    seconds = _time(trainer, trial, clock)
+    tokens = len(trial.rows) * settings.row_tokens
+    fit = _free(device) * USABLE / (grown / tokens) if grown else float("inf")
+    batch_tokens = int(min(settings.batch_tokens, max(settings.row_tokens, fit)))
+    whole = trial_batch(
+        trainer.windows, settings, trainer.model.blueprint.prompt, trainer.seed, batch_tokens, processes
+    )
+    longest = seconds / len(trial.rows) * len(whole.rows)
+    if _agreed(trainer, len(whole.rows) > len(trial.rows) and longest <= LONGEST and settings.batch_tokens <= fit):
+        trial, seconds = whole, _time(trainer, whole, clock)
     targets = sum(len(window.labels) for rows in trial.rows for window in rows)
     of_epoch = sum(len(window.labels) for window in trainer.windows)
-    if (cap := trainer.settings.max_targets_per_epoch) is not None:
+    if (cap := settings.max_targets_per_epoch) is not None:
         of_epoch = min(of_epoch, cap)
-    tokens = len(trial.rows) * row
-    left = trainer.settings.epochs - trainer.state.epoch
-    per_epoch = seconds / targets * of_epoch / trainer.accelerator.num_processes
-    fit = _free(device) * USABLE / (grown / tokens) if grown else float("inf")
-    return Forecast(per_epoch, left, grown / tokens, int(min(trainer.settings.batch_tokens, max(row, fit))))
+    left = settings.epochs - trainer.state.epoch
+    return Forecast(seconds / targets * of_epoch / processes, left, grown / tokens, batch_tokens)
 
 
 def check_hours(forecast: Forecast, max_hours: float | None) -> None:
@@ -83,6 +90,26 @@ def _run(trainer: Trainer, batch: MicroBatch) -> None:
     with trainer.accelerator.no_sync(trainer.wrapped) if distributed else nullcontext():
         trainer.accelerator.backward(trainer.loss(batch))
     trainer.optimizer.zero_grad(set_to_none=True)
+
+
+def _time(trainer: Trainer, batch: MicroBatch, clock: Callable[[], float]) -> float:
+    """Seconds of a micro-batch."""
+    _wait(trainer.model.device)
+    began = clock()
+    _run(trainer, batch)
+    _wait(trainer.model.device)
+    return clock() - began
+
+
+def _wait(device: torch.device) -> None:
+    """Until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _agreed(trainer: Trainer, willing: bool) -> bool:
+    """Whether all processes are: each pass waits for every one of them."""
+    return bool(trainer.accelerator.reduce(torch.tensor(float(willing), device=trainer.model.device), "mean") == 1)
 
 
 def _memory(device: torch.device) -> int:

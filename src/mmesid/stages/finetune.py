@@ -37,7 +37,9 @@ def run(config: Config, store: Store, log: StageRun) -> None:
     resumed = _resume(trainer, store, started_as)
 
     if accelerator.is_main_process:
-        sys.stderr.write("finetune: a trial of one small batch, to foretell time and memory\n")
+        sys.stderr.write(
+            "finetune: a trial of a small batch, and a whole one if that is quick, to foretell time and memory\n"
+        )
         sys.stderr.flush()
     forecast = foretell(trainer, time.perf_counter)
     check_hours(forecast, settings.max_hours)
