@@ -3,6 +3,7 @@
 import copy
 import difflib
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,12 +123,17 @@ def load_yaml(path: Path) -> Any:
     if line := conflict_line(text):
         raise ConfigError(f"{path} holds merge conflict markers at line {line}; resolve them")
     try:
-        return copy.deepcopy(_parsed(text))
+        return parsed(text)
     except yaml.MarkedYAMLError as error:
         at = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path} is not valid YAML{at}: {' '.join(str(error.problem).split())}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {first_line(error)}") from None
+
+
+def parsed(text: str) -> Any:
+    """What a text in YAML holds; raises yaml.YAMLError where it is none, or a key stands twice."""
+    return copy.deepcopy(_parsed(text))
 
 
 @functools.lru_cache(maxsize=16)
@@ -170,6 +176,12 @@ class _OnceEach(yaml.SafeLoader):
         return node
 
 
+# As DVC reads it, which writes 0.00001 so; YAML before 1.2, of which PyYAML is, took it for text.
+_OnceEach.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+
+
 def _say(problem: Any) -> str:
     if not problem["loc"]:  # sections that do not go together name their keys themselves
         return str(problem["ctx"]["error"])
@@ -184,10 +196,7 @@ def _fault(problem: Any) -> str:
         return f"no such key.{_suggest(problem['loc'])}"
     if problem["type"] == "missing":
         return "this key is missing; every default stands in params.yaml"
-    hint = ""
-    if isinstance(problem["input"], str) and problem["type"].startswith(("float", "int")):
-        hint = " (YAML reads 1e-3 as text: write 0.001)"
-    return f"{problem['msg']}; it is {problem['input']!r}{hint}"
+    return f"{problem['msg']}; it is {problem['input']!r}"
 
 
 def _suggest(location: tuple[int | str, ...]) -> str:

@@ -18,7 +18,7 @@ import yaml
 from mmesid import config
 from mmesid.artifacts.values import CONTENT
 from mmesid.config import Config
-from mmesid.config.loading import read_sections
+from mmesid.config.loading import parsed, read_sections
 from mmesid.errors import ConfigError
 from mmesid.models import MAIN_MODEL, MODELS, alone, with_role
 from mmesid.pipeline import code, overrides
@@ -144,7 +144,7 @@ def run_of(ablation: Ablation, dataset: str, seed: int, code_of: Mapping[str, st
         text = overrides.edited(ablation.overrides, dataset, root)
     except ConfigError as error:
         raise ConfigError(f"conf/ablations.yaml, {ablation.name}: {error}") from None
-    conf = yaml.safe_dump({**(yaml.safe_load(text) or {}), "seed": seed}, sort_keys=False, allow_unicode=True)
+    conf = yaml.safe_dump({**(parsed(text) or {}), "seed": seed}, sort_keys=False, allow_unicode=True)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder)
         (trial / "conf").mkdir()
