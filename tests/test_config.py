@@ -263,6 +263,16 @@ def test_datasets_must_be_a_list_of_names(project: Path, names: Any) -> None:
         configuration.datasets(project)
 
 
+def test_a_listed_name_counts_once_and_is_one_word(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    tiny.write_yaml(project / "params.yaml", {**params, "datasets": ["b", "a", "b"]})
+    assert configuration.datasets(project) == ["b", "a"]
+    for name in ("my toys", "a/b", ""):
+        tiny.write_yaml(project / "params.yaml", {**params, "datasets": ["a", name]})
+        with pytest.raises(ConfigError, match=f"{name!r} cannot name a dataset"):
+            configuration.datasets(project)
+
+
 def test_the_project_runs_what_it_lists() -> None:
     assert set(configuration.datasets(ROOT)) <= set(DATASETS)
 

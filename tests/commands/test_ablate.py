@@ -119,6 +119,15 @@ def test_a_wrong_entry_is_named(world: Path, text: str, said: str) -> None:
         ablate.plan(tiny.NAME, [], 1, world)
 
 
+def test_a_stage_of_ones_own_behind_the_last_one_decides_no_result(world: Path) -> None:
+    before = ablations.codes(world)
+    stages = yaml.safe_load((world / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert list(before) == [stage for stage in stages if stage not in ("configure", "report")]
+    with (world / "dvc.yaml").open("a", encoding="utf-8") as file:
+        file.write("\n  drawn:\n    cmd: python draw.py\n    deps: [reports]\n    outs: [drawn.png]\n")
+    assert ablations.codes(world) == before
+
+
 def test_a_small_number_may_be_set(world: Path) -> None:
     with (world / "conf" / "ablations.yaml").open("a", encoding="utf-8") as file:
         file.write("slow:\n  tells: a\n  set: {finetune.learning_rate: 0.00001, finetune.table_learning_rate: 2e-5}\n")

@@ -15,6 +15,7 @@ from mmesid.config.sections import Config
 from mmesid.errors import ConfigError, first_line
 
 ABLATIONS = "ablations"  # conf/ablations.yaml names no dataset
+NAME = re.compile(r"[\w.-]+")  # what neither a shell nor a path takes apart
 MOVED = {  # where a key that older files name stands now
     "evaluate.exclude_history": "protocol.exclude_history",
     "encode_collaborative.history_length": "protocol.history_length",
@@ -61,12 +62,14 @@ def known_datasets(root: Path = Path()) -> list[str]:
 
 
 def datasets(root: Path = Path()) -> list[str]:
-    """Names of the datasets that `dvc repro` runs, from `datasets` in `params.yaml`."""
+    """Names of the datasets that `dvc repro` runs, from `datasets` in `params.yaml`; DVC, too, counts a name once."""
     names = read_sections(root / "params.yaml").get("datasets")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         quote = " (a name that YAML reads as something else, like 2024 or on, needs quotes)"
         raise ConfigError(f"params.yaml: `datasets` must be a list of names, like [sample]; it is {names!r}{quote}")
-    return names
+    if wrong := [name for name in names if not NAME.fullmatch(name)]:
+        raise ConfigError(f"params.yaml: {wrong[0]!r} cannot name a dataset: use letters, digits, `-`, `_` and `.`")
+    return list(dict.fromkeys(names))
 
 
 def check(values: dict[str, Any], dataset: str, where: str) -> Config:
