@@ -169,11 +169,13 @@ def test_a_source_that_has_changed_is_taken_first_and_one_that_is_gone_is_asked_
     text = recipe.read_text(encoding="utf-8")
     recipe.unlink()  # DVC's cache shares it
     recipe.write_text(f"{text}# another\n", encoding="utf-8")
+    (world / "dvc.lock").write_text("", encoding="utf-8")  # as a kill leaves it
     ablate.run(tiny.NAME, [], 1, world, said.append)
     before, _, after, _ = made
     assert before.ablation == after.ablation
     assert before.key != after.key
     assert [line for line in said if f"sources/{tiny.NAME} has changed" in line]
+    assert [line for line in said if "dvc.lock is empty" in line]
     for folder in (recipe.parent, world / ".dvc" / "cache"):
         shutil.rmtree(folder)
     with pytest.raises(DataError, match=rf"not here: `dvc pull sources/{tiny.NAME}\.dvc` fetches them"):

@@ -18,6 +18,7 @@ from mmesid.commands.plan import duration
 from mmesid.errors import DataError, PipelineError
 from mmesid.pipeline import ablations, experiment, sources
 from mmesid.pipeline.ablations import LAST, REFERENCE, Run
+from mmesid.pipeline.mend import mend
 from mmesid.pipeline.stage import StageError
 from mmesid.reporting.ablations import AblationRow, section
 from mmesid.reporting.document import Section, to_markdown
@@ -59,7 +60,7 @@ def run(dataset: str, only: Sequence[str], seeds: int, root: Path, say: Say) -> 
         DataError: something is to be made, and the source is not here.
     """
     config.check_conf(dataset, root)
-    for line in sources.refresh([dataset], root):  # a result belongs to the source that its record names
+    for line in [*mend(root), *sources.refresh([dataset], root)]:  # a result belongs to the source of the record
         say(line)
     planned = plan(dataset, only, seeds, root)
     say(summary(planned))
