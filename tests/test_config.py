@@ -217,10 +217,11 @@ def test_a_rival_of_content_where_nothing_is_encoded_names_the_keys(project: Pat
     assert configuration.load("mine", project).baselines.rivals == []
 
 
-def test_a_number_that_yaml_reads_as_text_says_how_to_write_it(project: Path) -> None:
-    (project / "conf" / "mine.yaml").write_text("finetune:\n  learning_rate: 1e-3\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"finetune\.learning_rate: .*YAML reads 1e-3 as text: write 0\.001"):
-        configuration.load("mine", project)
+@pytest.mark.parametrize("written", ["1e-05", "1e-5", "1E-5", "0.1e-4", "1.e-5", ".1e-4", "0.00001"])
+def test_a_small_number_is_one_however_it_is_written(project: Path, written: str) -> None:
+    """DVC, and so `dvc exp run -S` and an override, writes 0.00001 as 1e-05, which PyYAML alone takes for text."""
+    (project / "conf" / "mine.yaml").write_text(f"finetune:\n  learning_rate: {written}\n", encoding="utf-8")
+    assert configuration.load("mine", project).finetune.learning_rate == 0.00001
 
 
 def test_all_mistakes_are_told_at_once(project: Path) -> None:
@@ -260,6 +261,16 @@ def test_datasets_must_be_a_list_of_names(project: Path, names: Any) -> None:
     (project / "params.yaml").write_text(yaml.safe_dump({**params, "datasets": names}), encoding="utf-8")
     with pytest.raises(ConfigError, match="`datasets` must be a list of names"):
         configuration.datasets(project)
+
+
+def test_a_listed_name_counts_once_and_is_one_word(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    tiny.write_yaml(project / "params.yaml", {**params, "datasets": ["b", "a", "b"]})
+    assert configuration.datasets(project) == ["b", "a"]
+    for name in ("my toys", "a/b", ""):
+        tiny.write_yaml(project / "params.yaml", {**params, "datasets": ["a", name]})
+        with pytest.raises(ConfigError, match=f"{name!r} cannot name a dataset"):
+            configuration.datasets(project)
 
 
 def test_the_project_runs_what_it_lists() -> None:

@@ -20,11 +20,11 @@ from mmesid.artifacts.values import Sequences
 from mmesid.commands import ablate
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.gather import each_order_kept
-from mmesid.errors import ArtifactError, ConfigError
+from mmesid.errors import ArtifactError, ConfigError, DataError
 from mmesid.evaluation.forgetting import order_kept
 from mmesid.evaluation.metrics import per_user
-from mmesid.pipeline import ablations, experiment
-from mmesid.pipeline.ablations import REFERENCE, Ablation
+from mmesid.pipeline import ablations, experiment, sources
+from mmesid.pipeline.ablations import REFERENCE, Ablation, Run
 from mmesid.reporting.ablations import HEADS, NOTHING, Estimate, cells, difference
 from tests import tiny
 
@@ -119,6 +119,23 @@ def test_a_wrong_entry_is_named(world: Path, text: str, said: str) -> None:
         ablate.plan(tiny.NAME, [], 1, world)
 
 
+def test_a_stage_of_ones_own_behind_the_last_one_decides_no_result(world: Path) -> None:
+    before = ablations.codes(world)
+    stages = yaml.safe_load((world / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert list(before) == [stage for stage in stages if stage not in ("configure", "report")]
+    with (world / "dvc.yaml").open("a", encoding="utf-8") as file:
+        file.write("\n  drawn:\n    cmd: python draw.py\n    deps: [reports]\n    outs: [drawn.png]\n")
+    assert ablations.codes(world) == before
+
+
+def test_a_small_number_may_be_set(world: Path) -> None:
+    with (world / "conf" / "ablations.yaml").open("a", encoding="utf-8") as file:
+        file.write("slow:\n  tells: a\n  set: {finetune.learning_rate: 0.00001, finetune.table_learning_rate: 2e-5}\n")
+    *_, slow = ablate.plan(tiny.NAME, [], 1, world)
+    assert slow.run.settings.finetune.learning_rate == 0.00001
+    assert slow.run.settings.finetune.table_learning_rate == 0.00002
+
+
 def test_an_unknown_ablation_and_an_unknown_dataset_are_refused(world: Path) -> None:
     with pytest.raises(ConfigError, match=r"no ablation nothing.*few_codes"):
         ablate.plan(tiny.NAME, ["nothing"], 1, world)
@@ -136,6 +153,33 @@ def test_the_plan_says_what_an_ablation_trains_anew(world: Path) -> None:
     assert codes.stages == ["tokenize", "init_codes", "finetune", "fuse", "evaluate"]
     assert same.told == "best, seed 0"
     assert others[0].stages[0] == "prepare", "its seed is another, its source is not"
+
+
+def test_a_source_that_has_changed_is_taken_first_and_one_that_is_gone_is_asked_for(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else results of new files would bear the key of the old ones, whose record is all that the key looks at."""
+    made: list[Run] = []
+    monkeypatch.setattr(ablate, "_make", lambda run, *_: made.append(run))
+    monkeypatch.chdir(world)
+    sources.track(tiny.NAME, world)
+    said: list[str] = []
+    ablate.run(tiny.NAME, [], 1, world, said.append)
+    recipe = world / "sources" / tiny.NAME / "recipe.yaml"
+    text = recipe.read_text(encoding="utf-8")
+    recipe.unlink()  # DVC's cache shares it
+    recipe.write_text(f"{text}# another\n", encoding="utf-8")
+    (world / "dvc.lock").write_text("", encoding="utf-8")  # as a kill leaves it
+    ablate.run(tiny.NAME, [], 1, world, said.append)
+    before, _, after, _ = made
+    assert before.ablation == after.ablation
+    assert before.key != after.key
+    assert [line for line in said if f"sources/{tiny.NAME} has changed" in line]
+    assert [line for line in said if "dvc.lock is empty" in line]
+    for folder in (recipe.parent, world / ".dvc" / "cache"):
+        shutil.rmtree(folder)
+    with pytest.raises(DataError, match=rf"not here: `dvc pull sources/{tiny.NAME}\.dvc` fetches them"):
+        ablate.run(tiny.NAME, [], 1, world, said.append)
 
 
 def test_an_ablation_whose_weights_are_not_installed_is_left_out(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ def test_a_copy_shares_the_cache_whatever_the_folder_is_named(
     tmp_path: Path, project_copy: Callable[[Path], Path]
 ) -> None:
     root = project_copy(tmp_path / "it's #1, ä")
+    (root / "dvc.lock").write_text("schema: '2.0'\n", encoding="utf-8")  # no stage has run
     copy = experiment.folder_of("one", root)
     experiment.make(copy, "sample", "", root)
     with opened(root) as mine, opened(copy) as copied:

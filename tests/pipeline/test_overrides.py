@@ -34,6 +34,13 @@ def test_an_override_stands_in_the_files_and_remarks_stay(root: Path) -> None:
     assert apply(given, ["a", "b"], root) == []
 
 
+def test_a_small_number_stays_one(root: Path) -> None:
+    apply(dict([parse("finetune.learning_rate=1e-5"), ("finetune.weight_decay", 0.00002)]), ["a"], root)
+    changed = config.load("a", root).finetune
+    assert (changed.learning_rate, changed.weight_decay) == (0.00001, 0.00002)
+    assert apply({"finetune.epochs": 2}, ["a"], root), "what was written can be read again"
+
+
 @pytest.mark.parametrize("text", ["# nothing differs yet\n", "", "{}\n", "prepare:\n  # none\n"])
 def test_a_file_without_any_section_takes_an_override(root: Path, text: str) -> None:
     (root / "conf" / "a.yaml").write_text(text, encoding="utf-8")

@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
 from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.source import digest, is_external
 from mmesid.commands.listing import enable_dataset
-from mmesid.config.loading import ABLATIONS, check, merge, read_sections
+from mmesid.config.loading import ABLATIONS, check, merge, parsed, read_sections
 from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline import sources
 
@@ -178,7 +176,7 @@ def all_or_nothing(name: str, root: Path) -> Iterator[None]:
 def _settings(name: str, text: str, root: Path) -> "Config":
     """The parameters of a dataset whose conf has this text."""
     defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
-    return check(merge(defaults, yaml.safe_load(text) or {}), name, f"params.yaml or conf/{name}.yaml")
+    return check(merge(defaults, parsed(text) or {}), name, f"params.yaml or conf/{name}.yaml")
 
 
 def _check_files(files: Path, source: Path, root: Path) -> None:

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mmesid.config.sections import Config
 from mmesid.errors import ConfigError, first_line
 
 ABLATIONS = "ablations"  # conf/ablations.yaml names no dataset
+NAME = re.compile(r"[\w.-]+")  # what neither a shell nor a path takes apart
 MOVED = {  # where a key that older files name stands now
     "evaluate.exclude_history": "protocol.exclude_history",
     "encode_collaborative.history_length": "protocol.history_length",
@@ -60,12 +62,14 @@ def known_datasets(root: Path = Path()) -> list[str]:
 
 
 def datasets(root: Path = Path()) -> list[str]:
-    """Names of the datasets that `dvc repro` runs, from `datasets` in `params.yaml`."""
+    """Names of the datasets that `dvc repro` runs, from `datasets` in `params.yaml`; DVC, too, counts a name once."""
     names = read_sections(root / "params.yaml").get("datasets")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         quote = " (a name that YAML reads as something else, like 2024 or on, needs quotes)"
         raise ConfigError(f"params.yaml: `datasets` must be a list of names, like [sample]; it is {names!r}{quote}")
-    return names
+    if wrong := [name for name in names if not NAME.fullmatch(name)]:
+        raise ConfigError(f"params.yaml: {wrong[0]!r} cannot name a dataset: use letters, digits, `-`, `_` and `.`")
+    return list(dict.fromkeys(names))
 
 
 def check(values: dict[str, Any], dataset: str, where: str) -> Config:
@@ -122,12 +126,17 @@ def load_yaml(path: Path) -> Any:
     if line := conflict_line(text):
         raise ConfigError(f"{path} holds merge conflict markers at line {line}; resolve them")
     try:
-        return copy.deepcopy(_parsed(text))
+        return parsed(text)
     except yaml.MarkedYAMLError as error:
         at = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path} is not valid YAML{at}: {' '.join(str(error.problem).split())}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {first_line(error)}") from None
+
+
+def parsed(text: str) -> Any:
+    """What a text in YAML holds; raises yaml.YAMLError where it is none, or a key stands twice."""
+    return copy.deepcopy(_parsed(text))
 
 
 @functools.lru_cache(maxsize=16)
@@ -170,6 +179,12 @@ class _OnceEach(yaml.SafeLoader):
         return node
 
 
+# As DVC reads it, which writes 0.00001 so; YAML before 1.2, of which PyYAML is, took it for text.
+_OnceEach.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+
+
 def _say(problem: Any) -> str:
     if not problem["loc"]:  # sections that do not go together name their keys themselves
         return str(problem["ctx"]["error"])
@@ -184,10 +199,7 @@ def _fault(problem: Any) -> str:
         return f"no such key.{_suggest(problem['loc'])}"
     if problem["type"] == "missing":
         return "this key is missing; every default stands in params.yaml"
-    hint = ""
-    if isinstance(problem["input"], str) and problem["type"].startswith(("float", "int")):
-        hint = " (YAML reads 1e-3 as text: write 0.001)"
-    return f"{problem['msg']}; it is {problem['input']!r}{hint}"
+    return f"{problem['msg']}; it is {problem['input']!r}"
 
 
 def _suggest(location: tuple[int | str, ...]) -> str:

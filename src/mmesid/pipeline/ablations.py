@@ -18,7 +18,7 @@ import yaml
 from mmesid import config
 from mmesid.artifacts.values import CONTENT
 from mmesid.config import Config
-from mmesid.config.loading import read_sections
+from mmesid.config.loading import parsed, read_sections
 from mmesid.errors import ConfigError
 from mmesid.models import MAIN_MODEL, MODELS, alone, with_role
 from mmesid.pipeline import code, overrides
@@ -121,10 +121,23 @@ def choose(known: Mapping[str, Ablation], only: Sequence[str]) -> list[Ablation]
 
 
 def codes(root: Path = Path()) -> dict[str, str]:
-    """Digest of the code of each stage up to the last one that depends on the parameters' values, in their order."""
+    """Digest of the code of each stage up to the last one that depends on the parameters' values, in their order.
+
+    A stage that the last one needs not, as somebody's own may be, decides no result.
+    """
     stages = read_sections(root / "dvc.yaml")["stages"]
-    package = root / "src" / "mmesid"
-    return {stage: code.digest(stage, package) for stage in stages if stage not in ("configure", "report")}
+    package, needed, waiting = root / "src" / "mmesid", set(), [LAST]
+    while waiting:
+        stage = waiting.pop()
+        if stage not in needed:
+            needed.add(stage)
+            waiting += _above(stages[stage])
+    return {stage: code.digest(stage, package) for stage in stages if stage in needed}
+
+
+def _above(definition: Mapping[str, Any]) -> set[str]:
+    """Stages whose output a stage of `dvc.yaml` depends on."""
+    return {name for dep in definition["deps"] for name in _UPSTREAM.findall(dep)}
 
 
 def run_of(ablation: Ablation, dataset: str, seed: int, code_of: Mapping[str, str], root: Path = Path()) -> Run:
@@ -144,7 +157,7 @@ def run_of(ablation: Ablation, dataset: str, seed: int, code_of: Mapping[str, st
         text = overrides.edited(ablation.overrides, dataset, root)
     except ConfigError as error:
         raise ConfigError(f"conf/ablations.yaml, {ablation.name}: {error}") from None
-    conf = yaml.safe_dump({**(yaml.safe_load(text) or {}), "seed": seed}, sort_keys=False, allow_unicode=True)
+    conf = yaml.safe_dump({**(parsed(text) or {}), "seed": seed}, sort_keys=False, allow_unicode=True)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder)
         (trial / "conf").mkdir()
@@ -178,7 +191,7 @@ def keys(settings: Config, code_of: Mapping[str, str], root: Path = Path()) -> d
     for stage, its_code in code_of.items():
         definition = pipeline[stage]
         read_by = [name for part in definition["params"] for names in part.values() for name in names]
-        above = {name for dep in definition["deps"] for name in _UPSTREAM.findall(dep)} or {"source"}
+        above = _above(definition) or {"source"}
         told = {
             "parameters": {name: values[name] for name in read_by},
             "code": its_code,

@@ -99,7 +99,7 @@ def _bring_lock(folder: Path, root: Path, repo: Any) -> None:
     if (root / LOCK).exists():
         lock = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))
         cached = {stage.addressing for stage in repo.index.stages if stage.outs_cached()}
-        lock["stages"] = {name: entry for name, entry in lock["stages"].items() if name in cached}
+        lock["stages"] = {name: entry for name, entry in lock.get("stages", {}).items() if name in cached}
         (folder / LOCK).write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
 
 

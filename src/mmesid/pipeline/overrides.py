@@ -17,6 +17,7 @@ import yaml
 from mmesid import config
 from mmesid.artifacts.files import write_atomically
 from mmesid.config import SECTIONS
+from mmesid.config.loading import parsed
 from mmesid.errors import ConfigError
 
 Value = bool | int | float | str | None | list[Any]
@@ -61,7 +62,7 @@ def parse(text: str) -> tuple[str, Value]:
     key, sign, value = text.partition("=")
     with suppress(yaml.YAMLError):
         if sign:
-            return key, yaml.safe_load(value)
+            return key, parsed(value)
     raise ConfigError(f"{text!r} must be SECTION.KEY=VALUE")
 
 

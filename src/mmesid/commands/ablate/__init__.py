@@ -9,14 +9,16 @@ from pathlib import Path
 
 from mmesid import config, host, tracking
 from mmesid.artifacts import ablations as kept
+from mmesid.artifacts import source
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.files import write_atomically
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.planning import DONE, DUE, LACKS, TWIN, Planned
 from mmesid.commands.plan import duration
-from mmesid.errors import PipelineError
-from mmesid.pipeline import ablations, experiment
+from mmesid.errors import DataError, PipelineError
+from mmesid.pipeline import ablations, experiment, sources
 from mmesid.pipeline.ablations import LAST, REFERENCE, Run
+from mmesid.pipeline.mend import mend
 from mmesid.pipeline.stage import StageError
 from mmesid.reporting.ablations import AblationRow, section
 from mmesid.reporting.document import Section, to_markdown
@@ -55,9 +57,16 @@ def run(dataset: str, only: Sequence[str], seeds: int, root: Path, say: Say) -> 
 
     Raises:
         PipelineError: a run has failed; all others were run.
+        DataError: something is to be made, and the source is not here.
     """
+    config.check_conf(dataset, root)
+    for line in [*mend(root), *sources.refresh([dataset], root)]:  # a result belongs to the source of the record
+        say(line)
     planned = plan(dataset, only, seeds, root)
     say(summary(planned))
+    folder = root / "sources" / dataset
+    if any(each.state == DUE for each in planned) and not folder.exists():
+        raise DataError(f"the files of sources/{dataset} are not here: {source.missing(folder, root)}")
     failed = []
     for number, each in enumerate(planned, start=1):
         if each.state in (DONE, LACKS):
