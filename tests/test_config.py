@@ -124,6 +124,10 @@ def test_without_configure_or_with_that_of_older_code_a_stage_says_what_to_run(p
     with pytest.raises(ConfigError, match=r"configure/params\.yaml does not exist; `dvc repro configure@mine` writes"):
         configuration.load_resolved("mine", project)
     tiny.configure(project, "mine")
+    assert configuration.load_run("mine", project) == configuration.load("mine", project)
+    write_overrides(project, {"gate": {"max_loss": 0.5}, "finetune": {"rank": 3}})
+    run = configuration.load_run("mine", project)
+    assert (run.gate.max_loss, run.finetune.rank) == (0.5, 32), "a limit counts at once, a rank once it was trained"
     path = configuration.resolved_path("mine", project)
     path.write_text(path.read_text(encoding="utf-8").replace("levels:", "steps:"), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"`dvc repro configure@mine` writes it\):\n  tokenize\.levels"):
@@ -200,6 +204,9 @@ def test_a_wrong_type_names_its_key_and_value(project: Path, overrides: dict[str
         ({"baselines": {"rivals": ["another"]}}, "baselines.rivals.0"),
         ({"init_codes": {"weights": "random"}}, "init_codes"),
         ({"baselines": {"rivals": ["content_transformer"] * 2}}, "baselines"),
+        ({"report": {"example_users": 21}}, "report.example_users"),
+        ({"report": {"recommendations": 21}}, "report.recommendations"),
+        ({"seed": 20261130123456}, "seed"),
     ],
 )
 def test_a_value_out_of_range_names_its_key(project: Path, overrides: dict[str, Any], key: str) -> None:
@@ -222,6 +229,13 @@ def test_a_small_number_is_one_however_it_is_written(project: Path, written: str
     """DVC, and so `dvc exp run -S` and an override, writes 0.00001 as 1e-05, which PyYAML alone takes for text."""
     (project / "conf" / "mine.yaml").write_text(f"finetune:\n  learning_rate: {written}\n", encoding="utf-8")
     assert configuration.load("mine", project).finetune.learning_rate == 0.00001
+
+
+def test_whole_weights_in_four_bit_cannot_be_trained(project: Path) -> None:
+    packed = {"init_codes": {"dtype": "nf4"}}
+    assert "  finetune.adapter: full trains" in message(project, {**packed, "finetune": {"adapter": "full"}})
+    write_overrides(project, packed)
+    assert configuration.load("mine", project).finetune.adapter == "lora"
 
 
 def test_all_mistakes_are_told_at_once(project: Path) -> None:

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from mmesid import config, registry, tracking
-from mmesid.artifacts.evaluate import load_ranks, save_ranks
+from mmesid.artifacts.evaluate import load_metrics, load_ranks, save_metrics, save_ranks
 from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences, save_prepared
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Prepared
@@ -476,6 +476,28 @@ def test_the_champion_is_judged_on_the_current_data(root: Path, mlflow: Any) -> 
     last = [N_ITEMS - len(set(history)) for history, chosen in zip(histories, users, strict=True) if chosen]
     assert after.tolist() == last  # it knows none of the items: every target is behind every other candidate
     assert len(set(before.tolist())) > 10
+
+
+def test_a_model_is_registered_as_it_was_made_whatever_stands_in_conf_by_now(tmp_path: Path) -> None:
+    tiny_world.make(tmp_path)
+    resolved, rank = config.resolved_path(DATASET, tmp_path), config.load(DATASET, tmp_path).finetune.rank
+    resolved.parent.mkdir()
+    resolved.write_text(config.resolved_text(DATASET, tmp_path), encoding="utf-8")
+    with parameters(tmp_path, protocol={"exclude_history": False}, finetune={"rank": rank + 1}):
+        registry.register(DATASET, tmp_path)
+        registry.promote(DATASET, tmp_path)
+    champion = registry.champion_of(DATASET, tmp_path)
+    assert registry.load_version(champion).exclude_history
+    assert f"LoRA rank {rank}\n" in champion.description
+
+
+def test_ranks_under_another_protocol_decide_nothing(own: Any, tmp_path: Path) -> None:
+    store = Store(DATASET, tmp_path)
+    other = config.load(DATASET, tmp_path).protocol.model_dump() | {"exclude_history": False}
+    save_metrics(store, {**load_metrics(store), "protocol": other})
+    for command in (registry.register, registry.promote):
+        with pytest.raises(ArtifactError, match=r"was evaluated under the protocol .*`make repro DATASETS=sample`"):
+            command(DATASET, tmp_path)
 
 
 def test_the_champion_is_judged_under_the_current_protocol(root: Path, mlflow: Any) -> None:

@@ -90,3 +90,14 @@ def test_too_few_pairs_are_a_clear_error(toy):
     few = [*pictures[:30], *[None] * 170]
     with pytest.raises(DataError, match=r"needs 32, it found 28; set encode_content\.text to lsa"):
         open_clip_training.train_embedded(texts, few, SETTINGS, 0, "cpu", silent)
+
+
+@pytest.mark.parametrize("epochs", [1, 9, 10])
+def test_any_number_of_steps_is_trained(toy, epochs):
+    """Nine steps, of which a tenth less one is a warm-up of none, once divided by zero."""
+    steps: list[int] = []
+    settings = SETTINGS.model_copy(update={"epochs": epochs, "batch_size": 10_000})
+    open_clip_training.train_embedded(
+        texts_of(toy.items), toy.pictures, settings, 0, "cpu", lambda metrics, step: steps.append(step)
+    )
+    assert steps == list(range(1, epochs + 1))

@@ -12,6 +12,7 @@ from torch import Tensor
 from mmesid.artifacts.fuse import load_fusion, save_fusion
 from mmesid.artifacts.values import Embedding, SemanticIds, Sequences
 from mmesid.config import Fuse, Protocol
+from mmesid.errors import ConfigError
 from mmesid.evaluation.metrics import ndcg
 from mmesid.evaluation.ranking import checkpoint_users, judge
 from mmesid.fusion.fused import Fused
@@ -138,3 +139,11 @@ def test_weights_are_named_by_their_bins(
     assert set(found["mme_sid"]) == {"network", "popularity", "transitions", "text", "text_codes"}
     assert set(found["evidence"]) == set(found["mme_sid"]) - {"network"}
     assert list(found["evidence"]["text"]) == ["from_0", "from_4", "from_8", "from_20"]
+
+
+def test_evidence_that_no_item_has_is_one_sentence(
+    sequences: Sequences, encoded: Encoded, settings: Fuse, protocol: Protocol
+) -> None:
+    pictures = settings.model_copy(update={"evidence": ["image", "image_codes"]})
+    with pytest.raises(ConfigError, match=r"fuse\.evidence names image, image_codes, and no item has such content"):
+        run(sequences, encoded, pictures, protocol)

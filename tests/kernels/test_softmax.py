@@ -61,7 +61,8 @@ def test_products_in_bfloat16_stay_near_the_exact_ones(monkeypatch):
 def test_only_single_precision_over_many_scores_on_a_cpu_that_can_is_rounded(monkeypatch):
     for able, expected in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx512_bf16": able})
-        assert softmax.product_dtype(torch.zeros(2048, 1), 4096) == expected
-        assert softmax.product_dtype(torch.zeros(2048, 1), 4095) == torch.float32
-        assert softmax.product_dtype(torch.zeros(2048, 1, dtype=torch.float64), 4096) == torch.float64
-        assert softmax.product_dtype(torch.zeros(2048, 1, device="meta"), 4096) == torch.float32
+        assert softmax.product_dtype(torch.zeros(2048, 1), 4096, True) == expected
+        assert softmax.product_dtype(torch.zeros(2048, 1), 4096, False) == torch.float32
+        assert softmax.product_dtype(torch.zeros(2048, 1), 4095, True) == torch.float32
+        assert softmax.product_dtype(torch.zeros(2048, 1, dtype=torch.float64), 4096, True) == torch.float64
+        assert softmax.product_dtype(torch.zeros(2048, 1, device="meta"), 4096, True) == torch.float32

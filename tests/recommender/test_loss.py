@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mmesid.config import sizes
 from mmesid.recommender import loss
 from mmesid.recommender.loss import Factors, Negatives, NegativeSampler
 
@@ -54,6 +55,19 @@ def test_memory_decides_by_count(factors, monkeypatch):
     loss.cross_entropy(factors, LABELS, 2015)
     loss.cross_entropy(factors, LABELS, 1)
     assert chunks == [23, 1]
+
+
+def test_only_autocast_rounds(monkeypatch):
+    """`finetune.precision: float32` is what it says, on a processor that multiplies bfloat16 as well."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(sizes, "MANY_SCORES", 1)
+    torch.manual_seed(0)
+    users, items = torch.randn(G, 5), torch.randn(N + 1, 5)
+    plain = F.cross_entropy(users @ items[1:].T, LABELS - 1, reduction="sum").item()
+    one = Factors((users,), (items,), None)
+    assert loss.cross_entropy(one, LABELS, 2**30).item() == pytest.approx(plain, rel=1e-6)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert loss.cross_entropy(one, LABELS, 2**30).item() != pytest.approx(plain, rel=1e-6)
 
 
 def test_one_factor_takes_one_pass_and_says_the_same():

@@ -107,12 +107,22 @@ def test_diagnostics_and_progress_reach_the_log(embeddings, settings):
 
 
 def test_fewer_items_than_codes_names_the_key(embeddings, settings, silent):
-    with pytest.raises(DataError, match=r"96 items have a collaborative embedding: set tokenize\.codes to 96 or less"):
+    with pytest.raises(DataError, match=r"96 have a collaborative embedding: set tokenize\.codes to 96 or less"):
         train(embeddings, settings.model_copy(update={"codes": 97}), 0, "cpu", silent)
 
 
-def test_a_constant_embedding_is_refused(embeddings, settings, silent):
+def test_a_single_item_gets_no_advice_that_the_key_refuses(embeddings, settings, silent):
+    matrix, _ = embeddings["image"]
+    alone = Embedding(matrix, np.arange(len(matrix)) == 1)
+    with pytest.raises(DataError, match=r"1 have a image embedding: leave this modality out"):
+        train({**embeddings, "image": alone}, settings, 0, "cpu", silent)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_a_constant_embedding_is_refused(embeddings, settings, silent, noise):
+    """Also where the last bits differ, as they do between batches of another size."""
     present = embeddings["text"].present
-    constant = Embedding(np.ones((len(present), 5), np.float32), present)
+    matrix = np.float32(1) + np.float32(noise) * np.random.default_rng(0).standard_normal((len(present), 5))
+    constant = Embedding(matrix.astype(np.float32), present)
     with pytest.raises(DataError, match="same text embedding"):
         train({**embeddings, "text": constant}, settings, 0, "cpu", silent)

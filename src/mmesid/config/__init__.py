@@ -14,7 +14,7 @@ from mmesid.config.loading import (
     load,
     split_names,
 )
-from mmesid.config.resolved import load_resolved, resolved_path, resolved_text
+from mmesid.config.resolved import load_resolved, load_run, resolved_path, resolved_text
 from mmesid.config.sections import SECTIONS, Config, Evaluate, Fuse, Gate, Ingest, Prepare, Protocol, Report, Validate
 from mmesid.config.training import (
     Baselines,
@@ -64,6 +64,7 @@ __all__ = [
     "known_datasets",
     "load",
     "load_resolved",
+    "load_run",
     "resolved_path",
     "resolved_text",
     "split_names",

@@ -36,3 +36,15 @@ def load_resolved(dataset: str, root: Path = Path()) -> Config:
     if not path.exists():
         raise ConfigError(f"{path} does not exist; {command}")
     return check(read_sections(path), dataset, f"{path} ({command})")
+
+
+def load_run(dataset: str, root: Path = Path()) -> Config:
+    """The parameters of what the pipeline has made, and the gate's limits of now: no stage reads those.
+
+    Raises:
+        ConfigError: as `load`, or `configure` wrote what does not fit this version of the code.
+    """
+    now = load(dataset, root)
+    if not resolved_path(dataset, root).exists():  # outputs that were brought here without it
+        return now
+    return load_resolved(dataset, root).model_copy(update={"gate": now.gate})

@@ -109,15 +109,15 @@ class Gate(Section):
 
 
 class Report(Section):
-    example_users: Annotated[int, Field(ge=0)]
-    recommendations: Positive
+    example_users: Annotated[int, Field(ge=0, le=20)]  # `evaluate` draws as many users, and items for each
+    recommendations: Annotated[int, Field(ge=1, le=20)]
 
 
 class Config(Section):
     """All parameters of one dataset: a section per stage, `protocol` and `gate`. `seed` holds for every dataset."""
 
     dataset: str
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]  # scikit-learn takes no larger ones
     protocol: Protocol
     ingest: Ingest
     validate_: Validate = Field(alias="validate")
@@ -140,6 +140,15 @@ class Config(Section):
             raise ValueError(
                 "baselines.rivals: content_transformer makes items of content, but encode_content.text and "
                 "encode_content.image are both none; name an encoder there, or take it off the list"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_weights_are_trained(self) -> "Config":
+        if self.finetune.adapter == "full" and self.init_codes.dtype == "nf4":
+            raise ValueError(
+                "finetune.adapter: full trains the backbone's weights, which init_codes.dtype: nf4 packs in 4 bit; "
+                "take lora, or another dtype"
             )
         return self
 

@@ -165,8 +165,9 @@ def _fit(model: Any, catalogue: Catalogue, settings: OpenClip, seed: int, log: L
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=WEIGHT_DECAY)
     shown = (catalogue.has_text | catalogue.has_picture).nonzero().flatten().cpu()
     steps = settings.epochs * -(-len(shown) // settings.batch_size)
+    warmup = WARMUP if WARMUP * (steps + 1) != 1 else 2 * WARMUP  # PyTorch divides by zero where it rises in no step
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=steps + 1, pct_start=WARMUP, cycle_momentum=False
+        optimizer, settings.learning_rate, total_steps=steps + 1, pct_start=warmup, cycle_momentum=False
     )
     generator = torch.Generator().manual_seed(seed)
     model.train()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts.values import Embedding, Fusion, FusionRule, FusionTables, SemanticIds, Sequences
 from mmesid.config import Fuse, Protocol
+from mmesid.errors import ConfigError
 from mmesid.evaluation.ranking import Scores, checkpoint_users
 from mmesid.fusion.choices import Users, gather
 from mmesid.fusion.content import content_rows
@@ -60,9 +61,17 @@ def fuse(
         protocol: how models are judged: what a user could have chosen, and how far back a history counts.
         seed: of the users and of sampled items.
         device: where evidence is computed.
+
+    Raises:
+        ConfigError: the dataset has no evidence of any kind that is named.
     """
     rule = FusionRule(protocol.history_length)
     held, kinds = Held(tables, rule, device), available(settings.evidence, tables)
+    if not kinds:
+        raise ConfigError(
+            f"fuse.evidence names {', '.join(settings.evidence)}, and no item has such content; add popularity or "
+            "transitions"
+        )
     chosen = fitting_users(sequences.user_ids, settings.users, seed)
     histories = sequences.history("valid")
     users = Users([histories[user] for user in chosen], sequences.target("valid")[chosen])

@@ -67,7 +67,7 @@ def cross_entropy(factors: Factors, labels: Tensor, memory: int) -> Tensor:
         memory: bytes.
     """
     if factors.weights is None and len(factors.items) == 1:
-        return softmax.cross_entropy(factors.users[0], factors.items[0], labels)
+        return softmax.cross_entropy(factors.users[0], factors.items[0], labels, may_round=False)
     chunk = memory // (_COPIES * _FLOAT * max(1, len(labels)))
     if chunk >= len(factors.items[0]):
         return F.cross_entropy(scores(factors), labels, reduction="sum")

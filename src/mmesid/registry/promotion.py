@@ -47,7 +47,7 @@ def promote(dataset: str, root: Path = Path()) -> Record:
             files are lost without which nothing can be judged.
         ArtifactError: an output of the pipeline is missing.
     """
-    config, mlflow = configuration.load(dataset, root), tracking.client(root)
+    config, mlflow = configuration.load_run(dataset, root), tracking.client(root)
     with registry_lock(dataset, root):
         _finish_moves(mlflow, dataset)
         challenger, champion = version_of(mlflow, dataset, "challenger"), version_of(mlflow, dataset, "champion")

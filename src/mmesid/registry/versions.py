@@ -58,7 +58,7 @@ def register(dataset: str, root: Path = Path()) -> str:
     Raises:
         ArtifactError: a stage's output is missing.
     """
-    config, store, name = configuration.load(dataset, root), Store(dataset, root), model_name(dataset)
+    config, store, name = configuration.load_run(dataset, root), Store(dataset, root), model_name(dataset)
     metrics = load_metrics(store)
     with registry_lock(dataset, root):
         contents = serving.collect(store, config)

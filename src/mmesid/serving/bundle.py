@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from mmesid.artifacts import curves
+from mmesid.artifacts.evaluate import load_metrics
 from mmesid.artifacts.files import load_frame, load_json
 from mmesid.artifacts.fuse import WEIGHTS, load_fusion
 from mmesid.artifacts.items import titles
@@ -40,8 +41,15 @@ def collect(store: Store, config: Config) -> Contents:
     """What a bundle of the trained recommender holds; the stages' files are neither read nor copied yet.
 
     Raises:
-        ArtifactError: a stage has not left all of its files.
+        ArtifactError: a stage has not left all of its files, or the model was evaluated under another protocol, by
+            which it would be judged and answer now.
     """
+    now = config.protocol.model_dump()
+    if (then := load_metrics(store).get("protocol", now)) != now:
+        raise ArtifactError(
+            f"{store.dataset} was evaluated under the protocol {then}, which is now {now}; "
+            f"`make repro DATASETS={store.dataset}` evaluates it anew"
+        )
     items = load_items(store)
     names = pd.DataFrame({"item_id": items["item_id"].astype(str), "title": titles(items)})
     settings = {"dataset": config.dataset, "exclude_history": config.protocol.exclude_history}

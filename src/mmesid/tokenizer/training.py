@@ -16,6 +16,8 @@ from mmesid.tokenizer.model import MMRQVAE
 
 Log = Callable[[dict[str, float], int], None]
 
+NOISE = 1e-5  # of the largest value: equal items differ by less, where they were encoded in batches of another size
+
 
 class TokenizerResult(NamedTuple):
     """What the `tokenize` stage writes."""
@@ -137,14 +139,16 @@ def _step(
 
 def _check(embeddings: Mapping[str, Embedding], settings: Tokenize) -> None:
     for name, embedding in embeddings.items():
-        items = int(embedding.present[1:].sum())
-        if items < settings.codes:
+        known = embedding.matrix[embedding.present]
+        leave = "leave this modality out (ingest.embeddings, encode_collaborative or encode_content)"
+        if len(known) < settings.codes:
+            fewer = f"set tokenize.codes to {len(known)} or less, or " if len(known) > 1 else ""
             raise DataError(
-                f"a codebook of {settings.codes} codes needs at least as many items; {items} items have a {name} "
-                f"embedding: set tokenize.codes to {items} or less"
+                f"a codebook of {settings.codes} codes needs at least as many items; {len(known)} have a {name} "
+                f"embedding: {fewer}{leave}"
             )
-        if not np.ptp(embedding.matrix[embedding.present], axis=0).any():
+        if np.ptp(known, axis=0).max() <= NOISE * np.abs(known).max():
             raise DataError(
-                f"all {items} items have the same {name} embedding: there is nothing to tell them apart by; "
-                f"leave this modality out (ingest.embeddings, encode_collaborative or encode_content)"
+                f"all {len(known)} items have the same {name} embedding: there is nothing to tell them apart by; "
+                f"{leave}"
             )
