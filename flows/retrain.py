@@ -30,7 +30,7 @@ from mmesid.pipeline.mend import mend
 from mmesid.pipeline.overrides import Value, apply, parse
 from mmesid.pipeline.repo import check_texts
 from mmesid.pipeline.sources import refresh, tracked
-from mmesid.pipeline.stage import run_dvc_stage
+from mmesid.pipeline.stage import end_stages, run_dvc_stage
 from mmesid.servers import presence
 from mmesid.servers.reap import reap
 
@@ -202,7 +202,7 @@ def run_stages(stages: Graph, root: Path, force: bool, parallel: int) -> None:
     os.environ.update(environment)  # registration belongs to the same execution
     futures: dict[str, Any] = {}
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=parallel)
-    with runner:
+    with runner, ended_with_the_flow():
         for stage, upstream in stages.items():
             named = run_stage.with_options(name=stage, task_run_name=stage)
             parameters = {"stage": stage, "root": root, "environment": environment, "force": force}
@@ -213,6 +213,16 @@ def run_stages(stages: Graph, root: Path, force: bool, parallel: int) -> None:
     for future in futures.values():
         if future.state.is_failed():
             future.state.result(raise_on_failure=True)
+
+
+@contextmanager
+def ended_with_the_flow() -> Iterator[None]:
+    """A flow run that is cancelled ends the stages at work, which its runner would wait for."""
+    try:
+        yield
+    except BaseException:
+        end_stages()
+        raise
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from mmesid import config, registry, tracking
+from mmesid import config, registry, serving, tracking
 from mmesid.artifacts.evaluate import load_metrics, load_ranks, save_metrics, save_ranks
 from mmesid.artifacts.prepare import load_items, load_pictures, load_sequences, save_prepared
 from mmesid.artifacts.store import Store
@@ -539,6 +539,40 @@ def test_a_rollback_goes_only_to_what_has_been_champion_and_is_whole(tmp_path: P
     assert aliases(own)["champion"] == "2"
 
 
+@pytest.mark.parametrize("to", [None, 1])
+def test_a_champion_that_was_deleted_is_followed_by_the_one_before(to: int | None, tmp_path: Path, own: Any) -> None:
+    place(own, previous="1")
+    assert registry.promote(DATASET, tmp_path).passed
+    tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
+    place(own, champion=registry.register(DATASET, tmp_path), previous="1")
+    own.delete_model_version(NAME, "2")  # as in MLflow's pages, which take its aliases away as well
+    assert "version 1 is champion again** (there is no champion" in registry.describe(
+        registry.rollback(DATASET, tmp_path, to)
+    )
+    assert aliases(own)["champion"] == "1"
+    with pytest.raises(RegistryError, match="version 1 is the champion already"):
+        registry.rollback(DATASET, tmp_path)
+
+
+def test_a_champion_that_this_code_cannot_read_is_no_loss_of_files(
+    tmp_path: Path, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_form(*given: Any) -> None:
+        raise TypeError("from_json() got an unexpected keyword argument")
+
+    place(own, champion="1")
+    tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
+    registry.register(DATASET, tmp_path)
+    monkeypatch.setattr(serving, "load", other_form)
+    for act in (registry.load_champion, registry.promote):
+        with pytest.raises(
+            RegistryError, match=r"the champion, cannot be loaded here \(TypeError.*its alias `champion`"
+        ):
+            act(DATASET, tmp_path)
+    own.delete_registered_model_alias(NAME, "champion")
+    assert registry.promote(DATASET, tmp_path).passed
+
+
 def weights(root: Path) -> Iterator[Path]:
     """Of what was registered, the oldest version first."""
     found = (root / "mlruns" / "artifacts").rglob("bundle/**/*.safetensors")
@@ -555,7 +589,7 @@ def spoil(path: Path) -> None:
 def test_a_version_whose_files_are_gone_is_named(root: Path, mlflow: Any, tmp_path: Path) -> None:
     broken = mlflow.create_model_version(NAME, str(tmp_path), None)
     try:
-        with pytest.raises(RegistryError, match=f"{NAME}/{broken.version} cannot be loaded"):
+        with pytest.raises(RegistryError, match=f"{NAME} version {broken.version} cannot be loaded here"):
             registry.load_version(broken)
     finally:
         mlflow.delete_model_version(NAME, broken.version)

@@ -3,7 +3,11 @@
 import os
 import shutil
 import sqlite3
+import ssl
+import subprocess
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -64,6 +68,46 @@ def test_a_server_that_answers_as_mlflow_does_is_reached(tmp_path: Path) -> None
     for page in (b"{}", b'{"experiments": [], "next_page_token": "1"}'):
         with faulty.other_server("at", "http://{}/", 200, 404, page)(tmp_path) as found:
             store.reach(found["at"])
+
+
+def behind_a_certificate(folder: Path) -> ThreadingHTTPServer:
+    """A server that answers as MLflow does, whose certificate nobody but `folder/own.pem` vouches for."""
+    files = folder / "key.pem", folder / "own.pem"
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *named]
+    subprocess.run([*command, "-keyout", files[0], "-out", files[1]], check=True, capture_output=True)
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    server = ThreadingHTTPServer(("localhost", 0), Page)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1], files[0])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="makes a certificate")
+def test_a_certificate_is_believed_where_mlflow_believes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_INSECURE_TLS", *store.CERTIFICATES):
+        monkeypatch.delenv(name, raising=False)
+    with behind_a_certificate(tmp_path) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"https://localhost:{server.server_port}"
+        with pytest.raises(TrackingError, match="certificate verify failed"):
+            store.reach(uri)
+        for name, value in (("MLFLOW_TRACKING_INSECURE_TLS", "true"), ("REQUESTS_CA_BUNDLE", f"{tmp_path}/own.pem")):
+            with monkeypatch.context() as patched:
+                patched.setenv(name, value)
+                store.reach(uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", "/not/there.pem")
+        with pytest.raises(TrackingError, match="MLFLOW_TRACKING_SERVER_CERT_PATH names cannot be read"):
+            store.reach(uri)
+        server.shutdown()
 
 
 @pytest.mark.parametrize("name", ["MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_AUTH"])

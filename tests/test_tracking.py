@@ -390,3 +390,29 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
         shown.update({"progress": part, "loss": 2.0})
     shown.close()
     assert capsys.readouterr().err == "finetune: 20%, loss 2.0000, 0:44 left\n"
+
+
+def test_no_journal_is_put_away_before_its_values_have_arrived(
+    root: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")  # for a script of a person's own
+    book = Journal(root, "one-execution", f"{config.dataset}.prepare", header(config, "prepare"))
+    book.append({"metrics": {"loss": 1.0}, "step": 0})
+    book.append({"end": "FINISHED", "error": None})
+    book.close()
+
+    def refuse(*given: Any, **more: Any) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(tracking.client(root)._tracking_client.store), "log_batch", refuse)
+        assert tracking.send_pending(root) == 0
+    assert tracking.send_pending(root) == 1
+    assert run_of(config, root, "prepare").data.metrics == {"loss": 1.0}
+
+
+def test_a_journal_that_another_process_has_just_put_away_is_no_error(tmp_path: Path) -> None:
+    place = journal.folder(tmp_path) / "x" / "toys.prepare.jsonl"
+    place.parent.mkdir(parents=True)
+    place.symlink_to("gone")  # found, and then not there
+    assert journal.pending(tmp_path) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.retrain import BusyError, only_one
+from flows.retrain import BusyError, ended_with_the_flow, only_one
 from mmesid.errors import ArtifactError, ConfigError, PipelineError
 from mmesid.pipeline.stage import StageError
 
@@ -233,6 +233,17 @@ def test_a_number_of_stages_out_of_range_is_refused_with_the_range(
         retrain.main()
     with pytest.raises(ConfigError, match="from 1 to 64"):
         retrain.retrain.validate_parameters({"parallel": parallel})
+
+
+def test_a_flow_run_that_is_cancelled_ends_its_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+    monkeypatch.setattr("flows.retrain.end_stages", lambda: ended.append(True))
+    with ended_with_the_flow():
+        pass
+    assert not ended
+    with pytest.raises(KeyboardInterrupt), ended_with_the_flow():
+        raise KeyboardInterrupt
+    assert ended
 
 
 def test_a_second_retrain_is_refused_at_once(tmp_path: Path) -> None:

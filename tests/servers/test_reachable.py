@@ -12,7 +12,7 @@ from tests import faulty
 
 @pytest.fixture(autouse=True)
 def _no_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (reachable.API, reachable.DATABASE, "PREFECT_HOME"):
+    for name in (reachable.API, *reachable.DATABASES, "PREFECT_HOME", reachable.LOGIN, "PREFECT_API_KEY"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -64,3 +64,20 @@ def test_prefects_folder_is_looked_at_without_importing_prefect(
 def test_a_folder_that_no_address_can_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="rename the folder, or set PREFECT_HOME"):
         reachable.check_prefect(tmp_path / "b?x")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that even root cannot write to")
+def test_of_both_names_of_the_variable_prefects_first_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = reachable.DATABASES
+    monkeypatch.setenv(first, "sqlite+aiosqlite:////proc/x.db")
+    monkeypatch.setenv(second, f"sqlite+aiosqlite:///{tmp_path}/x.db")
+    with pytest.raises(ServiceError, match=f"^{first}: /proc/x.db cannot be written"):
+        reachable.check_prefect(tmp_path)
+
+
+def test_a_login_that_prefect_does_not_know_is_told_though_its_health_is_fine(tmp_path: Path) -> None:
+    told = pytest.raises(ServiceError, match=f"without a login that it knows: set {reachable.LOGIN}")
+    with faulty.other_server("at", "http://{}/api", 401, 200, b"true")(tmp_path) as found, told:
+        reachable.check_api(found["at"])
+    with faulty.other_server("at", "http://{}/api", 200, 200, b"true")(tmp_path) as found:
+        reachable.check_api(found["at"])

@@ -22,9 +22,10 @@ DATASET = "toys"
 PROJECT = Path(__file__).parents[2]
 
 
-def run_of(age: float = 0, tags: list[str] | None = None) -> Any:
+def run_of(age: float = 0, tags: list[str] | None = None, pending: bool = False) -> Any:
     moment = datetime.now(UTC) - timedelta(seconds=age)
-    return SimpleNamespace(id=uuid4(), tags=tags or [], state=SimpleNamespace(timestamp=moment))
+    state = SimpleNamespace(timestamp=moment, is_pending=lambda: pending)
+    return SimpleNamespace(id=uuid4(), tags=tags or [], state=state)
 
 
 def test_a_flow_run_that_holds_its_lock_is_alive(tmp_path: Path) -> None:
@@ -49,6 +50,13 @@ def test_a_flow_run_whose_process_was_killed_is_dead(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(run.id)], check=False, cwd=PROJECT)
     assert reap.is_dead(run, tmp_path, no_worker=False)
     assert not reap.is_dead(run, tmp_path / "another checkout", no_worker=True)
+
+
+def test_a_flow_run_that_a_worker_begins_again_is_alive(tmp_path: Path) -> None:
+    run = run_of(tags=[deployments.tag(tmp_path)], pending=True)
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(run.id)], check=False, cwd=PROJECT)
+    assert not reap.is_dead(run, tmp_path, no_worker=False)
+    assert reap.is_dead(run, tmp_path, no_worker=True)
 
 
 def test_a_flow_run_that_never_began_is_dead_once_no_process_can_come(tmp_path: Path) -> None:
@@ -232,3 +240,23 @@ def test_tasks_of_a_run_that_the_worker_has_closed_are_closed_too(server: None, 
         assert client.read_task_run(left).state.is_crashed()
         assert not presence.is_registered(tmp_path, str(run))
         assert reap.reap_flows(tmp_path) == []
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("state", ["AwaitingRetry", "Suspended"])
+def test_a_run_that_a_person_has_asked_to_go_on_later_is_left_alone(state: str, server: None, tmp_path: Path) -> None:
+    from prefect import flow, states
+    from prefect.client.orchestration import get_client
+
+    @flow
+    def idle() -> None:
+        """Nothing."""
+
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(idle, tags=[deployments.tag(tmp_path)]).id
+        client.set_flow_run_state(run, getattr(states, state)(), force=True)
+        subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(run)], check=False, cwd=PROJECT)
+        assert reap.reap_flows(tmp_path, no_worker=True) == []
+        found = client.read_flow_run(run).state
+        assert found is not None
+        assert found.name == state

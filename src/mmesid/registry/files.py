@@ -1,5 +1,6 @@
 """Whether a version's files are all there: a registry outlives them where somebody cleans up, moves or restores."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 DIGEST = "mmesid.model"  # tag of a version: digest of its bundle; equal digests are equal models
 TAG = "mmesid.files"  # tag of a version: how many files and bytes its model had when it was registered
+TAGGED = re.compile(r"(\d+) files, (\d+) bytes")  # anything else was written by hand, and tells nothing
 BUNDLE = "artifacts/bundle"  # of a model's files, where what was sent lies
 NEEDED = ("MLmodel", f"{BUNDLE}/serving.json")  # of a version without the tag
 CARD = "README.md"  # in the bundle, and no part of the model
@@ -68,11 +70,11 @@ def lost(mlflow: "MlflowClient", version: Any, thorough: bool = False) -> str:
         return f"MLflow does not find its model or its run ({error})"
     except OSError as error:
         raise RegistryError(f"{version.name} version {version.version}: {faults.sentence(error)}") from error
-    expected = version.tags.get(TAG)
+    expected = TAGGED.fullmatch(version.tags.get(TAG, ""))
     if expected is None:
         missing = [name for name in NEEDED if name not in sizes]
         return f"{place} lacks {', '.join(missing)}" if missing else ""
-    files, size = (int(part.split()[0]) for part in expected.split(", "))
+    files, size = map(int, expected.groups())
     if len(sizes) < files:
         return f"{place} holds {len(sizes)} of {files} files"
     if sum(sizes.values()) < size:
@@ -118,10 +120,24 @@ def check_files(mlflow: "MlflowClient", version: Any, role: str = "", thorough: 
 def explain(version: Any, what: str, role: str = "") -> str:
     """The sentence for a version whose files are gone or damaged."""
     dataset = dataset_of(version)
-    named = f"{version.name} version {version.version}" + (f", the {role}," if role else "")
     anew = f"`mmesid register {dataset}` and `mmesid promote {dataset}` register anew what data/{dataset} holds"
     back = f"; `mmesid rollback {dataset}` returns to the champion before" if role == "champion" else ""
-    return f"{named} has lost its files: {what}. {anew}{back}; or put the files back from a backup"
+    return f"{_named(version, role)} has lost its files: {what}. {anew}{back}; or put the files back from a backup"
+
+
+def explain_unread(version: Any, what: str, role: str = "") -> str:
+    """The sentence for a version whose files are there, and which this code or environment cannot read."""
+    said = f"{_named(version, role)} cannot be loaded here ({what}): use the code and packages that made it"
+    if role != "champion":
+        return said
+    return (
+        f"{said}, or return to the champion before (`mmesid rollback {dataset_of(version)}`); where neither helps, "
+        "delete its alias `champion` in MLflow (`make ui`), and the gate asks for what a first one must be"
+    )
+
+
+def _named(version: Any, role: str) -> str:
+    return f"{version.name} version {version.version}" + (f", the {role}," if role else "")
 
 
 def place_of(mlflow: "MlflowClient", version: Any) -> str:

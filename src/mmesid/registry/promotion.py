@@ -76,20 +76,20 @@ def rollback(dataset: str, root: Path = Path(), to: int | None = None) -> Record
     """Make an earlier champion the champion again; from then on the gate refuses the version that it replaces.
 
     Args:
-        dataset: it has a champion.
+        dataset: it has had a champion; where somebody has deleted that, nothing is refused.
         root: the project's folder.
         to: a version that has been champion; without it the previous one, unless a rollback has replaced that.
 
     Raises:
-        RegistryError: there is no champion, or nothing to return to, or that has lost its files.
+        RegistryError: there is nothing to return to, or that has lost its files.
     """
     mlflow = tracking.client(root)
     with registry_lock(dataset, root):
         _finish_moves(mlflow, dataset)
         champion, previous = version_of(mlflow, dataset, "champion"), _earlier_champion(mlflow, dataset, to)
-        if champion is None or previous is None:
+        if previous is None:
             raise RegistryError(f"{model_name(dataset)} has no previous champion to roll back to")
-        if champion.version == previous.version:
+        if champion is not None and champion.version == previous.version:
             raise RegistryError(f"{champion.name} version {champion.version} is the champion already")
         files.check_files(mlflow, previous, "previous champion", thorough=True)
         record = _record(dataset, "rollback", previous, champion, True, [])

@@ -159,8 +159,7 @@ def load_version(version: Any, device: str = "cpu") -> "serving.Service":
         if faults.is_of_disk(error):
             raise RegistryError(faults.sentence(error)) from error
         line = first_line(error).partition(": delete it")[0]  # a remedy for what a stage has written
-        what = f"{uri} cannot be loaded ({type(error).__name__}: {line})"
-        raise RegistryError(files.explain(version, what, role)) from error
+        raise RegistryError(files.explain_unread(version, f"{type(error).__name__}: {line}", role)) from error
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def complete(root: Path) -> dict[str, Any]:
     for dataset in config.datasets(root):
         deployment = copy.deepcopy(written.get(dataset, pattern))
         deployment["name"] = dataset
-        deployment["parameters"] = {**deployment.get("parameters", {}), "datasets": [dataset]}
+        deployment["parameters"] = {**(deployment.get("parameters") or {}), "datasets": [dataset]}
         deployment["tags"] = [dataset, tag(root)]
         deployments.append(deployment)
     pull = {"prefect.deployments.steps.set_working_directory": {"directory": str(root.absolute())}}

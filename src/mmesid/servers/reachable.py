@@ -1,5 +1,6 @@
 """Whether Prefect can be used, asked in seconds: its API, or the database of the server that a flow starts itself."""
 
+import base64
 import os
 import sqlite3
 from contextlib import closing
@@ -9,22 +10,25 @@ from pathlib import Path
 from mmesid import host
 from mmesid.errors import ServiceError, first_line, without_secret
 from mmesid.servers import postgres
-from mmesid.servers.access import prefect_headers
 from mmesid.tracking import store
 
 SECONDS = 4  # that a server or a database has for an answer
 API, DATABASE, HOME = "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_HOME"
+LOGIN = "PREFECT_API_AUTH_STRING"  # user:password that clients of a server send
+# Both are names of the same setting, of which Prefect takes the first that is set.
+DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", DATABASE)
 
 
 def check_prefect(root: Path) -> None:
     """Raises ServiceError, which names the variable to change, where a flow could not report to Prefect."""
     if api := os.environ.get(API):
         check_api(api)
-    elif url := os.environ.get(DATABASE):
+    elif named := next((name for name in DATABASES if os.environ.get(name)), None):
+        url = os.environ[named]
         if not url.startswith("sqlite"):
-            postgres.reach(url, DATABASE)
+            postgres.reach(url, named)
         elif (path := store.sqlite_path(url)) and not str(path).startswith("file:"):  # no file in memory
-            _check_named(path)
+            _check_named(path, named)
     else:
         check_file(root)
 
@@ -34,23 +38,34 @@ def check_api(api: str) -> None:
     import httpx
 
     remedy = f"start it (`mmesid up`), or unset {API}, and a retrain starts a server of its own"
+    address, login = api.rstrip("/"), _login()
     try:
-        answer = httpx.get(f"{api.rstrip('/')}/health", headers=prefect_headers(), timeout=SECONDS)
+        answer = httpx.get(f"{address}/health", headers=login, timeout=SECONDS)  # which anybody may ask
+        inside = httpx.get(f"{address}/admin/version", headers=login, timeout=SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         said = first_line(error)
         raise ServiceError(f"{API}: no Prefect server answers at {without_secret(api)} ({said}); {remedy}") from error
-    if answer.status_code == 401:
-        raise ServiceError(f"{API}: {without_secret(api)} asks for a password: set PREFECT_API_AUTH_STRING")
+    if 401 in (answer.status_code, inside.status_code):
+        fault = "lets nobody in without a login that it knows"
+        raise ServiceError(f"{API}: {without_secret(api)} {fault}: set {LOGIN} to user:password")
     if answer.status_code != 200 or answer.text.strip() != "true":
         said = f"{without_secret(api)} answers, but is no Prefect API (status {answer.status_code})"
         raise ServiceError(f"{API}: {said}; it ends with /api; {remedy}")
 
 
-def _check_named(path: Path) -> None:
-    """The file that the variable names. Prefect makes it, but no folder for it."""
+def _login() -> dict[str, str]:
+    """What clients of Prefect send: a login, or a key of its cloud."""
+    if login := os.environ.get(LOGIN):
+        return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+    key = os.environ.get("PREFECT_API_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _check_named(path: Path, named: str) -> None:
+    """The file that a variable names. Prefect makes it, but no folder for it."""
     fault = host.unwritable(path) if path.absolute().parent.is_dir() else f"there is no folder {path.parent}"
     if fault:
-        raise ServiceError(f"{DATABASE}: {path} cannot be written ({fault}): correct the variable, or unset it")
+        raise ServiceError(f"{named}: {path} cannot be written ({fault}): correct the variable, or unset it")
     _check_sqlite(path)
 
 

@@ -72,7 +72,7 @@ def reap_flows(root: Path, no_worker: bool = False, exclude_run: str = "") -> li
             said = f"{client.api_url} does not answer ({type(problem).__name__})"
             raise ServiceError(f"PREFECT_API_URL: Prefect's server at {said}; `mmesid up` starts one")
         for run in _open_runs(client, root):
-            if str(run.id) == exclude_run or not is_dead(run, root, no_worker):
+            if str(run.id) == exclude_run or waits(run) or not is_dead(run, root, no_worker):
                 continue
             if not run.state.is_final():
                 client.set_flow_run_state(run.id, Crashed(message=REASON), force=True)
@@ -84,14 +84,19 @@ def reap_flows(root: Path, no_worker: bool = False, exclude_run: str = "") -> li
     return lines
 
 
+def waits(run: Any) -> bool:
+    """Whether a flow run needs no process now: a person has asked for it, or for a retry, or has suspended it."""
+    return bool(run.state.is_scheduled() or run.state.is_paused())
+
+
 def is_dead(run: Any, root: Path, no_worker: bool) -> bool:
     """Whether an unfinished flow run is this checkout's, and its process is gone.
 
-    A run that has begun holds a lock. One that has not begun was taken by a worker, carries the checkout's tag, and has
-    a process with its id in the environment, or will have one within SETTLED seconds.
+    A run that has begun holds a lock. One that has not begun, or begins again, was taken by a worker, carries the
+    checkout's tag, and has a process with its id in the environment, or will have one within SETTLED seconds.
     """
     identity = str(run.id)
-    if presence.is_registered(root, identity):
+    if presence.is_registered(root, identity) and not run.state.is_pending():
         return not presence.is_alive(root, identity)
     if deployments.tag(root) not in run.tags or processes.marked({"PREFECT__FLOW_RUN_ID": identity}):
         return False

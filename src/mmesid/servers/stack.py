@@ -20,6 +20,7 @@ DECIDED_HERE = (  # a person's variables that no service may inherit: `mmesid up
     "MMESID_EXECUTION",
     "MMESID_POSTGRES",
     "PREFECT_API_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
 )
 
 

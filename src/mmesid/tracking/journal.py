@@ -105,7 +105,10 @@ def header(path: Path) -> Entry:
 
 def pending(root: Path = Path()) -> list[Path]:
     """Journals that are not sent yet, oldest first, those of running stages included."""
-    journals = [(path.stat().st_mtime, path) for path in folder(root).glob("*/*.jsonl")]
+    journals = []
+    for path in folder(root).glob("*/*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):  # whoever sends it has just put it away
+            journals.append((path.stat().st_mtime, path))
     return [path for _, path in sorted(journals)]
 
 

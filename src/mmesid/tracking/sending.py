@@ -22,8 +22,10 @@ BATCH_METRICS = 1000  # that MLflow takes at a time, likewise 100 params
 BATCH_PARAMS = 100
 TEXT_LIMIT = 5000  # characters of a tag or a param
 VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # that MLflow sets where it is given an address
-OTHERS = (  # by which a script of a person's own says where it logs; MLflow would put our runs and models there
+OTHERS = (  # by which a script of a person's own says where it logs, and how: MLflow would put our runs and models
+    # there, and a journal would be put away before its values have arrived
     "MLFLOW_ACTIVE_MODEL_ID",
+    "MLFLOW_ENABLE_ASYNC_LOGGING",
     "MLFLOW_EXPERIMENT_ID",
     "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_RUN_ID",

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sqlite3
+import ssl
 from importlib import metadata, util
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,7 @@ from mmesid.errors import TrackingError, first_line, without_secret
 SECONDS = 4  # that a server or a database has for an answer
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mssql")
 ELSEWHERE = ("databricks", "uc")  # hosted: MLflow alone knows how to ask
+CERTIFICATES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # the first that is set
 VERSION = "SELECT version_num FROM alembic_version"
 MIGRATIONS = "store/db_migrations/versions/*.py"
 REVISION = re.compile(r"^revision\b[^=\n]*= *[\"'](\w+)", re.MULTILINE)
@@ -64,7 +66,7 @@ def _say(uri: str, fault: str) -> str:
 
 def _unusable(uri: str, scheme: str) -> str:
     if scheme in ("", "file"):
-        fault = "is a folder, and MLflow keeps no runs in folders any more"
+        fault = "is no address of a server or database, and MLflow keeps no runs in folders any more"
     else:
         fault = f"has the scheme {scheme!r}, which MLflow does not know"
     known = "http://HOST:PORT, sqlite:////PATH/mlflow.db or postgresql://USER:PASSWORD@HOST/NAME"
@@ -80,7 +82,11 @@ def _reach_server(uri: str) -> None:
     headers = {"Authorization": f"Bearer {token}"} if token and not user else {}
     url, query = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search", {"max_results": 1}
     try:
-        answer = httpx.post(url, json=query, auth=login, headers=headers, timeout=SECONDS)
+        answer = httpx.post(url, json=query, auth=login, headers=headers, timeout=SECONDS, verify=_trusted())
+    except OSError as problem:  # of the file that says whom to believe
+        named = " or ".join(name for name in CERTIFICATES if os.environ.get(name)) or "SSL_CERT_FILE"
+        fault = f"cannot be asked: the certificates that {named} names cannot be read ({problem}): correct it"
+        raise TrackingError(_say(uri, fault)) from None
     except (httpx.HTTPError, httpx.InvalidURL) as problem:
         raise TrackingError(explain(uri, problem)) from problem
     status = f"status {answer.status_code}"
@@ -94,6 +100,16 @@ def _reach_server(uri: str) -> None:
         raise TrackingError(_say(uri, f"{fault}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"))
     if answer.status_code != 200 or not _lists_experiments(answer.content):
         raise TrackingError(_say(uri, f"answers, but not as MLflow does ({status}): correct MLFLOW_TRACKING_URI"))
+
+
+def _trusted() -> ssl.SSLContext | bool:
+    """Whose certificates are believed: MLflow, and the package with which it asks, have variables of their own."""
+    if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
+        return False
+    place = next((Path(os.environ[name]) for name in CERTIFICATES if os.environ.get(name)), None)
+    if place is None:
+        return True
+    return ssl.create_default_context(capath=place) if place.is_dir() else ssl.create_default_context(cafile=place)
 
 
 def _has_other_login() -> bool:
