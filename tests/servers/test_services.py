@@ -185,7 +185,6 @@ def test_the_servers_keep_their_state_here_and_their_secrets_out_of_the_command(
 ) -> None:
     for name, value in FULL.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:////a/persons/own.db")
     options = Options(host="192.0.2.7", prefect_port=1, mlflow_port=2)
     databases = postgres.addresses("postgresql://me:hush@db:5432")
     prefect, mlflow = (make(options, tmp_path, databases) for make in (stack.prefect, stack.mlflow))
@@ -195,7 +194,6 @@ def test_the_servers_keep_their_state_here_and_their_secrets_out_of_the_command(
         assert service.environment["PREFECT_HOME"] == str(tmp_path / ".prefect")
     assert prefect.environment["PREFECT_SERVER_UI_API_URL"] == "http://192.0.2.7:1/api"
     assert prefect.environment["PREFECT_API_DATABASE_CONNECTION_URL"].startswith("postgresql+asyncpg://me:hush@db")
-    assert "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in prefect.environment
     assert "basic-auth" in mlflow.command
     assert mlflow.environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql+psycopg2://me:hush@db:5432/mmesid_mlflow"
     assert worker.environment["MLFLOW_TRACKING_URI"] == "http://192.0.2.7:2"
@@ -289,28 +287,6 @@ def test_a_removed_dataset_is_not_retrained_any_more(server: None, tmp_path: Pat
         assert prefect_api.take_down_outlived(api, tmp_path) == ["gone"]
         assert scheduled() == {"toys"}
         assert prefect_api.take_down_outlived(api, tmp_path) == []
-
-
-def test_a_schedule_that_prefects_file_holds_no_more_is_taken_down(server: None, tmp_path: Path) -> None:
-    import httpx
-    from prefect.settings import PREFECT_API_URL
-
-    (tmp_path / "params.yaml").write_text("datasets: [toys, sample]\n", encoding="utf-8")
-    listed = [{"name": "toys", "parameters": None}, {"name": "sample", "schedules": [{"cron": "0 3 * * *"}]}]
-    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": listed}), encoding="utf-8")
-    api = str(PREFECT_API_URL.value())
-    with httpx.Client(base_url=api, timeout=30, trust_env=False) as prefect:
-        flow = prefect.post("/flows/", json={"name": "retrain"}).json()["id"]
-        for name in ("toys", "sample"):
-            schedule = {"schedule": {"cron": "0 3 * * *"}, "active": True}
-            asked = deployment(tmp_path, name, flow_id=flow, schedules=[schedule])
-            del asked["id"]
-            made = prefect.post("/deployments/", json=asked).raise_for_status().json()["id"]
-            prefect.post(f"/deployments/{made}/schedule", json={}).raise_for_status()
-        prefect_api.take_down_schedules(api, tmp_path)
-        wanted = {"flow_runs": {"tags": {"all_": [deployments.tag(tmp_path)]}}}
-        runs = prefect.post("/flow_runs/filter", json=wanted).raise_for_status().json()
-        assert {dataset for run in runs for dataset in run["parameters"]["datasets"]} == {"sample"}
 
 
 @pytest.fixture

@@ -65,20 +65,6 @@ def take_down_outlived(api: str, root: Path) -> list[str]:
     return sorted(outlived)
 
 
-def take_down_schedules(api: str, root: Path) -> None:
-    """Delete the schedules, and what is planned by them, of deployments to which `prefect.yaml` gives none: `prefect
-    deploy` leaves them as they were.
-    """
-    import httpx
-
-    bare = {each["name"] for each in deployments.complete(root)["deployments"] if not each.get("schedules")}
-    query = {"deployments": {"tags": {"all_": [deployments.tag(root)]}}, "limit": 200}
-    with httpx.Client(base_url=api, headers=prefect_headers(), timeout=30, trust_env=False) as client:
-        for deployment in _ask(client, "POST", "/deployments/filter", query).json():
-            for schedule in deployment["schedules"] if deployment["name"] in bare else []:
-                _ask(client, "DELETE", f"/deployments/{deployment['id']}/schedules/{schedule['id']}")
-
-
 def _ask(client: "httpx.Client", method: str, path: str, body: object = None) -> "httpx.Response":
     """An answer with success; a busy server is asked again."""
     from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_exponential

@@ -86,7 +86,6 @@ def start(services: Services, options: Options, root: Path, databases: postgres.
     say(services.log("reap").read_text(encoding="utf-8").strip())
     for name in prefect_api.take_down_outlived(options.prefect_api, root):
         say(f"{name} is no longer among the datasets of params.yaml: its schedule is taken down")
-    prefect_api.take_down_schedules(options.prefect_api, root)
     worker = stack.worker(options, root)
     services.start(worker)
     services.wait(worker)
