@@ -185,6 +185,7 @@ def test_the_servers_keep_their_state_here_and_their_secrets_out_of_the_command(
 ) -> None:
     for name, value in FULL.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:////a/persons/own.db")
     options = Options(host="192.0.2.7", prefect_port=1, mlflow_port=2)
     databases = postgres.addresses("postgresql://me:hush@db:5432")
     prefect, mlflow = (make(options, tmp_path, databases) for make in (stack.prefect, stack.mlflow))
@@ -194,6 +195,7 @@ def test_the_servers_keep_their_state_here_and_their_secrets_out_of_the_command(
         assert service.environment["PREFECT_HOME"] == str(tmp_path / ".prefect")
     assert prefect.environment["PREFECT_SERVER_UI_API_URL"] == "http://192.0.2.7:1/api"
     assert prefect.environment["PREFECT_API_DATABASE_CONNECTION_URL"].startswith("postgresql+asyncpg://me:hush@db")
+    assert "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in prefect.environment
     assert "basic-auth" in mlflow.command
     assert mlflow.environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql+psycopg2://me:hush@db:5432/mmesid_mlflow"
     assert worker.environment["MLFLOW_TRACKING_URI"] == "http://192.0.2.7:2"
