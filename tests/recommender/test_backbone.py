@@ -92,6 +92,12 @@ def test_a_local_folder_loads_with_its_template(folder, init_settings):
     assert loaded.tokenizer.decode(prompt.after).endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
 
 
+def test_a_folder_of_the_home_is_found_by_its_tilde(folder, init_settings, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    named = init_settings.model_copy(update={"backbone": f"~/{folder.name}"})
+    assert pretrained.load(named, "cpu", 0).name == str(folder)
+
+
 def test_a_hub_backbone_is_pinned_to_the_commit_that_was_found(folder, init_settings, tmp_path, monkeypatch):
     """As the hub's cache lies on the disk after a download."""
     newest, older = "a" * 40, "b" * 40

@@ -49,7 +49,7 @@ def load(settings: InitCodes, device: str, seed: int, say: Say = _silent) -> Bac
         raise ConfigError(f"init_codes.dtype is nf4, but {what} kept unpacked; name another one")
 
     how = (_dtype(settings.dtype, device), settings.trust_remote_code, settings.layers, settings.weights)
-    pinned = Pinned(settings.backbone, settings.revision, *how)
+    pinned = Pinned(hub.expanded(settings.backbone), settings.revision, *how)
     with source.loading(pinned.name):
         commit = None if is_file(pinned.name) else hub.commit_of(pinned.name, pinned.revision)
         pinned = pinned._replace(revision=commit or pinned.revision)
