@@ -49,9 +49,9 @@ def check_access(host: str, environment: Mapping[str, str] = os.environ) -> None
         raise ServiceError(f"{MLFLOW_PASSWORD} must have at least {PASSWORD_LENGTH} characters")
 
 
-def prefect_headers() -> dict[str, str]:
-    """What Prefect's server asks for, if it has a password."""
-    login = os.environ.get(PREFECT_LOGIN)
+def prefect_headers(variable: str = PREFECT_LOGIN) -> dict[str, str]:
+    """What Prefect's server asks for, if it has a password: by the server's variable, or by the one of its clients."""
+    login = os.environ.get(variable)
     return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if login else {}
 
 

@@ -1,6 +1,5 @@
 """Whether Prefect can be used, asked in seconds: its API, or the database of the server that a flow starts itself."""
 
-import base64
 import os
 import sqlite3
 from contextlib import closing
@@ -10,6 +9,7 @@ from pathlib import Path
 from mmesid import host
 from mmesid.errors import ServiceError, first_line, without_secret
 from mmesid.servers import postgres
+from mmesid.servers.access import prefect_headers
 from mmesid.tracking import store
 
 SECONDS = 4  # that a server or a database has for an answer
@@ -55,10 +55,8 @@ def check_api(api: str) -> None:
 
 def _login() -> dict[str, str]:
     """What clients of Prefect send: a login, or a key of its cloud."""
-    if login := os.environ.get(LOGIN):
-        return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
     key = os.environ.get("PREFECT_API_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    return prefect_headers(LOGIN) or ({"Authorization": f"Bearer {key}"} if key else {})
 
 
 def _check_named(path: Path, named: str) -> None:
