@@ -2,10 +2,12 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
+from mmesid.artifacts.windows import history_windows
 from mmesid.errors import ConfigError, WeightsError
 from mmesid.recommender import pretrained
 from mmesid.recommender.adapter import adapter_tensors, adding, check_targets, load_adapter, lora_settings
@@ -13,6 +15,8 @@ from mmesid.recommender.backbone import Backbone, _train_tokenizer
 from mmesid.recommender.building import build
 from mmesid.recommender.compatibility import check_packing, check_window
 from mmesid.recommender.diagnostics import ABOVE_CHANCE, complaints
+from mmesid.recommender.inference import Scorer
+from mmesid.recommender.packing import pack_rows
 from mmesid.recommender.prompt import Prompt, build_prompt
 from mmesid.recommender.training import Trainer
 from tests.tiny_world import WordTokenizer
@@ -55,6 +59,24 @@ def tiny(family: str, **other: object) -> Backbone:
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_a_family_keeps_packed_users_apart(family, prompt):
     check_packing(tiny(family), prompt)
+
+
+def test_the_prompt_is_the_same_in_training_and_scoring(embeddings, semantic_ids, sequences, monkeypatch):
+    """Gemma 3n knows a second vector of each token id, which its items have not, and neither has the prompt."""
+    more = {"head_dim": 16, "sliding_window": 64, "vocab_size_per_layer_input": 100, "hidden_size_per_layer_input": 8}
+    thin = {"laurel_rank": 8, "altup_num_inputs": 2, "num_kv_shared_layers": 0, "activation_sparsity_pattern": [0, 0]}
+    monkeypatch.setitem(FAMILIES, "Gemma-3n", ("Gemma3nTextConfig", {**more, **thin}))
+    backbone, settings = tiny("Gemma-3n"), world.init_settings("tied")
+    with torch.no_grad():
+        for weight in backbone.model.parameters():  # some start at zero
+            weight.normal_(std=0.2)
+    check_packing(backbone, PROMPT)
+    model = build(backbone, embeddings, semantic_ids, sequences.train_frequency(), settings, world.HISTORY, seed=0)
+    histories = [np.arange(1, length) for length in (4, 9, 6)]
+    scored = Scorer(model).represent(histories)
+    with torch.inference_mode():
+        trained = model.represent(pack_rows([history_windows(histories, world.HISTORY)], model.blueprint.prompt))
+        assert torch.allclose(scored, model.items.users(trained), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("overlooked", ["attention_mask", "position_ids"])

@@ -14,7 +14,7 @@ from mmesid.artifacts.windows import training_windows
 from mmesid.evaluation.metrics import ndcg
 from mmesid.evaluation.ranking import judge
 from mmesid.recommender import parallel
-from mmesid.recommender.adapter import ADAPTERS, adapter_tensors
+from mmesid.recommender.adapter import ADAPTERS, adapter_tensors, load_adapter
 from mmesid.recommender.batching import plan_epoch
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.optimizer import learning_rate_factor
@@ -199,6 +199,19 @@ def test_the_learning_rate_warms_up_and_ends_at_zero():
     assert factors[9] == factors[10] == 1.0
     assert factors[100] == pytest.approx(0.0)
     assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
+
+
+def test_a_backbone_that_is_kept_rounded_is_trained_and_kept_whole(model, sequences, finetune_settings):
+    model.backbone.bfloat16()
+    rounded = copy.deepcopy(model.backbone)
+    slow = {"adapter": "full", "learning_rate": 1e-6, "adapter_learning_rate": 1e-6, "table_learning_rate": 1e-6}
+    trainer = _fresh(model, sequences, finetune_settings.model_copy(update=slow))
+    trainer.step(trainer.windows[:4])
+    tensors = adapter_tensors(model.backbone)
+    moved = "layers.0.self_attn.q_proj.weight"
+    assert (tensors[moved] != rounded.state_dict()[moved].float()).float().mean() > 0.9
+    again = load_adapter(rounded, tensors, None)
+    assert all(torch.equal(weight, tensors[name]) for name, weight in again.state_dict().items())
 
 
 def test_lora_trains_no_weight_of_the_backbone(model, sequences, finetune_settings):

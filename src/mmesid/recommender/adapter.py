@@ -60,8 +60,11 @@ def _targets(settings: Finetune) -> list[str] | str:
 
 
 def train_everything(model: Recommender, settings: Finetune) -> None:
-    """Train every weight of the backbone; the word embeddings stay, since only the prompt uses them."""
-    model.backbone.requires_grad_(True)
+    """Train every weight of the backbone; the word embeddings stay, since only the prompt uses them.
+
+    Weights that were kept in bfloat16 become whole: a step smaller than a 256th of a weight would be rounded away.
+    """
+    model.backbone.float().requires_grad_(True)
     model.backbone.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
 
 
@@ -112,7 +115,7 @@ def load_adapter(backbone: Any, tensors: Mapping[str, Tensor], lora: Mapping[str
     """
     if lora is None:
         if tensors:  # a frozen one has none
-            backbone.load_state_dict(tensors, strict=True)
+            backbone.float().load_state_dict(tensors, strict=True)  # as it was trained
         return backbone
     from peft import LoraConfig, set_peft_model_state_dict
 

@@ -149,12 +149,14 @@ class Recommender(nn.Module):
 
     def prompt_cache(self) -> PromptCache | None:
         """Keys and values of the prompt that every user's row starts with, computed once for all of them; None where no
-        token stands before the items.
+        token stands before the items. The words go in as vectors, as in training: some families (Gemma 3n) add to token
+        ids what they cannot add to vectors.
         """
         if not self.blueprint.prompt.before:
             return None
         tokens = torch.tensor([self.blueprint.prompt.before], device=self.device)
-        outputs = self.backbone(input_ids=tokens, use_cache=True)
+        words = self.backbone.get_input_embeddings()(tokens)  # type: ignore[operator]
+        outputs = self.backbone(inputs_embeds=words, use_cache=True)
         argument = "cache" if "cache" in outputs else "past_key_values"
         return PromptCache(argument, tokens.shape[1], [(part.keys, part.values) for part in outputs[argument].layers])
 
