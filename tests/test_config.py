@@ -120,6 +120,24 @@ def test_equal_parameters_are_equal_text(project: Path) -> None:
     assert configuration.resolved_text("mine", project) == before
 
 
+def test_a_default_that_changes_where_the_datasets_own_value_counts_is_told(project: Path) -> None:
+    """`dvc exp run -S finetune.epochs=2` writes to params.yaml."""
+    assert configuration.without_effect("mine", project) == [], "no dvc.lock"
+    params = load_yaml(project / "params.yaml")
+    entry = {"cmd": "x", "deps": [{"path": "a"}], "params": {"params.yaml": {"finetune": params["finetune"]}}}
+    lock = yaml.safe_dump({"schema": "2.0", "stages": {"configure@mine": entry, "ingest@mine": {"cmd": "y"}}})
+    (project / "dvc.lock").write_text(lock, encoding="utf-8")
+    write_overrides(project, {"finetune": {"epochs": 3, "rank": 9}})
+    assert configuration.without_effect("mine", project) == [], "nothing was changed"
+    params["finetune"] |= {"epochs": 2, "rank": 9, "alpha": 7}
+    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    (line,) = configuration.without_effect("mine", project)
+    assert "finetune.epochs: 2 now (30 before), but conf/mine.yaml says 3, which counts" in line
+    assert "-S conf/mine.yaml:finetune.epochs=..." in line
+    (project / "dvc.lock").write_text(lock[: lock.index("- path") + 4], encoding="utf-8")
+    assert configuration.without_effect("mine", project) == [], "another dvc is writing it"
+
+
 def test_without_configure_or_with_that_of_older_code_a_stage_says_what_to_run(project: Path) -> None:
     with pytest.raises(ConfigError, match=r"configure/params\.yaml does not exist; `dvc repro configure@mine` writes"):
         configuration.load_resolved("mine", project)

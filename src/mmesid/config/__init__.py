@@ -14,7 +14,7 @@ from mmesid.config.loading import (
     load,
     split_names,
 )
-from mmesid.config.resolved import load_resolved, load_run, resolved_path, resolved_text
+from mmesid.config.resolved import load_resolved, load_run, resolved_path, resolved_text, without_effect
 from mmesid.config.sections import SECTIONS, Config, Evaluate, Fuse, Gate, Ingest, Prepare, Protocol, Report, Validate
 from mmesid.config.training import (
     Baselines,
@@ -68,4 +68,5 @@ __all__ = [
     "resolved_path",
     "resolved_text",
     "split_names",
+    "without_effect",
 ]

@@ -1,10 +1,13 @@
 """A dataset's parameters after all overrides, as the stage `configure` writes them for DVC and the other stages."""
 
+import re
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from mmesid.config.loading import check, load, read_sections
+from mmesid.config.loading import check, flatten, load, merge, parsed, read_sections
 from mmesid.config.sections import Config
 from mmesid.errors import ConfigError
 
@@ -48,3 +51,33 @@ def load_run(dataset: str, root: Path = Path()) -> Config:
     if not resolved_path(dataset, root).exists():  # outputs that were brought here without it
         return now
     return load_resolved(dataset, root).model_copy(update={"gate": now.gate})
+
+
+def without_effect(dataset: str, root: Path = Path()) -> list[str]:
+    """What was changed in params.yaml since `configure` ran, and conf/<dataset>.yaml overrides: a line for each key.
+
+    `dvc exp run -S finetune.epochs=2` writes to params.yaml, and would train what the dataset's own file says.
+
+    Args:
+        dataset: whose.
+        root: the project's folder; its dvc.lock says what stood in params.yaml.
+    """
+    before = dict(flatten(_recorded(dataset, root)))
+    defaults, own = read_sections(root / "params.yaml"), read_sections(root / "conf" / f"{dataset}.yaml")
+    counts = dict(flatten(merge(defaults, own)))
+    changed = {key: value for key, value in flatten(defaults) if key in before and value != before[key]}
+    return [
+        f"params.yaml has {key}: {value!r} now ({before[key]!r} before), but conf/{dataset}.yaml says {counts[key]!r}, "
+        f"which counts (`dvc exp run -S conf/{dataset}.yaml:{key}=...` changes that)"
+        for key, value in changed.items()
+        if key in counts and counts[key] != value
+    ]
+
+
+def _recorded(dataset: str, root: Path) -> dict[str, Any]:
+    """params.yaml as dvc.lock holds it for `configure`, of whose text no more is read; empty where it does not tell."""
+    with suppress(OSError, ValueError, yaml.YAMLError, LookupError, TypeError):  # another dvc may be writing it
+        text = (root / "dvc.lock").read_text(encoding="utf-8")
+        entry = re.search(rf"^  configure@{re.escape(dataset)}:\n((?:    .*\n)+)", text, re.MULTILINE)
+        return dict(parsed(entry[1])["params"]["params.yaml"]) if entry else {}
+    return {}
