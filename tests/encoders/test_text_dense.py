@@ -75,6 +75,7 @@ def test_a_layer_has_a_bias_and_tanh_unless_it_says_otherwise(copied: Path, name
         ({"in_features": 8}, "reads vectors of 8 numbers, they have 16"),
         ({"out_features": 10}, r"has weights \{.*\}, by its config\.json they are \{"),
         ({"module_input_name": "token_embeddings"}, "works on token_embeddings"),
+        ({"use_residual": True}, "has use_residual: True, which is not implemented here"),
     ],
 )
 def test_a_layer_that_does_not_fit_is_refused(copied: Path, values: dict[str, Any], said: str) -> None:

@@ -142,6 +142,8 @@ def test_a_model_may_lie_in_a_folder_beside_its_modules(copied, tmp_path: Path) 
     [
         (["Transformer", "Pooling", "LSTM"], {}, "names LSTM"),
         (["Transformer", "Normalize", "Pooling"], {}, "has the order Transformer, Normalize, Pooling"),
+        (["Pooling", "Normalize"], {}, "has the order Pooling, Normalize"),
+        (["Transformer", "Pooling", "Pooling"], {}, "has the order Transformer, Pooling, Pooling"),
         (["Transformer", "Pooling"], {"pooling_mode_max_tokens": True}, "pools by pooling_mode_max_tokens"),
         (["Transformer", "Pooling"], {FLAG["mean"]: True, FLAG["cls"]: True}, "and pooling_mode_cls_token"),
     ],
@@ -150,6 +152,14 @@ def test_what_is_not_supported_is_refused(copied, modules: list[str], pooling: d
     folder = copied("bert")
     sentence_transformers_files(folder, modules, pooling)
     with pytest.raises(WeightsError, match=said):
+        load(settings(folder), 3, "cpu")
+
+
+@pytest.mark.parametrize("content", [{}, [], {"0": {"type": "a", "path": ""}}, [{"path": ""}], ["Transformer"], "x"])
+def test_modules_that_are_no_list_of_modules_are_refused(copied, content: object) -> None:
+    folder = copied("bert")
+    (folder / "modules.json").write_text(json.dumps(content))
+    with pytest.raises(WeightsError, match=r"its modules\.json is no list of modules"):
         load(settings(folder), 3, "cpu")
 
 

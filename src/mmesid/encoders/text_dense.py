@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 Find = Callable[[str], str | None]  # name of a file beside the weights -> where it lies, None where there is none
 
+KNOWN = ("in_features", "out_features", "bias", "activation_function", "module_input_name", "module_output_name")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 BETWEEN = "sentence_embedding"  # what a module takes and gives unless its configuration says otherwise
 
@@ -23,7 +24,8 @@ def load_dense(folders: Sequence[str], read: Callable[[str], Any | None], find: 
         width: C, of the model's token vectors.
 
     Raises:
-        ValueError: a module lacks a file, has another activation than one of torch, or reads vectors of another width.
+        ValueError: a module lacks a file, has another activation than one of torch, reads vectors of another width, or
+            has an option that is not known here, such as `use_residual`.
     """
     layers: list[nn.Module] = []
     for folder in folders:
@@ -33,6 +35,8 @@ def load_dense(folders: Sequence[str], read: Callable[[str], Any | None], find: 
             raise ValueError(
                 f"its {folder} works on {', '.join(sorted(used - {BETWEEN, None}))}, not on a text's vector"
             )
+        if unknown := [f"{name}: {value}" for name, value in settings.items() if value and name not in KNOWN]:
+            raise ValueError(f"its {folder} has {', '.join(unknown)}, which is not implemented here")
         if settings.get("in_features") != width:
             raise ValueError(f"its {folder} reads vectors of {settings.get('in_features')} numbers, they have {width}")
         width = settings["out_features"]

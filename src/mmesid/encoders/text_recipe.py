@@ -107,13 +107,21 @@ def _modules(read: ReadFile) -> Sequence[dict[str, Any]] | None:
     modules: Sequence[dict[str, Any]] | None = read("modules.json")
     if modules is None:
         return None
+    listed = isinstance(modules, list) and all(
+        isinstance(each, dict) and {"type", "path"} <= each.keys() for each in modules
+    )
+    if not listed or not modules:
+        raise WeightsError(
+            f"{SECTION}.model: its modules.json is no list of modules, each with `type` and `path`; fetch it again, or "
+            "delete it where the model is none of sentence-transformers"
+        )
     kinds = [_kind(module) for module in modules]
     if unknown := [kind for kind in kinds if kind not in MODULES]:
         raise WeightsError(
             f"{SECTION}.model: its modules.json names {', '.join(unknown)}; supported are {', '.join(MODULES)}, so "
             "choose another model"
         )
-    if kinds != sorted(kinds, key=MODULES.index):
+    if kinds != sorted(kinds, key=MODULES.index) or kinds.count(MODULES[0]) != 1 or kinds.count(MODULES[1]) > 1:
         raise WeightsError(
             f"{SECTION}.model: its modules.json has the order {', '.join(kinds)}; supported is {', '.join(MODULES)}, "
             "so choose another model"
