@@ -165,14 +165,28 @@ def test_weights_semantic_ids_and_a_checkpoint_come_back(store: Store) -> None:
 
 
 def test_where_fine_tuning_stands_comes_back_until_it_is_dropped(store: Store) -> None:
-    assert finetune.load_trainer(store) is None
+    assert finetune.load_trainer(store, pytest.fail) is None
     finetune.save_trainer(store, {"model.a": torch.ones(2)}, {"epoch": 1, "best": 0.5})
-    left = finetune.load_trainer(store)
+    left = finetune.load_trainer(store, pytest.fail)
     assert left is not None
     assert torch.equal(left[0]["model.a"], torch.ones(2))
     assert left[1] == {"epoch": 1, "best": 0.5}
     finetune.drop_trainer(store)
-    assert finetune.load_trainer(store) is None
+    assert finetune.load_trainer(store, pytest.fail) is None
+
+
+@pytest.mark.parametrize("kept", [0, 40, -1], ids=["nothing", "half a header", "all but a byte"])
+def test_a_checkpoint_that_is_cut_short_is_told_and_left(store: Store, kept: int) -> None:
+    finetune.save_trainer(store, {"model.a": torch.ones(2)}, {"epoch": 1})
+    (path,) = (store.root / "data" / store.dataset).glob("trainer.*")
+    path.write_bytes(path.read_bytes()[:kept])
+    said: list[str] = []
+    assert finetune.load_trainer(store, said.append) is None
+    assert [f"{path} is cut short, as a power cut leaves it: fine-tuning starts over"] == said
+    finetune.save_trainer(store, {"model.a": torch.ones(2)}, {"epoch": 2})
+    left = finetune.load_trainer(store, pytest.fail)
+    assert left is not None
+    assert left[1] == {"epoch": 2}
 
 
 def fusion_of_two_items() -> Fusion:

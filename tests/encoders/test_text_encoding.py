@@ -131,6 +131,16 @@ encode(TEXTS, settings(sys.argv[1], batch_tokens=12), "cpu", silent, Shards(Path
 """
 
 
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("kept", [0, -1], ids=["nothing", "all but a byte"])
+def test_a_shard_that_is_cut_short_is_encoded_again(tiny_bert: Path, tmp_path: Path, kept: int) -> None:
+    chosen, shards = settings(tiny_bert, batch_tokens=12), Shards(tmp_path)
+    whole = encode(TEXTS, chosen, "cpu", silent, shards)[0]
+    second = sorted(tmp_path.rglob("*.safetensors"))[1]
+    second.write_bytes(second.read_bytes()[:kept])
+    assert encode(TEXTS, chosen, "cpu", silent, shards)[0].matrix.tobytes() == whole.matrix.tobytes()
+
+
 @pytest.mark.pipeline
 @pytest.mark.usefixtures("small_shards")
 def test_a_process_killed_by_the_system_leaves_whole_shards(tiny_bert: Path, tmp_path: Path) -> None:

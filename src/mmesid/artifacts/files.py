@@ -94,6 +94,17 @@ def load_tensors(path: Path) -> "dict[str, torch.Tensor]":
         return dict(load_file(path))
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file of safetensors is there and as long as its header says: a power cut may leave less of it."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np"):
+            return True
+    except (FileNotFoundError, SafetensorError):
+        return False
+
+
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
     """Read a file that must be there: one that is damaged, by a full disk or half a copy, is named."""

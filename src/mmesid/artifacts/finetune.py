@@ -1,11 +1,11 @@
 """Output of `init_codes` and `finetune`: a recommender, and where its training stands."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmesid.artifacts.files import load_json, load_tensors, save_json, save_tensors
+from mmesid.artifacts.files import is_whole, load_json, load_tensors, save_json, save_tensors
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Checkpoint
 
@@ -29,11 +29,19 @@ def save_trainer(store: Store, tensors: "Mapping[str, torch.Tensor]", note: dict
     save_tensors(_trainer(store), tensors, note)
 
 
-def load_trainer(store: Store) -> "tuple[dict[str, torch.Tensor], dict[str, Any]] | None":
-    """What a killed fine-tuning left; None where there is nothing."""
+def load_trainer(store: Store, say: Callable[[str], object]) -> "tuple[dict[str, torch.Tensor], dict[str, Any]] | None":
+    """What a killed fine-tuning left; None where there is nothing, or nothing whole, of which nothing can be taken.
+
+    Args:
+        store: where it lies.
+        say: is told of a file that is not whole; the next checkpoint replaces it.
+    """
     from safetensors import safe_open
 
     if not _trainer(store).exists():
+        return None
+    if not is_whole(_trainer(store)):
+        say(f"{_trainer(store)} is cut short, as a power cut leaves it: fine-tuning starts over")
         return None
     with safe_open(_trainer(store), "pt") as file:
         note = json.loads(file.metadata()["note"])

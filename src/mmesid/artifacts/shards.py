@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mmesid.artifacts.files import load_arrays, save_arrays, save_json
+from mmesid.artifacts.files import is_whole, load_arrays, save_arrays, save_json
 from mmesid.artifacts.store import Store
 
 _FOLDER = "content_shards"
@@ -35,8 +35,8 @@ class Shards:
                 shutil.rmtree(other)
 
     def has(self, key: str, number: int) -> bool:
-        """Whether a part is finished."""
-        return self._path(key, number).exists()
+        """Whether a part is finished, and whole."""
+        return is_whole(self._path(key, number))
 
     def load(self, key: str, number: int) -> NDArray[Any] | None:
         """A part, None where it was not finished."""

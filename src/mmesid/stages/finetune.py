@@ -78,7 +78,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
 
 def _resume(trainer: training.Trainer, store: Store, started_as: str) -> bool:
     """Continue only what began with the same data, parameters and code; anything else starts anew."""
-    left = load_trainer(store)
+    left = load_trainer(store, warn)
     if left is None:
         return False
     tensors, note = left
