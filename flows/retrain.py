@@ -135,6 +135,7 @@ def retrain(
         Whether each dataset's challenger passed the gate; None where it was not asked.
     """
     root, identity = (root or Path()).absolute(), str(flow_run.id)
+    check_root(root)
     log = get_run_logger().info
     with presence.present(root, identity), only_one(root, wait=deployment.id is not None):
         for line in [*mend(root), *refresh(tracked(root), root)]:
@@ -152,6 +153,12 @@ def retrain(
         decisions = {dataset: promote(dataset, root) if promotion else (None, "") for dataset in chosen}
         summarize(chosen, list(stages), notes, [text for _, text in decisions.values()], root)
         return {dataset: passed for dataset, (passed, _) in decisions.items()}
+
+
+def check_root(root: Path) -> None:
+    """Raises ConfigError where a folder is no project, before anything is made in it."""
+    if not (root / "dvc.yaml").is_file():
+        raise ConfigError(f"root: {root} has no dvc.yaml; it must be the project's folder, or be left out")
 
 
 def plan(

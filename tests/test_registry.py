@@ -539,6 +539,26 @@ def test_a_rollback_goes_only_to_what_has_been_champion_and_is_whole(tmp_path: P
     assert aliases(own)["champion"] == "2"
 
 
+def test_a_damaged_record_is_lost_and_its_version_has_been_champion(tmp_path: Path, own: Any) -> None:
+    assert registry.promote(DATASET, tmp_path).passed
+    own.delete_registered_model_alias(NAME, "champion")
+    version = own.get_model_version(NAME, "1")
+    for text in ("", "[]", "null", '{"dataset": "sample"}', '{"clauses": [{"a": 1}]}', '{"clauses": null}'):
+        own.log_text(version.run_id, text, "decisions/001-promotion.json")
+        assert "the record of this decision is lost" in registry.history(DATASET, tmp_path)
+    assert registry.rollback(DATASET, tmp_path, 1).version == "1"
+
+
+def test_a_champion_by_hand_has_been_champion(tmp_path: Path, own: Any) -> None:
+    assert registry.promote(DATASET, tmp_path).passed
+    tiny_world.train(Store(DATASET, tmp_path), tiny_world.catalogue(), 7)
+    place(own, champion=registry.register(DATASET, tmp_path), previous="1")
+    with pytest.raises(RegistryError, match="version 2 is the champion already"):
+        registry.rollback(DATASET, tmp_path, 2)
+    assert registry.rollback(DATASET, tmp_path).version == "1"
+    assert registry.rollback(DATASET, tmp_path, 2).version == "2", "no decision made it champion, and one replaced it"
+
+
 @pytest.mark.parametrize("to", [None, 1])
 def test_a_champion_that_was_deleted_is_followed_by_the_one_before(to: int | None, tmp_path: Path, own: Any) -> None:
     place(own, previous="1")

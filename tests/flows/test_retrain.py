@@ -235,6 +235,15 @@ def test_a_number_of_stages_out_of_range_is_refused_with_the_range(
         retrain.retrain.validate_parameters({"parallel": parallel})
 
 
+def test_a_folder_that_is_no_project_stays_as_it_was(tmp_path: Path) -> None:
+    """The form of Prefect's page takes any folder as `root`."""
+    from flows import retrain
+
+    with pytest.raises(ConfigError, match=r"root: .*nowhere has no dvc\.yaml"):
+        retrain.retrain.fn(root=tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_flow_run_that_is_cancelled_ends_its_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[bool] = []
     monkeypatch.setattr("flows.retrain.end_stages", lambda: ended.append(True))

@@ -195,10 +195,14 @@ def test_only_what_may_pass_is_worth_a_retry() -> None:
 
 
 @pytest.mark.pipeline
-def test_prefects_runs_become_crashed_with_our_reason(server: None, tmp_path: Path) -> None:
-    from prefect import flow
+@pytest.mark.parametrize(
+    ("state", "end", "reason"), [("Running", "Crashed", reap.REASON), ("Cancelling", "Cancelled", reap.CANCELLED)]
+)
+def test_prefects_runs_are_closed_with_our_reason(
+    state: str, end: str, reason: str, server: None, tmp_path: Path
+) -> None:
+    from prefect import flow, states
     from prefect.client.orchestration import get_client
-    from prefect.states import Running
 
     @flow
     def idle() -> None:
@@ -206,15 +210,15 @@ def test_prefects_runs_become_crashed_with_our_reason(server: None, tmp_path: Pa
 
     with get_client(sync_client=True) as client:
         dead, other = (
-            client.create_flow_run(idle, tags=tags, state=Running()).id
+            client.create_flow_run(idle, tags=tags, state=getattr(states, state)()).id
             for tags in ([deployments.tag(tmp_path)], ["checkout-another"])
         )
         lines = reap.reap_flows(tmp_path, no_worker=True)
         assert len(lines) == 1
         found = client.read_flow_run(dead)
         assert found.state is not None
-        assert (found.state.name, found.state.message) == ("Crashed", reap.REASON)
-        assert client.read_flow_run(other).state.is_running()
+        assert (found.state.name, found.state.message) == (end, reason)
+        assert client.read_flow_run(other).state.name == state
         assert reap.reap_flows(tmp_path, no_worker=True) == []
 
 

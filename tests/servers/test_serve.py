@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -75,6 +76,43 @@ def test_ctrl_c_ends_the_server_and_a_second_one_at_once(server: str, interrupts
             time.sleep(0.5)
         assert served.stdout.read() == "None\n"
         assert time.monotonic() - started < serve.GRACE
+
+
+SLOW = """
+import asyncio
+def app():
+    async def answer(scope, receive, send):
+        if scope["type"] == "http":
+            print("asked", flush=True)
+            await asyncio.sleep(1.5)
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+            await send({"type": "http.response.body", "body": b"done"})
+    return answer
+"""
+SERVING = """
+import os, sys
+from pathlib import Path
+from mmesid.servers import serve
+serve.SCORING = Path(sys.argv[1])
+print(serve.run_until_interrupted(serve.command("127.0.0.1", int(sys.argv[2]), 1), os.environ, Path()), flush=True)
+"""
+
+
+def test_what_is_being_answered_when_the_server_shall_end_is_answered(port: int, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tiny_world.PROJECT / "src")}
+    command = [sys.executable, "-c", SERVING, str(tmp_path / "slow.py"), str(port)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True) as served:
+        assert served.stdout is not None
+        while "running on" not in served.stdout.readline().lower():
+            assert served.poll() is None
+        with ThreadPoolExecutor(1) as asking:
+            answer = asking.submit(httpx.get, f"http://127.0.0.1:{port}/", timeout=30, trust_env=False)
+            assert served.stdout.readline() == "asked\n"
+            served.send_signal(signal.SIGTERM)
+            assert answer.result().text == "done"
+        assert served.stdout.read().endswith("None\n")
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +219,18 @@ def test_odd_histories_have_a_defined_answer(address: str) -> None:
     (long,) = ask(address, [f"item-{1 + number % 30}" for number in range(500)], k=40).json()["predictions"]
     assert len(long["item_ids"]) == 10
     assert long["note"] == "only 10 of 40 items are left"
+
+
+@pytest.mark.pipeline
+def test_a_request_without_content_type_is_json_and_a_refusal_is_short(address: str) -> None:
+    asked = {"inputs": [{"history": ["item-3"]}] * 3000 + [{"history": ["nowhere"]}], "params": {"k": 3}}
+    answer = httpx.post(address, content=json.dumps(asked).encode(), timeout=60, trust_env=False)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["message"] == "history 3000: the catalogue has none of the items 'nowhere'"
+    asked = {"inputs": [{"history": ["item-3"]}], "params": {"K": 3}}
+    answer = httpx.post(address, content=json.dumps(asked).encode(), timeout=30, trust_env=False)
+    assert answer.json()["message"] == "`params` has `K`, which nothing reads: it may have `k`"
+    assert httpx.get(address.replace("invocations", "docs"), trust_env=False).status_code == 404
 
 
 @pytest.mark.pipeline

@@ -4,9 +4,7 @@ A decision is written before the aliases move. If a crash interrupts the move, t
 version names the record, and the record says which aliases to move.
 """
 
-import contextlib
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +14,11 @@ from mmesid.artifacts.store import Store
 from mmesid.config import Config
 from mmesid.errors import RegistryError
 from mmesid.registry import files
+from mmesid.registry.decisions import OUTCOME, been_champion, paths_of, records_of
 from mmesid.registry.evidence import evidence_digest, gather
 from mmesid.registry.files import DIGEST
 from mmesid.registry.gate import Clause, decide
-from mmesid.registry.records import BY_HAND, Record, describe, from_json, moment, to_json
+from mmesid.registry.records import BY_HAND, Record, describe, moment, to_json
 from mmesid.registry.versions import ROLLED_BACK, model_name, registry_lock, verdict_tag, version_of, versions
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 MOVE = "mmesid.move"  # tag of a version that is to be champion: the path of its record, then DONE or DROPPED
 DONE, DROPPED = "done", "dropped"
-OUTCOME = "mmesid.decision"  # tag of a version, for people: how the last decision about it ended
 JUDGED = "mmesid.judged"  # tag of a challenger that failed: digest of what the decision was based on
 
 
@@ -58,7 +56,7 @@ def promote(dataset: str, root: Path = Path()) -> Record:
             return _last_record(mlflow, dataset, challenger)
         _check_trained_last(challenger, config, root)
         basis = _basis(config, root, challenger, champion)
-        known = [record for record in _records(mlflow, challenger).values() if record.kind == "promotion"]
+        known = [record for record in records_of(mlflow, challenger).values() if record.kind == "promotion"]
         if challenger.tags.get(JUDGED) == basis and known and not known[-1].passed:
             return known[-1]
         decision = decide(gather(config, root, _stand_in(mlflow, champion, challenger)), config.gate, config.seed)
@@ -104,6 +102,7 @@ def _earlier_champion(mlflow: "MlflowClient", dataset: str, to: int | None) -> A
         RegistryError: the one that is asked for has never been champion, or a rollback has replaced the previous one.
     """
     previous, name = version_of(mlflow, dataset, "previous"), model_name(dataset)
+    known = versions(mlflow, name)
     if to is None:
         if previous is not None and previous.tags.get(ROLLED_BACK) == "true":
             raise RegistryError(
@@ -111,10 +110,10 @@ def _earlier_champion(mlflow: "MlflowClient", dataset: str, to: int | None) -> A
                 f"version to return to: mmesid rollback {dataset} --to N (`mmesid history {dataset}` lists them)"
             )
         return previous
-    asked = next((version for version in versions(mlflow, name) if int(version.version) == to), None)
-    if asked is None or not any(record.passed for record in _records(mlflow, asked).values()):
-        known = "has never been champion" if asked else "does not exist"
-        raise RegistryError(f"{name} version {to} {known}; `mmesid history {dataset}` lists those that have been")
+    asked = next((version for version in known if int(version.version) == to), None)
+    if asked is None or str(to) not in been_champion(mlflow, dataset, known):
+        lacks = "has never been champion" if asked else "does not exist"
+        raise RegistryError(f"{name} version {to} {lacks}; `mmesid history {dataset}` lists those that have been")
     return asked
 
 
@@ -123,7 +122,7 @@ def decisions(dataset: str, root: Path = Path()) -> list[Record]:
     mlflow = tracking.client(root)
     records: list[Record] = []
     for version in versions(mlflow, model_name(dataset)):
-        records += _records(mlflow, version).values()
+        records += records_of(mlflow, version).values()
     return sorted(records, key=lambda record: record.decided)
 
 
@@ -133,7 +132,7 @@ def history(dataset: str, root: Path = Path()) -> str:
     told = [describe(record) for record in decisions(dataset, root)]
     for version in versions(mlflow, model_name(dataset)):
         outcome = version.tags.get(OUTCOME, "none")
-        if outcome != "none" and not _records(mlflow, version):
+        if outcome != "none" and not records_of(mlflow, version):
             told.append(f"**{dataset}: version {version.version}, {outcome}**: the record of this decision is lost")
     return "\n\n".join(told) or f"no decision on {dataset} yet"
 
@@ -191,7 +190,7 @@ def _record(dataset: str, kind: str, version: Any, champion: Any | None, passed:
 def _write(mlflow: "MlflowClient", version: Any, record: Record) -> str:
     """First the tag that names the record, then the record itself: once that exists, the move is due. Returns its
     path."""
-    numbers = [int(Path(path).name.partition("-")[0]) for path in _paths(mlflow, version)]
+    numbers = [int(Path(path).name.partition("-")[0]) for path in paths_of(mlflow, version)]
     path = f"decisions/{max(numbers, default=0) + 1:03d}-{record.kind}.json"
     if record.passed:
         mlflow.set_model_version_tag(version.name, version.version, MOVE, path)
@@ -233,7 +232,7 @@ def _finish_moves(mlflow: "MlflowClient", dataset: str) -> None:
         path = version.tags.get(MOVE)
         if not path or path in (DONE, DROPPED):
             continue
-        record = _records(mlflow, version).get(path)
+        record = records_of(mlflow, version).get(path)
         if record and record.passed and record.version == str(version.version):
             before = next((each for each in known if str(each.version) == record.champion), None)
             if record.kind == "rollback":
@@ -257,41 +256,13 @@ def _refuse(mlflow: "MlflowClient", replaced: Any | None, version: Any, known: l
             mlflow.set_registered_model_tag(version.name, verdict_tag(told), verdict)
 
 
-def _paths(mlflow: "MlflowClient", version: Any) -> list[str]:
-    """Of the records of decisions; none where the version's run was deleted for good (`mlflow gc`)."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        mlflow.get_run(version.run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return []
-        raise
-    return sorted(file.path for file in mlflow.list_artifacts(version.run_id, "decisions"))
-
-
-def _records(mlflow: "MlflowClient", version: Any) -> dict[str, Record]:
-    """The decisions about a version by the path of their artifact, oldest first; incomplete files are left out."""
-    from mlflow.artifacts import load_text
-
-    paths = _paths(mlflow, version)
-    if not paths:
-        return {}
-    base = mlflow.get_run(version.run_id).info.artifact_uri
-    records = {}
-    for path in paths:
-        with contextlib.suppress(json.JSONDecodeError):
-            records[path] = from_json(json.loads(load_text(f"{base}/{path}")))
-    return records
-
-
 def _last_record(mlflow: "MlflowClient", dataset: str, version: Any) -> Record:
     """Of the champion: the decision that made it so, or that there is none, since a person moved the alias."""
-    told = [record for each in versions(mlflow, version.name) for record in _records(mlflow, each).values()]
+    told = [record for each in versions(mlflow, version.name) for record in records_of(mlflow, each).values()]
     last = max((record for record in told if record.passed), key=lambda record: record.decided, default=None)
     if last is not None and last.version == str(version.version):
         return last
-    is_lost = version.tags.get(OUTCOME, "").endswith(" passed") and not _records(mlflow, version)
+    is_lost = version.tags.get(OUTCOME, "").endswith(" passed") and not records_of(mlflow, version)
     detail = "the record of the decision that made it champion is lost" if is_lost else "no decision made it champion"
     clause = Clause("champion already", True, 1, 1, detail)
     return _record(dataset, "promotion" if is_lost else BY_HAND, version, version, True, [clause])

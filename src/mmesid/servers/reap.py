@@ -13,9 +13,11 @@ from mmesid.errors import ServiceError
 from mmesid.servers import deployments, presence, processes, reachable
 
 if TYPE_CHECKING:
+    from prefect import State
     from prefect.client.orchestration import SyncPrefectClient
 
 REASON = "the process of this run is gone (killed, or the machine went down); mmesid closed the run"
+CANCELLED = "cancelled, and the process of this run had ended already; mmesid closed the run"
 SETTLED = 120.0  # seconds after which a run that a worker has taken must have a process
 
 
@@ -56,7 +58,8 @@ def reap_tracking(root: Path, datasets: Sequence[str]) -> list[str]:
 
 
 def reap_flows(root: Path, no_worker: bool = False, exclude_run: str = "") -> list[str]:
-    """Prefect's part: flow runs that are not over, and whose process is gone, become `Crashed`, their tasks too.
+    """Prefect's part: flow runs that are not over, and whose process is gone, become `Crashed`, their tasks too;
+    one that a person has cancelled becomes `Cancelled`.
 
     A worker that sees its flow die closes the run itself, and leaves the run's tasks running.
 
@@ -64,7 +67,7 @@ def reap_flows(root: Path, no_worker: bool = False, exclude_run: str = "") -> li
         ServiceError: Prefect's server does not answer.
     """
     from prefect.client.orchestration import get_client
-    from prefect.states import Crashed
+    from prefect.states import Cancelled, Crashed
 
     lines = []
     with get_client(sync_client=True) as client:
@@ -75,8 +78,10 @@ def reap_flows(root: Path, no_worker: bool = False, exclude_run: str = "") -> li
             if str(run.id) == exclude_run or waits(run) or not is_dead(run, root, no_worker):
                 continue
             if not run.state.is_final():
-                client.set_flow_run_state(run.id, Crashed(message=REASON), force=True)
-                lines.append(f"Prefect flow run {run.name}: {run.state.name} before, Crashed now")
+                asked = run.state.is_cancelling()  # of one that was suspended, so that no worker does it
+                end: State[Any] = Cancelled(message=CANCELLED) if asked else Crashed(message=REASON)
+                client.set_flow_run_state(run.id, end, force=True)
+                lines.append(f"Prefect flow run {run.name}: {run.state.name} before, {end.name} now")
             for task in _unfinished_tasks(client, run.id):
                 client.set_task_run_state(task.id, Crashed(message=REASON), force=True)
                 lines.append(f"Prefect task {task.name} of {run.name}: Crashed now")

@@ -20,9 +20,11 @@ from mmesid.host import die_with_parent
 from mmesid.servers.access import is_loopback
 from mmesid.servers.options import bracketed
 from mmesid.servers.services import check_ports
+from mmesid.serving import SCORING
 
 TIMEOUT = "60"  # seconds that MLflow lets one request take
-GRACE = 8.0  # seconds that the server has to end by itself
+GRACE = 8  # seconds that requests at work have to be answered, once the server shall end
+LEAST = 2  # seconds that it has after them
 
 
 def serve(dataset: str, root: Path, host: str, port: int, workers: int) -> None:
@@ -35,9 +37,13 @@ def serve(dataset: str, root: Path, host: str, port: int, workers: int) -> None:
     model = check(dataset, host, port, root)
     sys.stdout.write(f"{model} at http://{bracketed(host)}:{port}/invocations; Ctrl-C ends it\n")
     sys.stdout.flush()
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # it starts uvicorn by name
-    environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": tracking.tracking_uri(root)}
-    status = run_until_interrupted(command(model, host, port, workers), environment, root)
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": tracking.tracking_uri(root),
+        "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": TIMEOUT,
+        "MMESID_SERVED_MODEL": model,
+    }
+    status = run_until_interrupted(command(host, port, workers), environment, root)
     if status is None:
         sys.stdout.write("stopped\n")
     else:
@@ -45,7 +51,8 @@ def serve(dataset: str, root: Path, host: str, port: int, workers: int) -> None:
 
 
 def run_until_interrupted(words: Sequence[str], environment: Mapping[str, str], root: Path) -> int | None:
-    """Run a server until it ends, or until Ctrl-C ends it: the first asks it to, a second one kills it at once.
+    """Run a server until it ends, or until Ctrl-C ends it: the first lets it answer what it was asked, a second one
+    kills it at once.
 
     Returns:
         Its exit status; None where it was interrupted.
@@ -68,7 +75,7 @@ def run_until_interrupted(words: Sequence[str], environment: Mapping[str, str], 
             return server.wait()
         except KeyboardInterrupt:
             with suppress(subprocess.TimeoutExpired):
-                server.wait(GRACE)
+                server.wait(GRACE + LEAST)
             with suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
     return None
@@ -92,7 +99,8 @@ def check(dataset: str, host: str, port: int, root: Path) -> str:
     return f"models:/{champion.name}/{champion.version}"
 
 
-def command(model: str, host: str, port: int, workers: int) -> list[str]:
-    """The server's command."""
-    options = ["--env-manager", "local", "--host", host, "--port", str(port), "--workers", str(workers)]
-    return [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model, "--timeout", TIMEOUT, *options]
+def command(host: str, port: int, workers: int) -> list[str]:
+    """The server's command. It is uvicorn's own process: what stands between would die of a signal that it waits on."""
+    options = ["--host", host, "--port", str(port), "--workers", str(workers)]
+    place = ["--app-dir", str(SCORING.parent), "--factory", f"{SCORING.stem}:app"]
+    return [sys.executable, "-m", "uvicorn", *options, "--timeout-graceful-shutdown", str(GRACE), *place]
