@@ -23,7 +23,9 @@ def read(*values: str | None) -> tuple[list[str | None], list[str]]:
     return ids.astype(object).where(ids.notna(), None).to_list(), notes
 
 
-@pytest.mark.parametrize("word", ["nan", "NaN", "NULL", "null", "None", "NA", "<NA>", "#N/A", "n/a", "undefined"])
+@pytest.mark.parametrize(
+    "word", ["nan", "NaN", "NULL", "null", "None", "NA", "<NA>", "#N/A", "n/a", "undefined", "(null)", "#REF!"]
+)
 def test_a_word_for_no_value_among_numbers_is_none(word: str) -> None:
     assert read("7", word, "8.0", None, word) == (
         ["7", None, "8", None, None],

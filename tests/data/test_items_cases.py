@@ -297,6 +297,14 @@ def test_without_a_column_a_picture_is_found_by_the_items_id() -> None:
     assert not any(one.fault for one in found)
 
 
+def test_a_file_without_a_suffix_is_found_by_the_items_id() -> None:
+    places = ["12", "b/13", "14.jpg", "14", "readme", "15.heic", "a.b"]
+    found = find([None] * 6, ["12", "13.0", "14", "15", "a.b", None], places)
+    assert [one.place for one in found] == ["12", "b/13", "14.jpg", None, "a.b", None]
+    assert not any(one.fault for one in found)
+    assert find([None], ["12.jpg"], ["12.jpg"])[0].place == "12.jpg"
+
+
 def test_a_folder_of_an_item_gives_its_first_picture() -> None:
     places = ["a/12/main.PNG", "a/12/2.jpg", "a/13/0.png", "a/13/note.txt", "a/14/note.txt", "15.txt"]
     found = find([None] * 4, ["12", "13.0", "14", "15"], places)
@@ -437,6 +445,26 @@ def test_pictures_that_nothing_leads_to_are_said_with_a_name_of_each_side(folder
     warnings = "\n".join(inspect(folder)[0].warnings)
     assert "picture files that no item uses: 8, as 'photo of i0.jpg'" in warnings
     assert "as 'i0'" in warnings
+
+
+def test_files_of_a_kind_that_is_not_looked_for_are_told_beside_pictures(folder: Path) -> None:
+    write_items(folder, title=[f"Thing {item_id}" for item_id in IDS])
+    for number, path in enumerate(sorted((folder / "images").iterdir())):
+        path.rename(path.with_suffix(".heic" if number < 3 else ".JPG"))
+    (folder / "images" / "notes.txt").write_text("no picture", encoding="utf-8")
+    (sentence,) = [line for line in inspect(folder)[0].warnings if "images/" in line]
+    assert sentence.startswith(
+        "files in images/ that are named by an item_id but are of no kind that is looked for: 3, as 'i0.heic'; looked "
+        "for are jpg, jpeg,"
+    )
+
+
+@pytest.mark.parametrize("cell", [f"data:image/png;base64,{'iVBORw0K' * 5}", "iVBORw0K" * 500])
+def test_a_picture_that_a_cell_holds_is_told_in_few_words(cell: str, folder: Path) -> None:
+    write_items(folder, title=[f"Thing {item_id}" for item_id in IDS], image=[cell] * len(IDS))
+    (sentence,) = [line for line in inspect(folder)[0].warnings if "not there" in line]
+    assert len(sentence) < 300
+    assert "(the cell holds the picture itself, write it as a file into images/)" in sentence
 
 
 # Embeddings
