@@ -1,6 +1,7 @@
 """Catalogues as databases, spreadsheets and table formats export them: each is read rightly or refused by its name."""
 
 import decimal
+import gzip
 import json
 import os
 from pathlib import Path
@@ -253,13 +254,59 @@ def test_a_line_that_tells_excel_the_delimiter_is_no_header(hint: str, shop: Pat
 
 @pytest.mark.parametrize(
     ("start", "what"),
-    [(b"PK\x03\x04", "a workbook or a ZIP"), (b"PAR1", "Parquet"), (b"\x28\xb5\x2f\xfd", "packed with zstd")],
+    [
+        (b"PK\x03\x04", "a workbook or a ZIP"),
+        (b"PAR1", "Parquet"),
+        (b"\x28\xb5\x2f\xfd", "packed with zstd"),
+        (b"ORC", "ORC"),
+        (b"<!DOCTYPE html>", "a web page, whatever its name says; fetch the file anew"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS in place of the file"),
+        (b"items.csv".ljust(257, b"\0") + b"ustar", "a tar archive"),
+        (gzip.compress(gzip.compress(b"user_id")), "packed with gzip twice"),
+    ],
 )
 @pytest.mark.parametrize("name", ["interactions.csv", "interactions.json"])
 def test_what_is_no_text_is_called_by_its_name(start: bytes, what: str, name: str, shop: Path) -> None:
     (shop / "interactions.csv").unlink()
     (shop / name).write_bytes(start + b"\x00\x90")
     assert f"{name} is {what}" in refusal(shop)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"user_id,item_id,timestamp\n", "is no Parquet file, whatever its name says: it begins with b'user_id,"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        (b"PAR1" + b"\0" * 99, "breaks off: a Parquet file ends with PAR1"),
+        (b"PAR", "is no Parquet file"),
+    ],
+)
+def test_what_is_no_parquet_is_called_by_its_name(content: bytes, what: str, shop: Path) -> None:
+    (shop / "interactions.csv").unlink()
+    (shop / "interactions.parquet").write_bytes(content)
+    assert f"interactions.parquet {what}" in refusal(shop)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("interactions.csv.zip", "unpack it, or pack it with gzip"),
+        ("interactions.tar.gz", "unpack it, or pack it with gzip"),
+        ("Interactions.XLSX", "save its sheet as CSV"),
+        ("interactions.feather", "export the table as CSV or Parquet"),
+    ],
+)
+def test_a_table_of_a_kind_that_is_not_read_is_told_what_to_do(name: str, says: str, shop: Path) -> None:
+    (shop / "interactions.csv").rename(shop / name)
+    assert f"{name} is not read: {says}. `mmesid add" in refusal(shop)
+    assert refusal(shop, How(interactions=name)).endswith(f"Of this one: {says}")
+
+
+def test_utf_32_is_known_by_its_mark(shop: Path) -> None:
+    text = (shop / "interactions.csv").read_text(encoding="utf-8")
+    for encoding in ("utf-32", "utf-16"):
+        (shop / "interactions.csv").write_text(text, encoding=encoding)
+        assert histories(shop) == RIGHT
 
 
 def test_fields_between_spaces_are_told_what_may_separate_them(shop: Path) -> None:

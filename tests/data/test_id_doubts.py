@@ -23,7 +23,9 @@ def read(*values: str | None) -> tuple[list[str | None], list[str]]:
     return ids.astype(object).where(ids.notna(), None).to_list(), notes
 
 
-@pytest.mark.parametrize("word", ["nan", "NaN", "NULL", "null", "None", "NA", "<NA>", "#N/A", "n/a", "undefined"])
+@pytest.mark.parametrize(
+    "word", ["nan", "NaN", "NULL", "null", "None", "NA", "<NA>", "#N/A", "n/a", "undefined", "(null)", "#REF!"]
+)
 def test_a_word_for_no_value_among_numbers_is_none(word: str) -> None:
     assert read("7", word, "8.0", None, word) == (
         ["7", None, "8", None, None],
@@ -41,6 +43,24 @@ def test_a_word_for_no_value_among_words_stays_and_is_said(values: tuple[str, ..
 def test_ids_that_hold_such_a_word_are_ids() -> None:
     assert read("nancy", "Nonesuch", "nan1", "null-7") == (["nancy", "Nonesuch", "nan1", "null-7"], [])
     assert "Nan" in NO_VALUE
+
+
+def test_control_characters_are_no_part_of_an_id_and_are_said() -> None:
+    found, (note,) = read("a", "b\0\0", "c ")
+    assert found == ["a", "b", "c"]
+    assert note == (
+        "ids with white space or invisible characters around it, which is cut off: 2, the first is 'b\\x00\\x00' in f, "
+        "row 2"
+    )
+    found, (note,) = read("a", "1\x07 2")
+    assert found == ["a", "1\x07 2"]
+    assert note == "ids with invisible characters inside, which stay: 1, the first is '1\\x07 2' in f, row 2"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_an_id_of_several_lines_is_refused_whatever_ends_them(end: str) -> None:
+    with pytest.raises(DataError, match="goes over several lines"):
+        read("a", f"b{end}c")
 
 
 def test_users_that_pandas_wrote_as_nan_are_refused_as_nulls_are(shop: Path) -> None:

@@ -56,8 +56,8 @@ def test_counts_modalities_and_embeddings_are_found(folder: Path) -> None:
     assert found.text_columns == {"title": 1.0, "brand": 0.5}
     assert (found.with_text, found.with_picture) == (1.0, 0.875)
     assert [tuple(item) for item in found.embeddings] == [
-        ("image", "net", 5, 0.25, 2, 0, ()),
-        ("text", "tiny", 3, 1.0, 8, 0, ()),
+        ("image", "net", 5, 0.25, 2, 0, (), ()),
+        ("text", "tiny", 3, 1.0, 8, 0, (), ()),
     ]
     assert found.warnings[0].startswith("pictures that the items table names but that are not there: 1, as 'i7.jpg' (")
 

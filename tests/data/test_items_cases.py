@@ -22,6 +22,7 @@ from mmesid.data.embedding_files import read_embedding
 from mmesid.data.formats import How
 from mmesid.data.picture_names import PictureNames, find
 from mmesid.data.pictures import list_pictures, read_pictures
+from mmesid.data.tables import Origin
 from mmesid.encoders import precomputed
 from mmesid.errors import DataError
 
@@ -160,6 +161,24 @@ def test_words_for_no_value_among_texts_are_said_where_they_are_many(folder: Pat
     assert files.read_items(folder).notes == []
 
 
+@pytest.mark.parametrize("text", ["café crème", "“Lamp” – new", "Привет, мир", "中国 日本", "10 °C", "😀 lamp", "Łódź"])
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+def test_texts_that_were_encoded_twice_are_said_where_they_are_many(text: str, encoding: str) -> None:
+    origin = Origin(["items.csv"], [100])
+    twice = "".join(bytes([byte]).decode(encoding, "ignore") or chr(byte) for byte in text.encode())
+    for count in (0, 1, 2):
+        column = texts.readable("title", pd.Series([text] * (100 - count) + [twice] * count))
+        note = texts.encoded_twice("title", column, origin)
+        assert (note is None) == (count < 2)
+    assert ": 2, the first is" in str(note)
+    assert "in items.csv, row 99, perhaps for " in str(note)
+
+
+def test_letters_and_marks_of_sound_texts_are_not_encoded_twice() -> None:
+    sound = ["SÃO PAULO", "« À la »", "Über™®", "naïve – “x”", "ĐẶNG VÃ", "Gerät“", "Straße »", "Ångström", "30 €"]
+    assert texts.encoded_twice("title", pd.Series(sound), Origin(["items.csv"], [len(sound)])) is None
+
+
 def test_nested_metadata_leaves_words_alone(folder: Path) -> None:
     rows = [
         {
@@ -295,6 +314,14 @@ def test_without_a_column_a_picture_is_found_by_the_items_id() -> None:
     found = find([None] * 5, [" 12 ", "13.0", "14", "15", None], places)
     assert [one.place for one in found] == ["12.jpg", "a/13.PNG", "14.0.webp", None, None]
     assert not any(one.fault for one in found)
+
+
+def test_a_file_without_a_suffix_is_found_by_the_items_id() -> None:
+    places = ["12", "b/13", "14.jpg", "14", "readme", "15.heic", "a.b"]
+    found = find([None] * 6, ["12", "13.0", "14", "15", "a.b", None], places)
+    assert [one.place for one in found] == ["12", "b/13", "14.jpg", None, "a.b", None]
+    assert not any(one.fault for one in found)
+    assert find([None], ["12.jpg"], ["12.jpg"])[0].place == "12.jpg"
 
 
 def test_a_folder_of_an_item_gives_its_first_picture() -> None:
@@ -439,6 +466,26 @@ def test_pictures_that_nothing_leads_to_are_said_with_a_name_of_each_side(folder
     assert "as 'i0'" in warnings
 
 
+def test_files_of_a_kind_that_is_not_looked_for_are_told_beside_pictures(folder: Path) -> None:
+    write_items(folder, title=[f"Thing {item_id}" for item_id in IDS])
+    for number, path in enumerate(sorted((folder / "images").iterdir())):
+        path.rename(path.with_suffix(".heic" if number < 3 else ".JPG"))
+    (folder / "images" / "notes.txt").write_text("no picture", encoding="utf-8")
+    (sentence,) = [line for line in inspect(folder)[0].warnings if "images/" in line]
+    assert sentence.startswith(
+        "files in images/ that are named by an item_id but are of no kind that is looked for: 3, as 'i0.heic'; looked "
+        "for are jpg, jpeg,"
+    )
+
+
+@pytest.mark.parametrize("cell", [f"data:image/png;base64,{'iVBORw0K' * 5}", "iVBORw0K" * 500])
+def test_a_picture_that_a_cell_holds_is_told_in_few_words(cell: str, folder: Path) -> None:
+    write_items(folder, title=[f"Thing {item_id}" for item_id in IDS], image=[cell] * len(IDS))
+    (sentence,) = [line for line in inspect(folder)[0].warnings if "not there" in line]
+    assert len(sentence) < 300
+    assert "(the cell holds the picture itself, write it as a file into images/)" in sentence
+
+
 # Embeddings
 
 
@@ -475,6 +522,18 @@ def test_an_embedding_that_the_conf_does_not_name_has_a_line(folder: Path) -> No
         "embeddings/collaborative_mine.npz: the conf does not name it; to use it, put `collaborative: mine` under "
         "ingest.embeddings and set encode_collaborative.encoder to precomputed"
     ]
+
+
+@pytest.mark.parametrize(("offset", "far"), [(0, False), (5, False), (100, True), (1000, True)])
+def test_vectors_far_from_zero_are_said(offset: int, far: bool, folder: Path) -> None:
+    matrix = np.random.default_rng(0).normal(size=(len(IDS), 64)) + offset
+    np.savez(folder / "embeddings" / "text_far.npz", item_id=np.array(IDS), embedding=matrix)
+    said = [line for line in inspect(folder)[0].warnings if "far from zero" in line]
+    assert [line for line in files.read(folder, {"text": "far"}).notes if "far from zero" in line] == said
+    assert len(said) == far
+    for line in said:
+        assert line.startswith("embeddings/text_far.npz: its vectors lie ")
+        assert line.endswith("subtract the mean before it is saved")
 
 
 def test_vectors_of_zeros_are_missing_ones(folder: Path) -> None:

@@ -201,6 +201,31 @@ def test_a_name_that_stands_twice_matters_where_it_is_read(shop: Path) -> None:
     assert "has the column id 2 times" in refusal(shop, How(columns={"interactions.user_id": "id"}))
 
 
+# Line ends
+
+
+@pytest.mark.parametrize(("name", "mark"), [("items.csv", ","), ("items.tsv", "\t"), ("items.dat", "::")])
+@pytest.mark.parametrize(("at", "line"), [(0, 1), (2, 3), (5, 6)])
+def test_a_carriage_return_inside_a_line_is_told(at: int, line: int, name: str, mark: str, shop: Path) -> None:
+    lines = (shop / "items.csv").read_text(encoding="utf-8").replace(",", mark).splitlines(keepends=True)
+    mixed = "".join(text.replace("\n", "\r") if number == at else text for number, text in enumerate(lines))
+    items(shop, f"{mixed}1099{mark}Lamp 99{mark}amber\n", name)
+    assert f"{name}, line {line}: a carriage return stands inside of the line" in refusal(shop)
+
+
+def test_invisible_characters_around_a_name_are_no_part_of_it(shop: Path) -> None:
+    text = (shop / "interactions.csv").read_text(encoding="utf-8").replace("user_id", "\u200b\u00a0user_id\u2060", 1)
+    (shop / "interactions.csv").write_text(text, encoding="utf-8")
+    assert histories(shop) == RIGHT
+
+
+def test_a_table_of_very_many_columns_is_read(shop: Path) -> None:
+    lines = (shop / "items.csv").read_text(encoding="utf-8").splitlines()
+    head = ",".join(f"c{number}" for number in range(1500))
+    items(shop, "\n".join([f"{lines[0]},{head}", *(f"{line}{',0' * 1500}" for line in lines[1:])]))
+    assert files.read_items(shop).frame["title"][0] == "Lamp 0"
+
+
 # Delimiters
 
 

@@ -161,6 +161,30 @@ def test_what_is_no_time_is_refused_with_its_row(column: pa.Array, message: str)
 
 
 @pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            ["1600000000", "2020-09-13", "1600000001"],
+            r"mixes numbers and dates: 1600000000 \(x.csv, row 1\) is a number, but 2020-09-13 \(x.csv, row 2\) a "
+            "date; 1 of 3 rows are not like most. Write all in one way",
+        ),
+        (
+            ["1600000000", "2020-09-13T12:26:40Z", "2020-09-14"],
+            r"2020-09-13T12:26:40Z \(x.csv, row 2\) is a date, but 1600000000 \(x.csv, row 1\) a number; 1 of 3",
+        ),
+        (["1600000000", "event_time", "1600000001"], "row 2, .*found 'event_time'; 1 of 3 .*names of the columns seem"),
+        (["2020-09-13", "Timestamp", "2020-09-14"], "row 2, .*found 'Timestamp'; 1 of 3 .*names of the columns seem"),
+        (["1600000000", "soon", "1600000001"], "row 2, .*found 'soon'; 1 of 3 .*--timestamp-format"),
+        (["1600000000", "9" * 30, "1600000001"], "row 2, .*found '9{30}'; 1 of 3 .*--timestamp-format"),
+        (["2020-09-13", None, "1600000000"], "row 2, .*found nothing; 2 of 3 .*have no time"),
+    ],
+)
+def test_rows_that_are_not_like_most_are_told_from_times_of_another_form(column: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(pa.array(column, pa.large_string()))
+
+
+@pytest.mark.parametrize(
     ("column", "note"),
     [
         (pa.array([SECONDS, 0, SECONDS + 5]), r"outside the years 1980 to 2099: 1 of 3, the first is 0 (x.csv, row 2)"),

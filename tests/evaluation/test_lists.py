@@ -39,6 +39,12 @@ def test_even_exposure_is_zero_and_a_single_item_everything_but_its_share() -> N
     assert lists.coverage(one, FREQUENCY) == 1 / 4
 
 
+def test_lists_without_an_item_have_finite_metrics() -> None:
+    empty = np.zeros((3, 2), np.int64)
+    for metric in lists.METRICS.values():
+        assert metric(empty, np.array([0, 4, 2])) == 0
+
+
 def test_items_never_taken_are_the_most_novel_and_finite() -> None:
     unseen, popular = (lists.novelty(np.array([[item]]), FREQUENCY) for item in (4, 1))
     assert np.isfinite(unseen)

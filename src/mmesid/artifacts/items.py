@@ -6,7 +6,8 @@ import pandas as pd
 
 NOT_TEXT = ("item_id", "image", "image_name", "image_fault", "file", "row")
 
-INVISIBLE = "".join(  # soft hyphen, zero-width characters, marks of direction, byte order mark
+CONTROLS = "".join(chr(code) for code in (*range(9), *range(0x0E, 0x1C), 0x7F))  # but for white space
+INVISIBLE = CONTROLS + "".join(  # soft hyphen, zero-width characters, marks of direction, byte order mark
     chr(code) for code in (0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
 )
 BLANK = INVISIBLE + "".join(chr(code) for code in range(0x3001) if chr(code).isspace())

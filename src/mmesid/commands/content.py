@@ -9,7 +9,7 @@ import pandas as pd
 from mmesid.artifacts import packaged
 from mmesid.artifacts.items import texts
 from mmesid.artifacts.values import CONTENT, RawEmbedding
-from mmesid.data.embedding_files import list_embeddings, read_embedding, unused_files
+from mmesid.data.embedding_files import far_from_zero, list_embeddings, read_embedding, unused_files
 from mmesid.errors import DataError
 
 MIN_PAIRS = 32  # items with text and picture that the small open_clip model needs
@@ -31,6 +31,7 @@ class FoundEmbedding(NamedTuple):
     kept: int  # items after preparation that it has
     zeros: int  # vectors of zeros, which count as missing ones
     strange: tuple[str, ...] = ()  # ids that no item has
+    doubts: tuple[str, ...] = ()  # what is doubtful about its vectors
 
     def describe(self) -> str:
         """One line for a person."""
@@ -88,7 +89,8 @@ def find_embeddings(
             width, zeros = embedding.matrix.shape[1], int((~embedding.present()).sum())
             strange = tuple(embedding.item_ids[~pd.Series(embedding.item_ids).isin(item_ids).to_numpy()])
             kept_of = int((has & kept).sum())
-            found.append(FoundEmbedding(modality, name, width, float(has.mean()), kept_of, zeros, strange))
+            far = far_from_zero(path.relative_to(folder).as_posix(), embedding)
+            found.append(FoundEmbedding(modality, name, width, float(has.mean()), kept_of, zeros, strange, tuple(far)))
     return found, refused
 
 
@@ -196,10 +198,12 @@ def best(embeddings: Sequence[FoundEmbedding], modality: str) -> FoundEmbedding:
     return max((found for found in embeddings if found.modality == modality), key=lambda found: found.kept)
 
 
-def notes(content: Content, chosen: dict[str, str], items: int) -> list[str]:
-    """What is not encoded although some items have it, and what a catalogue without any content means."""
+def notes(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str], items: int) -> list[str]:
+    """What is doubtful about embeddings, what is not encoded although some items have it, and what it means where
+    nothing is."""
     own = {"text": content.texts, "image": content.pictures}
-    lines = [
+    lines = [doubt for embedding in embeddings for doubt in embedding.doubts]
+    lines += [
         f"only {own[modality]:,} of {items:,} items after preparation have a {word}: too few to learn from, "
         f"encode_content.{modality} is none"
         for modality, word in zip(CONTENT, ("text", "picture"), strict=True)

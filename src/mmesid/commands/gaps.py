@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmesid.artifacts.items import text_columns, texts
+from mmesid.artifacts.items import canonical_id, text_columns, texts
 from mmesid.commands.content import differ
 from mmesid.data.joins import explain_join
 from mmesid.data.moments import NEARLY_ALL
+from mmesid.data.picture_names import SUFFIX, SUFFIXES, parts_of
 from mmesid.data.preparation import tied
+from mmesid.data.tables import shortened
 
 MANY = 0.05  # of the users: repeats that figures are made of
 
@@ -75,7 +77,7 @@ def item_gaps(items: pd.DataFrame, places: Sequence[str], near: Sequence[str] = 
         places: of all picture files.
         near: files and folders whose names are much like `images/`.
     """
-    unnamed = items["image_name"].isna().sum()
+    unnamed, others = items["image_name"].isna().sum(), _other_kinds(items, places)
     counts = {
         "items without item_id: {}": items["item_id"].isna().sum(),
         "rows of the items table that repeat an item_id: {}": items["item_id"].dropna().duplicated().sum(),
@@ -86,7 +88,8 @@ def item_gaps(items: pd.DataFrame, places: Sequence[str], near: Sequence[str] = 
         *(text.format(f"{count:,}") for text, count in counts.items() if count),
         *_says_nothing(items),
         *_lost_pictures(items),
-        *([] if items["image"].notna().any() else _unused_pictures(items, places, near)),
+        *others,
+        *([] if items["image"].notna().any() or others else _unused_pictures(items, places, near)),
     ]
 
 
@@ -106,17 +109,33 @@ def _lost_pictures(items: pd.DataFrame) -> list[str]:
     if "image_fault" not in items:
         return []
     kinds = {
-        "missing": "pictures that the items table names but that are not there: {}, as {!r} ({})",
-        "ambiguous": "pictures that are not taken because two files fit: {}, as {!r} ({})",
-        "shared": "pictures that are not taken because different names lead to one file: {}, as {!r} ({})",
+        "missing": "pictures that the items table names but that are not there: {}, as {} ({})",
+        "ambiguous": "pictures that are not taken because two files fit: {}, as {} ({})",
+        "shared": "pictures that are not taken because different names lead to one file: {}, as {} ({})",
     }
     lines = []
     for kind, text in kinds.items():
         of_kind = items[items["image_fault"].str.startswith(kind, na=False)]
         if len(of_kind):
             first = of_kind.iloc[0]
-            lines.append(text.format(f"{len(of_kind):,}", first["image_name"], first["image_fault"].partition(": ")[2]))
+            fault = first["image_fault"].partition(": ")[2]
+            lines.append(text.format(f"{len(of_kind):,}", shortened(first["image_name"]), fault))
     return lines
+
+
+def _other_kinds(items: pd.DataFrame, places: Sequence[str]) -> list[str]:
+    """A sentence on files that are named by an item's id but are of no kind that is looked for so."""
+    lacking = {*items["item_id"][items["image"].isna()].dropna()}
+    stems = {
+        place: canonical_id(parts_of(place)[-1].rpartition(".")[0]) for place in places if not SUFFIX.search(place)
+    }
+    of_items = [place for place, stem in stems.items() if stem in lacking]
+    if not of_items:
+        return []
+    return [
+        f"files in images/ that are named by an item_id but are of no kind that is looked for: {len(of_items):,}, as "
+        f"{of_items[0]!r}; looked for are {', '.join(SUFFIXES)}: convert them"
+    ]
 
 
 def _unused_pictures(items: pd.DataFrame, places: Sequence[str], near: Sequence[str]) -> list[str]:

@@ -178,7 +178,7 @@ def inspect(
             *interaction_gaps(interactions, items),
             *item_gaps(items, list_pictures(folder), near_places(folder)),
             *_core_warnings(core, len(usable)),
-            *content_notes(content, encoders(content, embeddings, core.items, pretrained), core.items),
+            *content_notes(content, embeddings, encoders(content, embeddings, core.items, pretrained), core.items),
         ],
         content=content,
         left_out=choice.left_out,

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from mmesid.artifacts.items import BLANK
 from mmesid.data import engine, hints
 from mmesid.data.formats import Part
 from mmesid.errors import DataError
@@ -159,8 +160,9 @@ def choose_columns(
 
 
 def clean(names: list[str], typed: bool = False) -> list[str]:
-    """Names of a header without outer spaces, byte order mark and, where it is `typed`, the type behind the colon."""
-    bare = [name.strip().lstrip("\ufeff").strip() for name in names]
+    """Names of a header without outer spaces and invisible characters, and, where it is `typed`, the type behind the
+    colon."""
+    bare = [name.strip(BLANK) for name in names]
     return [(name.rpartition(":")[0] or name).strip() for name in bare] if typed else bare
 
 

@@ -18,6 +18,7 @@ QUOTE = '"'
 WHITE = " \t\r\n\x1a"  # what a blank cell may hold; the last is Ctrl-Z, by which DOS ended files
 SAMPLE = 20  # records by which delimiters are compared
 CHUNK = 1 << 20  # bytes that are read at once
+WIDE = 200  # columns from which on no rows are looked for in cells
 HEAD = 1 << 16  # bytes in which a file without any line feed is known
 SEPARATOR = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)  # a first line by which Excel is told the delimiter
 _BACKSLASHED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # a quote with a backslash of its own
@@ -217,7 +218,20 @@ def _opening(record: list[str], delimiter: str) -> int | None:
     return opened if state == "quoted" else spanning
 
 
+def say_return(part: Part, line: int, text: str) -> str:
+    """What is wrong with a line, counted from 1, that has a carriage return inside; empty where it has none."""
+    bare = text.rstrip("\r\n")
+    if "\r" not in bare:
+        return ""
+    return (
+        f"{part.path}, line {line}: a carriage return stands inside of the line, as where some lines end as on old "
+        f"Macs and others do not. The line reads {bare[:60]!r}; let all lines end alike, by a line feed"
+    )
+
+
 def _say_quote(part: Part, dialect: Dialect, last: int, record: list[str]) -> str:
+    if QUOTE not in "".join(record) and (said := say_return(part, last + len(record), record[-1])):
+        return said
     line = last + 1 + (_opening(record, dialect.delimiter) or 0)
     end = last + len(record)
     text = record[line - last - 1].strip()[:60]
@@ -232,6 +246,8 @@ def _say_quote(part: Part, dialect: Dialect, last: int, record: list[str]) -> st
 
 
 def _say_width(part: Part, dialect: Dialect, last: int, record: list[str], found: int, width: int) -> str:
+    if QUOTE not in "".join(record) and (said := say_return(part, last + len(record), record[-1])):
+        return said
     opening = _opening(record, dialect.delimiter) if dialect.quoted and len(record) > 1 else None
     line = last + 1 + (opening or 0)
     spans = "" if opening is None else f": a quote opens here and closes in line {last + len(record)}"

@@ -25,6 +25,7 @@ from mmesid.data.delimited import (
     lines,
     refuse_uneven,
     rewrite,
+    say_return,
 )
 from mmesid.data.encodings import encoding_of, is_packed
 from mmesid.data.engine import Read
@@ -122,7 +123,10 @@ def _header(part: Part, wanted: Wanted, first: list[str]) -> list[str]:
 def _look(part: Part, wanted: Wanted, encoding: str, dialect: Dialect, first: list[str]) -> _File:
     """The file with its columns; raises DataError where one is missing, which may be because of a title above them."""
     names = _header(part, wanted, first)
+    returned = say_return(part, 1, dialect.delimiter.join(first))
     try:
+        if returned and not dialect.quoted:
+            raise DataError(returned)
         chosen = choose_columns(
             part,
             wanted,
@@ -131,6 +135,8 @@ def _look(part: Part, wanted: Wanted, encoding: str, dialect: Dialect, first: li
             rows=lambda: _sample(part, dialect, encoding)[dialect.header :],
         )
     except DataError:
+        if returned:
+            raise DataError(returned) from None
         _refuse_title(part, wanted, encoding)
         raise
     places = {new: _place(sql) for new, sql in chosen.items() if new in wanted.required and sql.startswith("c")}

@@ -15,6 +15,7 @@ from mmesid.errors import DataError
 FOLDER = "embeddings"
 LEAST_SPREAD, MOST_SPREAD = 1e-5, 1e15  # of values that 32-bit floats square and divide without harm
 LEAST_SHARE = 1e-4  # of the vectors' size that they must differ by: below, 32-bit floats hold noise
+FAR = 30  # times that vectors may be larger than they differ: beyond it their cosines are all above .998
 CHUNK = 65_536  # rows held in double precision at a time
 EMBED = "embed"  # in the names of others' files
 ALIASES = {  # of modalities, in others' file names
@@ -146,18 +147,40 @@ def _single(path: Path, matrix: NDArray[Any]) -> NDArray[np.float32]:
     return single
 
 
-def _indistinct(embedding: RawEmbedding) -> str | None:
-    """Why the vectors cannot be told apart, None where they can; those that are not finite are left to `validate`."""
+def far_from_zero(shown: str, embedding: RawEmbedding) -> list[str]:
+    """A sentence where vectors differ by so little of their size that angles, by which items are compared, hardly do.
+
+    Args:
+        shown: name of the file, for the message.
+        embedding: as `read_embedding` gives it.
+    """
+    count, size, spread = _measure(embedding)
+    if count < 2 or size < FAR * spread:
+        return []
+    return [
+        f"{shown}: its vectors lie {size / spread:,.0f} times as far from zero as they differ (values are about "
+        f"{size:.2g} in size and differ by {spread:.2g} from their mean), so that by angle all items look alike; "
+        "subtract the mean before it is saved"
+    ]
+
+
+def _measure(embedding: RawEmbedding) -> tuple[int, float, float]:
+    """How many vectors there are, the size of their values, and by how much these differ from their mean."""
     matrix = embedding.matrix
     count, total, squares = 0, np.zeros(matrix.shape[1]), 0.0
     for start in range(0, len(matrix), CHUNK):
         part = matrix[start : start + CHUNK].astype(np.float64)
         part = part[np.isfinite(part).all(axis=1) & (part != 0).any(axis=1)]
         count, total, squares = count + len(part), total + part.sum(axis=0), squares + float(np.square(part).sum())
+    size = (squares / (max(1, count) * matrix.shape[1])) ** 0.5
+    return count, size, max(0.0, size**2 - float(np.square(total / max(1, count)).mean())) ** 0.5
+
+
+def _indistinct(embedding: RawEmbedding) -> str | None:
+    """Why the vectors cannot be told apart, None where they can; those that are not finite are left to `validate`."""
+    count, size, spread = _measure(embedding)
     if count < 2:  # one alone has nothing to be told apart from
         return None if embedding.present().any() else "all its vectors are zeros, which stand for missing ones"
-    size = (squares / (count * matrix.shape[1])) ** 0.5
-    spread = max(0.0, size**2 - float(np.square(total / count).mean())) ** 0.5
     if spread < LEAST_SHARE * size:
         return (
             f"all its vectors are the same, or nearly: values differ by {spread:.2g} from their mean, and are about "

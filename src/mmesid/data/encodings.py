@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from mmesid.data import foreign_files
 from mmesid.data.formats import Part
 from mmesid.errors import DataError
 
@@ -25,16 +26,13 @@ EXAMPLES = {
     "gb18030": "Chinese",
     "shift_jis": "Japanese",
 }
-OTHERS = {  # what else files are that are called text, by their first bytes
-    b"PK\x03\x04": "a workbook or a ZIP archive",
-    b"\xd0\xcf\x11\xe0": "a workbook",
-    b"PAR1": "Parquet",
-    b"\x28\xb5\x2f\xfd": "packed with zstd",
-    b"BZh": "packed with bzip2",
-}
 GARBLED = re.compile(r"[\x80-\x9f]|[\xa0-\u024f]{3}")  # control characters, and accents without a letter between them
 _MAGIC = b"\x1f\x8b"  # gzip
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MARKS = {  # that of UTF-16 begins the one of UTF-32
+    codecs.BOM_UTF8: "utf-8-sig",
+    **dict.fromkeys((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32"),
+    **dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16"),
+}
 _WIDE = ("utf-16", "utf-32")
 
 
@@ -74,12 +72,11 @@ def encoding_of(part: Part, wanted: str) -> str:
     except (LookupError, ValueError):
         raise DataError(f"ingest.encoding: there is no encoding {wanted!r}; {_examples('')} are some") from None
     with open_bytes(part.path) as file:
-        start = file.read(4)
-    if found := next((what for mark, what in OTHERS.items() if start.startswith(mark)), None):
-        raise DataError(f"{part.path} is {found}, whatever its name says; export the table as CSV or Parquet")
+        start = file.read(foreign_files.START)
+    foreign_files.refuse(part.path, start)
     if marked := next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), None):
         return marked
-    if b"\0" in start and not name.startswith(("utf-16-", "utf-32")):
+    if b"\0" in start[:4] and not name.startswith(("utf-16-", "utf-32")):
         meant = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
         raise DataError(
             f"{part.path} looks like UTF-16 without a byte order mark; name it with the key ingest.encoding "

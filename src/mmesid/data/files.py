@@ -18,7 +18,7 @@ import pandas as pd
 
 from mmesid.artifacts.values import Catalogue, RawEmbedding
 from mmesid.data import texts
-from mmesid.data.embedding_files import find_embedding, read_embedding
+from mmesid.data.embedding_files import FOLDER, far_from_zero, find_embedding, read_embedding
 from mmesid.data.formats import PLAIN, How
 from mmesid.data.ids import canonical_ids
 from mmesid.data.no_values import NO_VALUE
@@ -52,9 +52,9 @@ def read(folder: Path, embeddings: dict[str, str], how: How = PLAIN) -> Catalogu
     """
     check_folder(folder)
     interactions, items = read_interactions(folder, how), with_pictures(folder, read_items(folder, how))
-    return Catalogue(
-        interactions.frame, items.frame, read_embeddings(folder, embeddings), (*interactions.notes, *items.notes)
-    )
+    own = read_embeddings(folder, embeddings)
+    far = [note for kind in own for note in far_from_zero(f"{FOLDER}/{kind}_{embeddings[kind]}.npz", own[kind])]
+    return Catalogue(interactions.frame, items.frame, own, (*interactions.notes, *items.notes, *far))
 
 
 def check_folder(folder: Path) -> None:
@@ -112,7 +112,8 @@ def canonical_items(raw: Table, choice: texts.Choice) -> Read:
         frame[name] = texts.readable(name, as_text(columns[name]))
     frame["image"] = pd.Series(None, frame.index, object)
     frame["image_name"] = as_text(columns["image"]) if "image" in columns else pd.Series(None, frame.index, "str")
-    words = [note for name in choice.columns if (note := texts.words_for_none(name, frame[name], origin))]
+    judges = (texts.words_for_none, texts.encoded_twice)
+    words = [note for name in choice.columns for judge in judges if (note := judge(name, frame[name], origin))]
     lost = [] if doubts else swallowed(columns, origin)
     return Read(frame.assign(**origin.columns()), [*doubts, *notes, *words, *lost])
 

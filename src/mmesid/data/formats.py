@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from mmesid.artifacts.source import catalogue_files
 from mmesid.config import Ingest
+from mmesid.data import foreign_files
 from mmesid.errors import DataError
 
 GZIP = ".gz"
@@ -112,10 +113,12 @@ def find_parts(folder: Path, table: str, named: str | None = None) -> list[Part]
         alone = (
             f". Where there is no such table, {table}.csv with the column item_id alone, a row for each item, will do"
         )
+        near = [path.name for path in sorted(folder.iterdir()) if path.name.lower().startswith(f"{table}.")]
+        unread = "".join(f". {name} is not read: {says}" for name in near[:1] if (says := foreign_files.advice(name)))
         raise DataError(
             f"{folder} has no {table}: expected is one of {endings} (text also with {GZIP}) or a folder {table}/ of "
-            f"such parts; it holds: {_held(folder)}. `mmesid add NAME --files {folder} --{table} FILE` names another"
-            f"{alone if table == 'items' else ''}"
+            f"such parts; it holds: {_held(folder)}{unread}. `mmesid add NAME --files {folder} --{table} FILE` names "
+            f"another{alone if table == 'items' else ''}"
         )
     if len(found) > 1:
         both = " and ".join(path.name for path in found)
@@ -172,7 +175,11 @@ def natural(name: str) -> list[tuple[str, int]]:
 def _part(path: Path, folder: Path, partitions: Mapping[str, str | None] = MappingProxyType({})) -> Part:
     found = format_of(path)
     if found is None:
-        raise DataError(f"{path} has no ending that says how to read it; expected is one of {', '.join(FORMATS)}")
+        says = foreign_files.advice(path.name)
+        raise DataError(
+            f"{path} has no ending that says how to read it; expected is one of {', '.join(FORMATS)}"
+            f"{says and f'. Of this one: {says}'}"
+        )
     return Part(path, path.relative_to(folder).as_posix(), found, partitions)
 
 

@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mmesid.artifacts.items import BLANK, INVISIBLE
+from mmesid.artifacts.items import BLANK, CONTROLS, INVISIBLE
 from mmesid.data.id_doubts import doubts, without_words
 from mmesid.data.tables import EXACT, SINGLE, Origin, as_pandas, is_whole, shortened, written
 from mmesid.errors import DataError
 
 WHOLE = r"^-?\d+(\.0*)?$"  # 1198, 1198.0
 GROUPED = r"^-?\d{1,3}\.000$"  # 1.000: one, or a thousand as Germans write it
+BLANK_ASCII = "".join(character for character in BLANK if character.isascii())
 ROUNDED = r"^-?\d([.,]\d+)?[eE]\+\d+$"  # 1.23E+12: what a spreadsheet leaves of a long number
 
 
@@ -39,23 +40,26 @@ def canonical_ids(column: Any, name: str, origin: Origin) -> tuple["pd.Series[st
     text = _numbers(column, name, origin) if pa.types.is_floating(column.type) else written(column)
     _refuse_nested(text, name, origin)
     ascii_alone = pc.all(pc.string_is_ascii(text)).as_py() is not False
-    trimmed = pc.utf8_trim_whitespace(text) if ascii_alone else pc.utf8_trim(text, characters=BLANK)
+    trimmed = (pc.ascii_trim if ascii_alone else pc.utf8_trim)(text, characters=BLANK_ASCII if ascii_alone else BLANK)
     changed = pc.not_equal(trimmed, text)
     count, notes = pc.sum(changed).as_py() or 0, []
     if count:
         first = pc.index(changed, True).as_py()
+        first_id = text[first].as_py()
+        invisible = not ascii_alone or set(first_id) & set(CONTROLS)
         notes = [
-            f"{name} with white space{'' if ascii_alone else ' or invisible characters'} around it, which is cut off: "
-            f"{count:,}, the first is {text[first].as_py()!r} in {origin.place(first)}"
+            f"{name} with white space{' or invisible characters' if invisible else ''} around it, which is cut off: "
+            f"{count:,}, the first is {first_id!r} in {origin.place(first)}"
         ]
         text = trimmed
-    if not ascii_alone and (inside := pc.sum(hidden := pc.match_substring_regex(text, f"[{INVISIBLE}]")).as_py()):
+    shown = CONTROLS if ascii_alone else INVISIBLE
+    if inside := pc.sum(hidden := pc.match_substring_regex(text, f"[{shown}]")).as_py():
         first = pc.index(hidden, True).as_py()
         notes.append(
             f"{name} with invisible characters inside, which stay: {inside:,}, the first is {text[first].as_py()!r} in "
             f"{origin.place(first)}"
         )
-    broken = pc.match_substring(text, "\n")
+    broken = pc.match_substring_regex(text, r"[\r\n]")
     if pc.any(broken).as_py():
         first = pc.index(broken, True).as_py()
         raise DataError(

@@ -26,6 +26,7 @@ HOST = re.compile(rf"{LINK.pattern}[^/?#]*", re.IGNORECASE)
 QUERY = re.compile(rf"({SUFFIX.pattern[:-1]})[?#].*$", re.IGNORECASE)
 SLASHES = re.compile(r"[/\\]+")
 NOISE = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave among files
+LONGEST = 1000  # characters of a name; what is longer is a picture written as text
 FOLDERS = ("", ".", "images")  # leading parts that mean nothing
 
 
@@ -92,23 +93,25 @@ class PictureNames:
         for count, end in _ends(parts):
             if fitting := self._fitting(self._stems.get(fold(canonical_id(SUFFIX.sub("", end)))), parts, count):
                 return _only(fitting)
+        if name.startswith("data:") or len("/".join(parts)) > LONGEST:
+            return Found(None, "missing: the cell holds the picture itself, write it as a file into images/")
         return Found(None, f"missing: no such file among the images, {self._nearest(parts[-1])}")
 
     def by_ids(self, item_ids: Sequence[object]) -> list[Found]:
-        """The files whose names are items' ids, whatever their suffix; an item without one has no picture.
+        """The files whose names are items' ids, whatever their suffix, if any; an item without one has no picture.
 
         What is one item's to the letter is no other's.
         """
-        ids = [canonical_id(item_id) if isinstance(item_id, str) else None for item_id in item_ids]
-        taken = {place for item_id in set(ids) - {None} for place in self._own.get(str(item_id), ())}
+        ids = [canonical_id(item_id) if isinstance(item_id, str) else "" for item_id in item_ids]
+        own = {item_id: self._own.get(item_id) or self._exact.get(item_id, []) for item_id in ids if item_id}
+        taken = {place for places in own.values() for place in places}
         found = []
         for item_id in ids:
-            candidates = [] if item_id is None else self._own.get(item_id) or [
-                place for place in self._stems.get(fold(item_id), ()) if place not in taken
-            ]  # fmt: skip
+            alike = self._stems.get(fold(item_id), ()) if item_id else ()
+            candidates = own.get(item_id) or [place for place in alike if place not in taken]
             top = [place for place in candidates if len(parts_of(place)) == 1]
             found.append(_only(top or candidates) if candidates else NO_PICTURE)
-        return _unshared(found, [item_id or "" for item_id in ids])
+        return _unshared(found, ids)
 
     def by_folders(self, item_ids: Sequence[object]) -> list[Found]:
         """The first picture, by name, of the folder that is called like each item's id; none where two folders are."""

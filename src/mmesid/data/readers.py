@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmesid.data import engine
+from mmesid.data import engine, foreign_files
 from mmesid.data.columns import Wanted, choose_columns, clean
 from mmesid.data.delimited import SAMPLE
 from mmesid.data.delimited_tables import delimited, header_of
@@ -43,6 +43,7 @@ def json(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, enco
 
 def parquet(connection: duckdb.DuckDBPyConnection, part: Part, wanted: Wanted, encoding: str, aside: Path) -> Read:
     """Parquet; names that pandas makes up for an index without one are no columns."""
+    foreign_files.refuse_no_parquet(part.path)
     place = f"read_parquet({engine.place(part.path)}, hive_partitioning=false)"
     source, schema = connection.sql(f"SELECT * FROM {place}"), pq.read_schema(part.path)
     columns, kinds = source.columns, [str(kind) for kind in source.types]  # the engine renames what differs by case

@@ -12,11 +12,10 @@ import duckdb
 import numpy as np
 import pyarrow.compute as pc
 
-from mmesid.data.delimited import CHUNK
+from mmesid.data.delimited import CHUNK, WIDE
 from mmesid.data.encodings import open_bytes
 
 LINE_FEED = 10
-WIDE = 200  # columns from which on nothing is looked for
 
 
 class Source(NamedTuple):

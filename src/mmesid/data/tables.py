@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mmesid import host
 from mmesid.data import engine
 from mmesid.data.columns import Wanted
+from mmesid.data.delimited import WIDE
 from mmesid.data.encodings import doubts
 from mmesid.data.engine import Read
 from mmesid.data.formats import How, Part, find_parts
@@ -103,8 +104,10 @@ def swallowed(columns: dict[str, Any], origin: Origin) -> list[str]:
     Between its first line and its last such a cell has a line with as many delimiters as a row of the table.
     """
     notes, marks = [], len(columns) - 1
+    if not 1 < marks < WIDE:
+        return []
     rows = [rf"\n([^\n{mark}]*{mark}){{{marks}}}[^\n{mark}]*\n" for mark in (",", ";", "\t", "[|]")]
-    for name, column in columns.items() if marks > 1 else ():
+    for name, column in columns.items():
         if not pa.types.is_large_string(column.type):
             continue
         found = pc.fill_null(pc.match_substring_regex(column, "|".join(rows)), False)

@@ -47,6 +47,10 @@ INLINE = re.compile(r"</?(?:a|abbr|b|big|code|em|font|i|mark|q|s|small|span|stri
 TAG = re.compile(rf"<(script|style)\b.*?</\1\s*>|<!--.*?-->|</?(?:{TAG_NAMES})\b[^<>]*>", re.I | re.S)
 ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z][a-z\d]*);", re.I)  # a text without one or a tag may say Cut&copy
 BAR = re.compile(r"(?<=\S)\|(?=\S)")
+_WESTERN = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0x100)}
+_NEXT = f"[\x80-\xbf{''.join(_WESTERN[byte] for byte in range(0x80, 0xC0))}]"  # of a byte inside of a character
+_BYTES = {ord(character): byte for byte, character in _WESTERN.items()}
+TWICE = re.compile(f"[ÂÃ]{_NEXT}|(?:[\xc2-\xdf]{_NEXT}){{2}}|[\xe0-\xef]{_NEXT}{{2}}|ð{_NEXT}{{3}}")  # é as Ã©
 
 
 class Choice(NamedTuple):
@@ -117,6 +121,31 @@ def words_for_none(name: str, column: "pd.Series[str]", origin: Origin) -> str |
         f"column {name} with a word for no value, which is read as text: {count:,}, the first is "
         f"{column.iloc[first]!r} in {origin.place(first)}; leave such cells empty where nothing is meant"
     )
+
+
+def encoded_twice(name: str, column: "pd.Series[str]", origin: Origin) -> str | None:
+    """A sentence where texts look like UTF-8 that was read as a Western encoding and saved anew: `cafÃ©` for `café`.
+
+    Args:
+        name: of the column.
+        column: as `readable` gives it.
+        origin: where its rows came from.
+    """
+    found = np.fromiter((_is_twice(text) for text in column), bool, len(column))
+    count = int(found.sum())
+    if count < 2 or count <= SELDOM * column.notna().sum():
+        return None
+    first = int(found.argmax())
+    text = column.iloc[first]
+    meant = text.translate(_BYTES).encode("latin-1", "replace").decode("utf-8", "replace")
+    return (
+        f"column {name} with texts that look as if they were encoded twice: {count:,}, the first is {text[:60]!r} in "
+        f"{origin.place(first)}, perhaps for {meant[:60]!r}; they are read as they are, mend the source"
+    )
+
+
+def _is_twice(text: object) -> bool:
+    return isinstance(text, str) and not text.isascii() and TWICE.search(text) is not None
 
 
 def _is_nested(value: object) -> bool:

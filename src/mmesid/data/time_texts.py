@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from mmesid.data import engine
+from mmesid.data import engine, names
 from mmesid.data.moments import CLOCK
 from mmesid.data.no_values import NO_VALUE
 from mmesid.data.tables import Origin
@@ -86,6 +86,11 @@ def hint_of(value: str) -> str:
     """What to change where a text is no time, as the end of a message."""
     if CLOCK.fullmatch(value.strip()):
         return ". It is a time of day without its day: join day and time in one column, such as 2024-05-31T18:00:00"
+    if not any(map(str.isdigit, value)) and names.moment_rank(value) is not None:
+        return (
+            ". The names of the columns seem to stand here as a row, as where files with headers are put together: "
+            "leave such rows out of the file"
+        )
     if re.fullmatch(r"\d+,\d+", value.strip()):
         return ". It is a number with a decimal comma: write a point, as in 43916.09, or export the column as dates"
     if OF_EXCEL_ABROAD.fullmatch(value.strip()):

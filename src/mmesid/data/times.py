@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mmesid.data.clock_times import refuse_clock
+from mmesid.data.moments import NUMBER
 from mmesid.data.packed_days import may_be_days, refuse_days
 from mmesid.data.tables import SINGLE, Origin, shortened, written
 from mmesid.data.time_texts import from_numerals, from_texts, hint_of, is_none, refuse_rounded, zone_hint
@@ -196,6 +197,8 @@ def _say_bad(column: Any, bad: NDArray[np.bool_], origin: Origin, form: str | No
     )
     here = column.slice(first, 1)
     value = (written(here) if pa.types.is_temporal(here.type) else here)[0].as_py()  # a time may be no datetime
+    if form is None and pa.types.is_large_string(here.type) and (mixture := _say_two_ways(column, bad, origin)):
+        return mixture
     hint = ""
     if is_none(value):
         hint = ". They have no time: leave such rows out of the file"
@@ -206,6 +209,21 @@ def _say_bad(column: Any, bad: NDArray[np.bool_], origin: Origin, form: str | No
     return (
         f"{origin.place(first)}, column timestamp: expected {expected}, found "
         f"{'nothing' if value is None else shortened(value)}; {bad.sum():,} of {len(bad):,} rows are like this{hint}"
+    )
+
+
+def _say_two_ways(column: Any, bad: NDArray[np.bool_], origin: Origin) -> str:
+    """What is wrong where some rows are numbers and others dates, each a time by itself; empty where they are not."""
+    if bad.all() or column[int(bad.argmax())].as_py() is None:
+        return ""
+    places = int((~bad).argmax()), int(bad.argmax())
+    usual, stray = (NUMBER.fullmatch(column[place].as_py().strip()) is not None for place in places)
+    if usual == stray or (usual and from_texts(column.slice(places[1], 1), None)[1].any()):
+        return ""
+    shown = [_shown(column, place, origin) for place in places]
+    return (
+        f"column timestamp mixes numbers and dates: {shown[0]} is a {'number' if usual else 'date'}, but {shown[1]} a "
+        f"{'number' if stray else 'date'}; {bad.sum():,} of {len(bad):,} rows are not like most. Write all in one way"
     )
 
 

@@ -18,22 +18,22 @@ def novelty(lists: Lists, frequency: Frequency) -> float:
     """Mean self-information -log2 p(i) of the listed items, in bits (Zhou et al., PNAS 2010).
 
     p(i) = (f_i + 1) / (sum_j f_j + N), the item's smoothed share of the training interactions, so that items never
-    taken have a finite one.
+    taken have a finite one. 0 where nothing is listed, as where every user has had all items.
     """
     taken = frequency[1:] + 1.0
     information = -np.log2(taken / taken.sum())  # (N,)
     listed = lists[lists > 0]
-    return float(information[listed - 1].mean())
+    return float(information[listed - 1].mean()) if listed.size else 0.0
 
 
 def gini(lists: Lists, frequency: Frequency) -> float:
-    """Gini index of exposure: 0 where all N items are listed equally often, near 1 where few take all places.
+    """Gini index of exposure: 0 where all N items are listed equally often, if ever, near 1 where few take all places.
 
     G = sum_i (2 i - N - 1) x_i / (N sum_i x_i), x the times each item is listed, ascending, i from 1.
     """
     listed = np.sort(_exposure(lists, frequency))  # (N,)
     n = len(listed)
-    return float(((2 * np.arange(1, n + 1) - n - 1) * listed).sum() / (n * listed.sum()))
+    return float(((2 * np.arange(1, n + 1) - n - 1) * listed).sum() / (n * max(1, listed.sum())))
 
 
 METRICS: dict[str, Callable[[Lists, Frequency], float]] = {"coverage": coverage, "novelty": novelty, "gini": gini}
