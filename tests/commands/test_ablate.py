@@ -20,11 +20,12 @@ from mmesid.artifacts.values import Sequences
 from mmesid.commands import ablate
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.gather import each_order_kept
-from mmesid.errors import ArtifactError, ConfigError, DataError
+from mmesid.errors import ArtifactError, ConfigError, DataError, PipelineError
 from mmesid.evaluation.forgetting import order_kept
 from mmesid.evaluation.metrics import per_user
 from mmesid.pipeline import ablations, experiment, sources
 from mmesid.pipeline.ablations import REFERENCE, Ablation, Run
+from mmesid.pipeline.stage import StageError
 from mmesid.reporting.ablations import HEADS, NOTHING, Estimate, cells, difference
 from tests import tiny
 
@@ -111,6 +112,8 @@ def test_every_shipped_ablation_fits_the_sample() -> None:
             "line 6: `finetune.rank` stands twice, in line 5 too",
         ),
         ("odd: {tells: b, set: {}}", "must hold `best`"),
+        ("best: {tells: a, set: {}, row: sasrec}", "must hold `best` .*without row and needs"),
+        ("best: {tells: a, set: {}, needs: [image]}", "must hold `best` .*without row and needs"),
     ],
 )
 def test_a_wrong_entry_is_named(world: Path, text: str, said: str) -> None:
@@ -180,6 +183,24 @@ def test_a_source_that_has_changed_is_taken_first_and_one_that_is_gone_is_asked_
         shutil.rmtree(folder)
     with pytest.raises(DataError, match=rf"not here: `dvc pull sources/{tiny.NAME}\.dvc` fetches them"):
         ablate.run(tiny.NAME, [], 1, world, said.append)
+
+
+def test_one_that_fails_names_the_folder_of_its_files_and_its_lines_once(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: Run, root: Path, say: Callable[[str], object]) -> None:
+        say("data/tiny/validate/report.html shows them")
+        raise StageError("evaluate@tiny failed with status 255:\ndata/tiny/validate/report.html shows them")
+
+    monkeypatch.setattr(ablate, "_make", fail)
+    said: list[str] = []
+    with pytest.raises(PipelineError, match="best, seed 0: failed as said above"):
+        ablate.run(tiny.NAME, ["best"], 1, world, said.append)
+    assert sum("report.html" in line for line in said) == 1
+    assert said[-1] == (
+        "[1/1] best, seed 0: evaluate@tiny failed with status 255; the files that it speaks of lie below "
+        ".dvc/tmp/exps/ablate-tiny-best-seed-0"
+    )
 
 
 def test_an_ablation_whose_weights_are_not_installed_is_left_out(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

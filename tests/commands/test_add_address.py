@@ -85,6 +85,20 @@ def test_adding_again_keeps_the_conf_and_refuses_another_address(checkout: Path,
     assert config.load("beauty", checkout).finetune.epochs == 1
 
 
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_slash_at_the_end_is_no_other_address(checkout: Path, server: Server, slash: str) -> None:
+    run("beauty", "--source", "amazon", "--category", "Beauty", "--from", server.url + slash)
+    conf = checkout / "conf" / "beauty.yaml"
+    assert config.load("beauty", checkout).ingest.base_url == server.url
+    assert "was there and is as it was" in add(server)
+    text = conf.read_text(encoding="utf-8").replace(server.url, f"{server.url}/").replace("  release: '2014'\n", "")
+    conf.write_text(text, encoding="utf-8")  # by hand, and what is left out is as in params.yaml
+    assert "was there and is as it was" in add(server)
+    record = releases.read_record(checkout / "sources" / "beauty")
+    assert record is not None
+    assert record.base_url == config.load("beauty", checkout).ingest.base_url == f"{server.url}/"
+
+
 def test_a_folder_is_written_down_as_an_absolute_path(checkout: Path, server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "raw"
     folder.mkdir()

@@ -1,5 +1,6 @@
 """`mmesid paper`: the outlook before anything is fetched, every reason why a run cannot end, and what is added then."""
 
+import threading
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mmesid import config
-from mmesid.commands import cli, paper
+from mmesid.commands import cli, paper, presets
 from mmesid.commands.paper import hours, models, planning
 from mmesid.commands.paper.datasets import SIZES
 from mmesid.commands.paper.planning import Gpus
-from mmesid.errors import ConfigError
-from mmesid.pipeline.downloads import cache
+from mmesid.errors import ConfigError, DataError
+from mmesid.pipeline.downloads import address, cache
 from mmesid.pipeline.downloads.cache import Cache
 from tests import amazon_files, paper_world
+from tests.adding import run as add
 from tests.amazon_files import metadata, pack, reviews
 from tests.faulty_pages import Page, Server, serving
 
@@ -131,6 +133,51 @@ def test_a_conf_that_is_not_the_preset_is_a_reason(checkout: Path, server: Serve
     said = refused("--datasets", "amazon-beauty", "--preset", "authors")
     assert "conf/amazon-beauty.yaml is not the preset authors:" in said
     assert "run it as it is without PRESET" in said
+
+
+def test_how_a_dataset_that_is_not_the_papers_gets_a_preset_is_said(
+    checkout: Path, catalogue: Path, server: Server
+) -> None:
+    add("toys", "--files", str(catalogue))
+    add("office", "--source", "amazon", "--category", "Beauty", "--from", server.url)
+    said = refused("--datasets", "toys,office,sample", "--preset", "cpu")
+    assert "`mmesid add toys --files PATH --force --preset cpu --reset-conf` writes it anew" in said
+    amazon = f"`mmesid add office --source amazon --category Beauty --release 2014 --from {server.url} --preset cpu"
+    assert amazon in said
+    assert "run it as it is without PRESET, or change its values there" in said
+    assert said.count("not installed (`mmesid weights") <= 1
+
+
+def test_a_dataset_that_was_added_with_a_preset_runs_with_it(checkout: Path, catalogue: Path) -> None:
+    """What the catalogue lacks was left out of the conf then, and is no difference now."""
+    for name, preset in (("toys", "small"), ("books", "paper")):
+        add(name, "--files", str(catalogue), "--preset", preset)
+        settings = config.load(name, checkout)
+        assert settings.encode_content.image == "none"
+        assert presets.differing(presets.read(preset, checkout), settings) == []
+    assert presets.differing(presets.read("small", checkout), settings)
+
+
+def test_a_note_on_several_datasets_is_told_once(checkout: Path, server: Server) -> None:
+    said = refused("--datasets", "amazon-beauty,amazon-toys", "--preset", "cpu", "--from", server.url)
+    assert said.count("minilm, which is not installed") == 1
+
+
+def test_more_processes_than_cores_are_a_reason(checkout: Path, server: Server) -> None:
+    said = refused("--datasets", "amazon-beauty", "--preset", "cpu", "--from", server.url, "--gpus", "999")
+    assert "999 processes, but no GPU and" in said
+
+
+def test_addresses_are_asked_side_by_side(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs is waited for once."""
+    together = threading.Barrier(3, timeout=20)
+
+    def ask(*_: object) -> None:
+        together.wait()
+        raise DataError("gives no answer")
+
+    monkeypatch.setattr(address, "ask", ask)
+    assert [one.fault for one in paper.wanted([], "cpu", "http://there", checkout)] == ["gives no answer"] * 3
 
 
 def test_another_address_than_the_confs_is_a_reason(checkout: Path, server: Server) -> None:

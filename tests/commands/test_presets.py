@@ -202,6 +202,9 @@ FAULTS = {
     "conf/presets/mine.yaml": ("finetune: {epoch: 3}", "Did you mean `epochs`"),
     "finetune.epochs": ("finetune: {epochs: many}", "it is 'many'"),
     "belongs into conf/": ("ingest: {source: files}", "is about one catalogue"),
+    "seed is no section": ("seed: 3", "it belongs into params.yaml or conf/<dataset>.yaml"),
+    "datasets is no section": ("datasets: [toys]", "it belongs into params.yaml"),
+    "dataset is no section": ("dataset: toys", "mine.yaml"),
     "leads back to it": ("base: mine", "mine.yaml"),
     "no preset 'papr'": ("base: papr", "did you mean paper"),
 }

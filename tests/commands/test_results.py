@@ -38,6 +38,10 @@ def test_the_command_names_the_source(project_copy: Callable[[Path], Path], tmp_
     ingest = {"source": "amazon", "base_url": "http://there", "category": "Beauty"}
     (root / "conf" / "mine.yaml").write_text(yaml.safe_dump({"ingest": ingest}), encoding="utf-8")
     assert results.command_for("mine", root) == amazon.format("mine", "Beauty", "mine")
+    (root / "conf" / "mine.yaml").write_text(
+        yaml.safe_dump({"ingest": {**ingest, "release": "2023"}}), encoding="utf-8"
+    )
+    assert "--category Beauty --release 2023 --from ADDRESS" in results.command_for("mine", root)
 
 
 def test_damaged_metrics_are_named(tmp_path: Path) -> None:
@@ -67,6 +71,15 @@ def test_a_document_without_markers_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must hold the lines"):
         results.write(document, ROOT)
     assert document.read_text(encoding="utf-8") == "# Nothing to fill\n"
+
+
+def test_a_document_that_is_missing_or_no_text_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.md does not exist"):
+        results.write(tmp_path / "none.md", ROOT)
+    document = tmp_path / "page.md"
+    document.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"page\.md is no text in UTF-8"):
+        results.write(document, ROOT)
 
 
 def test_a_project_without_results_says_what_makes_them(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mmesid.commands.presets import NONE, Preset
 from mmesid.config.loading import check, read_sections
 from mmesid.errors import ConfigError, without_secret
 from mmesid.pipeline import sources
-from mmesid.pipeline.downloads.address import SCHEME, ask
+from mmesid.pipeline.downloads.address import SCHEME, ask, bare, is_remote
 
 # What raw reviews need: dead links and products without metadata are usual, and reviews repeat.
 LIMITS = {"max_unknown_items": 0.05, "max_duplicates": 0.1, "max_broken_images": 1.0, "max_text_length": 100000}
@@ -34,6 +34,8 @@ class Address(NamedTuple):
         base_url = self.base_url  # an address of another kind stays as it is, to be refused as such
         if not SCHEME.match(base_url):
             base_url = str(Path(base_url).expanduser().absolute())
+        elif is_remote(base_url):
+            base_url = bare(base_url)
         keys = {"source": "amazon", "base_url": base_url, "category": self.category, "release": self.release}
         return {**keys, **self.named}
 
@@ -67,12 +69,16 @@ def add(
             f"sources/{name} holds another source; choose another name, or --force replaces what DVC's cache holds"
         )
     ingest, wanted_preset = given.ingest(), presets.read(preset, root) if preset else NONE
+    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
     if kept := conf.exists() and not reset_conf:
-        told = read_sections(conf).get("ingest") or {}
-        if differing := [key for key, value in ingest.items() if told.get(key) != value]:
+        told = {**defaults["ingest"], **(read_sections(conf).get("ingest") or {})}
+        differing = [key for key, value in ingest.items() if told.get(key) != value]
+        if "base_url" in differing and bare(str(told.get("base_url"))) == bare(ingest["base_url"]):
+            ingest["base_url"] = told["base_url"]  # as it stands there, so that the record is of that
+            differing.remove("base_url")
+        if differing:
             raise ConfigError(f"{conf} stays as it is, and ingest.{differing[0]} differs; --reset-conf writes it anew")
         presets.check_kept(wanted_preset, name, root)
-    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
     wanted = check({**defaults, "ingest": {**defaults["ingest"], **ingest}}, name, "mmesid add")
     record = ask(wanted.ingest, root)
     text = render(name, ingest, wanted_preset)

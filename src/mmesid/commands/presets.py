@@ -22,6 +22,11 @@ from mmesid.errors import ConfigError
 FOLDER = Path("conf", "presets")
 BASE = "base"  # key of a preset that names another, whose values stand where it names none
 NOT_THEIRS = ("ingest", "validate")  # sections that are about one catalogue
+NO_SECTIONS = {  # keys that stand beside sections elsewhere, with where that is
+    "seed": "; it belongs into params.yaml or conf/<dataset>.yaml",
+    "datasets": "; it belongs into params.yaml",
+    "dataset": "",
+}
 Sections = dict[str, dict[str, Any]]
 
 
@@ -64,6 +69,10 @@ def read(name: str, root: Path = Path()) -> Preset:
     where = f"{FOLDER.as_posix()}/{name}.yaml"
     if foreign := [section for section in sections if section in NOT_THEIRS]:
         raise ConfigError(f"{where}: {foreign[0]} is about one catalogue; it belongs into conf/<dataset>.yaml")
+    if alone := [key for key in NO_SECTIONS if key in sections]:
+        raise ConfigError(
+            f"{where}: {alone[0]} is no section, and a preset holds sections alone{NO_SECTIONS[alone[0]]}"
+        )
     defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
     check(merge(defaults, sections), name, where)
     return Preset(name, {section: sections[section] for section in SECTIONS if sections.get(section)})
@@ -110,13 +119,19 @@ def fit(preset: Preset, content: Content, embeddings: Sequence[FoundEmbedding], 
 
 
 def differing(preset: Preset, settings: Config) -> list[str]:
-    """`key: value, not value` for each value of a preset that a dataset does not run with."""
-    found = dict(flatten(settings.model_dump(by_alias=True)))
-    return [
-        f"{key} is {found.get(key)!r}, not {value!r}"
-        for key, value in flatten(preset.sections)
-        if found.get(key) != value
-    ]
+    """`key: value, not value` for each value of a preset that a dataset does not run with.
+
+    Of a modality that the catalogue lacks or brings embeddings of, `fit` leaves a preset's word out: no difference.
+    """
+    found, asked = (dict(flatten(one)) for one in (settings.model_dump(by_alias=True), preset.sections))
+    absent = [modality for modality in CONTENT if found[f"encode_content.{modality}"] in ("none", "precomputed")]
+    for modality in absent:
+        asked.pop(f"encode_content.{modality}", None)
+    if "prepare.drop_items_without" in asked:
+        for values in (found, asked):
+            key = "prepare.drop_items_without"
+            values[key] = [modality for modality in values[key] if modality not in absent]
+    return [f"{key} is {found.get(key)!r}, not {value!r}" for key, value in asked.items() if found.get(key) != value]
 
 
 def check_kept(preset: Preset, dataset: str, root: Path) -> None:

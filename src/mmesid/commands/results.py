@@ -5,9 +5,9 @@ from pathlib import Path
 
 from mmesid.artifacts.evaluate import reported_metrics
 from mmesid.artifacts.files import write_atomically
-from mmesid.commands.paper.datasets import CATEGORIES
+from mmesid.commands.paper.datasets import CATEGORIES, RELEASE
 from mmesid.config import known_datasets, load
-from mmesid.errors import ConfigError
+from mmesid.errors import ConfigError, first_line
 from mmesid.reporting import markdown
 
 BUNDLED = "sample"
@@ -42,7 +42,12 @@ def fill(document: Path, begin: str, end: str, content: str) -> None:
     Raises:
         ConfigError: the document is missing or does not hold them.
     """
-    text = document.read_text(encoding="utf-8") if document.exists() else ""
+    try:
+        text = document.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{document} does not exist; name a document that is there") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{document} is no text in UTF-8: {first_line(error)}") from None
     between = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
     if not between.search(text):
         raise ConfigError(f"{document} must hold the lines {begin} and {end}; the results go between them")
@@ -54,9 +59,10 @@ def command_for(dataset: str, root: Path) -> str:
     """What makes the dataset's figures, as far as its conf, or the paper's list, tells where it comes from."""
     if dataset == BUNDLED:
         return "make repro"
-    category = CATEGORIES.get(dataset)
+    category, release = CATEGORIES.get(dataset), RELEASE
     if dataset in known_datasets(root):
         ingest = load(dataset, root).ingest
-        category = ingest.category if ingest.source == "amazon" else None
-    source = f"--source amazon --category {category} --from ADDRESS" if category else "--files PATH"
+        category, release = ingest.category if ingest.source == "amazon" else None, ingest.release
+    which = f" --release {release}" if release != RELEASE else ""  # which `mmesid add` takes by itself
+    source = f"--source amazon --category {category}{which} --from ADDRESS" if category else "--files PATH"
     return f"mmesid add {dataset} {source} && make repro DATASETS={dataset}"

@@ -78,8 +78,11 @@ def read(root: Path = Path()) -> dict[str, Ablation]:
     found: dict[str, Ablation] = {}
     for name, values in read_sections(path).items():
         found[str(name)] = _entry(str(name), values, found, path)
-    if REFERENCE not in found or found[REFERENCE].overrides:
-        raise ConfigError(f"{path} must hold `{REFERENCE}` with `set: {{}}`: all others are compared with it")
+    reference = found.get(REFERENCE)
+    if reference is None or reference.overrides or reference.needs or reference.row != MAIN_MODEL:
+        raise ConfigError(
+            f"{path} must hold `{REFERENCE}` with `set: {{}}`, without row and needs: all others are compared with it"
+        )
     return found
 
 

@@ -15,7 +15,7 @@ from mmesid.artifacts.files import write_atomically
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.planning import DONE, DUE, LACKS, TWIN, Planned
 from mmesid.commands.plan import duration
-from mmesid.errors import DataError, PipelineError
+from mmesid.errors import DataError, PipelineError, first_line
 from mmesid.pipeline import ablations, experiment, sources
 from mmesid.pipeline.ablations import LAST, REFERENCE, Run
 from mmesid.pipeline.mend import mend
@@ -64,9 +64,9 @@ def run(dataset: str, only: Sequence[str], seeds: int, root: Path, say: Say) -> 
         say(line)
     planned = plan(dataset, only, seeds, root)
     say(summary(planned))
-    folder = root / "sources" / dataset
-    if any(each.state == DUE for each in planned) and not folder.exists():
-        raise DataError(f"the files of sources/{dataset} are not here: {source.missing(folder, root)}")
+    files = root / "sources" / dataset
+    if any(each.state == DUE for each in planned) and not files.exists():
+        raise DataError(f"the files of sources/{dataset} are not here: {source.missing(files, root)}")
     failed = []
     for number, each in enumerate(planned, start=1):
         if each.state in (DONE, LACKS):
@@ -74,9 +74,10 @@ def run(dataset: str, only: Sequence[str], seeds: int, root: Path, say: Say) -> 
         place = f"[{number}/{len(planned)}] {each.run.label}"
         try:
             _make(each.run, root, lambda line, place=place: say(f"{place}: {line}"))  # type: ignore[misc]
-        except StageError as error:
+        except StageError as error:  # its lines were passed on, and name files by their place in the experiment
             failed.append(each.run.label)
-            say(f"{place}: {error}")
+            folder = experiment.folder_of(_name(each.run), root).relative_to(root.absolute())
+            say(f"{place}: {first_line(error).rstrip(':')}; the files that it speaks of lie below {folder}")
         write_table(dataset, root)
     tracking.send_pending(root)
     if failed:
@@ -84,9 +85,14 @@ def run(dataset: str, only: Sequence[str], seeds: int, root: Path, say: Say) -> 
     return write_table(dataset, root)
 
 
+def _name(run: Run) -> str:
+    """Of its experiment."""
+    return f"ablate-{run.dataset}-{run.ablation.name}-seed-{run.seed}"
+
+
 def _make(run: Run, root: Path, say: Say) -> None:
     """One run, unless another process is at it or has done it meanwhile. The code of now counts."""
-    name = f"ablate-{run.dataset}-{run.ablation.name}-seed-{run.seed}"
+    name = _name(run)
     folder = experiment.folder_of(name, root)
     try:
         with host.hold(folder.with_name(f"{name}.lock")):

@@ -1,6 +1,8 @@
 """Which datasets are meant: those of the paper, added where they are not there yet, and any other that was added."""
 
+import shlex
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,12 +60,14 @@ def wanted(names: Sequence[str], preset: str, base_url: str, root: Path) -> list
             f"{unknown[0]} is not here: add it with `mmesid add {unknown[0]} --preset {chosen.name} ...`, or name some "
             f"of {', '.join(CATEGORIES)}, which are added by themselves"
         )
-    return [
-        _existing(name, chosen if preset else presets.NONE, base_url, root)
-        if name in there
-        else _new(name, chosen, base_url or ADDRESS, root)
-        for name in names or CATEGORIES
-    ]
+
+    def look(name: str) -> Wanted:
+        if name in there:
+            return _existing(name, chosen if preset else presets.NONE, base_url, root)
+        return _new(name, chosen, base_url or ADDRESS, root)
+
+    with ThreadPoolExecutor() as pool:  # an address that hangs is waited for once, not once for each dataset
+        return list(pool.map(look, names or CATEGORIES))
 
 
 def _existing(name: str, preset: presets.Preset, base_url: str, root: Path) -> Wanted:
@@ -73,16 +77,32 @@ def _existing(name: str, preset: presets.Preset, base_url: str, root: Path) -> W
     if differing := presets.differing(fitting, settings):
         fault = (
             f"conf/{name}.yaml is not the preset {preset.name}: {differing[0]}; run it as it is without PRESET, or "
-            f"delete it and sources/{name}.dvc to have it added anew"
+            f"{_anew(name, settings, preset)}"
         )
     told = Address(base_url, "", RELEASE, {}).ingest()["base_url"]
-    if base_url and (settings.ingest.base_url or "").rstrip("/") != told.rstrip("/"):
-        fault = f"conf/{name}.yaml has another ingest.base_url; leave FROM out to take it from there"
+    if base_url and address.bare(settings.ingest.base_url or "") != address.bare(told):
+        has = "another" if settings.ingest.base_url else "no"
+        fault = f"conf/{name}.yaml has {has} ingest.base_url; leave FROM out to run it as it is"
     record, said = _ask(settings, root)
     known = releases.read_record(root / "sources" / name)
     if record is None and known is not None and address.is_here(known, settings.ingest, root):
         record, said = known, ""
     return Wanted(name, settings, _size(settings), record, fault=fault or said)
+
+
+def _anew(name: str, settings: Config, preset: presets.Preset) -> str:
+    """How a dataset that is there gets a preset's values."""
+    section = settings.ingest
+    if name in CATEGORIES:
+        return f"delete it and sources/{name}.dvc to have it added anew"
+    if section.source == "sample":
+        return "change its values there"
+    given = ["--files", "PATH", "--force"]
+    if section.source == "amazon":
+        given = ["--source", "amazon", "--category", str(section.category), "--release", section.release]
+        given += ["--from", str(section.base_url)]
+    command = shlex.join(["mmesid", "add", name, *given, "--preset", preset.name, "--reset-conf"])
+    return f"`{command}` writes it anew with the preset's values"
 
 
 def _new(name: str, preset: presets.Preset, base_url: str, root: Path) -> Wanted:
@@ -93,7 +113,8 @@ def _new(name: str, preset: presets.Preset, base_url: str, root: Path) -> Wanted
     settings = check(merge(defaults, yaml.safe_load(text)), name, f"conf/presets/{preset.name}.yaml")
     record, fault = _ask(settings, root)
     lacks = presets.on_this_machine(preset)[1]
-    return Wanted(name, settings, _size(settings), record, given, fault, lacks[0] if lacks else "")
+    note = f"{lacks[0]}; texts are read by {settings.encode_content.text}" if lacks else ""
+    return Wanted(name, settings, _size(settings), record, given, fault, note)
 
 
 def _ask(settings: Config, root: Path) -> tuple[Record | None, str]:

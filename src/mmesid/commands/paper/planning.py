@@ -72,7 +72,7 @@ def outlook(datasets: Sequence[Wanted], preset: str, processes: int, root: Path)
         ),
         *(("memory", line) for line in sorted({said for found in memory.values() for _, said in found})),
         *(("time", line) for line in _times(datasets, named, gpus, several, root)),
-        *(("note", one.note) for one in datasets if one.note),
+        *(("note", note) for note in dict.fromkeys(one.note for one in datasets) if note),
     ]
     return Outlook(rows, list(dict.fromkeys(faults)), several)
 
@@ -166,7 +166,9 @@ def _too_weak(
     memory: dict[str, list[tuple[float, str]]],
 ) -> list[str]:
     """What this machine's processor or GPU cannot do."""
-    faults = []
+    faults, cores = [], os.cpu_count() or 1
+    if not gpus.names and several > cores:
+        faults.append(f"{several} processes, but no GPU and {cores} cores: name at most as many (GPUS)")
     if gpus.names:
         if several > len(gpus.names):
             faults.append(f"{several} processes, but {len(gpus.names)} GPUs: name at most as many (GPUS)")

@@ -36,6 +36,11 @@ def is_remote(base_url: str) -> bool:
     return base_url.lower().startswith(("http://", "https://"))
 
 
+def bare(base_url: str) -> str:
+    """An address or folder without the slashes at its end, which name no other place."""
+    return base_url.rstrip("/") or base_url
+
+
 def ask(section: Ingest, root: Path = Path()) -> Record:
     """What the address holds of the release's two files.
 
@@ -77,7 +82,10 @@ def _check_address(base_url: str, root: Path) -> None:
     elif scheme := SCHEME.match(base_url):
         raise DataError(f"ingest.base_url begins with {scheme[0]}: expected are http://, https:// or a folder's path")
     elif not (root / base_url).is_dir():
-        raise DataError(f"there is no such folder: {root / base_url}; ingest.base_url names a folder or an address")
+        raise DataError(
+            f"there is no such folder: {root / base_url}; ingest.base_url names a folder or an address, which begins "
+            "with https:// or http://"
+        )
 
 
 def refresh(name: str, root: Path) -> str:
