@@ -200,7 +200,7 @@ def _latin(folder: Path) -> None:
 
 def _bad_parquet(folder: Path) -> None:
     (folder / "items.csv").unlink()
-    (folder / "items.parquet").write_bytes(b"PAR1 not really")
+    (folder / "items.parquet").write_bytes(b"PAR1 not really PAR1")
 
 
 def _empty_parquet(folder: Path) -> None:
