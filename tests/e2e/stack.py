@@ -113,8 +113,12 @@ class Stack:
     # Prefect
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Prefect's answer."""
-        answer = httpx.request(method, f"{self.prefect}/api/{path}", json=body, timeout=60, trust_env=False)
+        """Prefect's answer; where its SQLite is locked (503), it is asked again, as by Prefect's own client."""
+        for pause in (1, 2, 4, 8, 0):
+            answer = httpx.request(method, f"{self.prefect}/api/{path}", json=body, timeout=60, trust_env=False)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(pause)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
