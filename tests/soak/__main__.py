@@ -148,6 +148,8 @@ class Soak:
             if pids and kill(pid := pids[self.killed.total() % len(pids)]):
                 self.killed[kind] += 1
                 self._struck = True
+                if kind == "up":
+                    self.system.ended(10)  # its servers answer for a moment yet, and would be asked
                 number = f"{self.killed.total()}/{self.kills}"
                 self.say(f"{number:>6}  killed {kind} ({pid}), {chosen.phase} + {chosen.seconds:.1f} s")
                 return
