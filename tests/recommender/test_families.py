@@ -64,7 +64,12 @@ def test_a_family_keeps_packed_users_apart(family, prompt):
 def test_the_prompt_is_the_same_in_training_and_scoring(embeddings, semantic_ids, sequences, monkeypatch):
     """Gemma 3n knows a second vector of each token id, which its items have not, and neither has the prompt."""
     more = {"head_dim": 16, "sliding_window": 64, "vocab_size_per_layer_input": 100, "hidden_size_per_layer_input": 8}
-    thin = {"laurel_rank": 8, "altup_num_inputs": 2, "num_kv_shared_layers": 0, "activation_sparsity_pattern": [0.0, 0.0]}
+    thin = {
+        "laurel_rank": 8,
+        "altup_num_inputs": 2,
+        "num_kv_shared_layers": 0,
+        "activation_sparsity_pattern": [0.0, 0.0],
+    }
     monkeypatch.setitem(FAMILIES, "Gemma-3n", ("Gemma3nTextConfig", {**more, **thin}))
     backbone, settings = tiny("Gemma-3n"), world.init_settings("tied")
     with torch.no_grad():
