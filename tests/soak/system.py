@@ -115,11 +115,14 @@ class System:
         return [task["name"] for task in found]
 
     def unsettled(self) -> list[str]:
-        """Flow and task runs that are neither over nor scheduled for later, as text."""
+        """Flow and task runs that are neither over nor scheduled for later, as text.
+
+        Of a task behind one that has failed, `NotReady` is Prefect's last word, though a kind of pending.
+        """
         open_ = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING", "PAUSED"]}}}
         flows = self._post("/flow_runs/filter", {"flow_runs": open_})
         tasks = self._post("/task_runs/filter", {"task_runs": open_})
-        return [f"{run['name']} is {run['state_name']}" for run in (*flows, *tasks)]
+        return [f"{run['name']} is {run['state_name']}" for run in (*flows, *tasks) if run["state_name"] != "NotReady"]
 
     def place(self, alias: str, version: str) -> bool:
         """Move an alias by hand, as MLflow's pages do. Returns whether there is that version."""
