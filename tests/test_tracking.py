@@ -79,7 +79,7 @@ def test_stages_of_an_execution_hang_under_one_run(root: Path, config: Config) -
     for stage in ("ingest", "prepare"):
         with tracking.stage_run(stage, config, root):
             pass
-    tracking.close_execution(root)
+    tracking.send_pending(root)
     parent = run_of(config, root, "pipeline")
     children = tracking.runs_for(config.dataset, root, execution="one-execution")
     nested = {run.info.run_name for run in children if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
