@@ -268,11 +268,5 @@ def _find(mlflow: "MlflowClient", experiment: str, tags: dict[str, str]) -> list
     return list(mlflow.search_runs([experiment], query, max_results=1000, order_by=["attributes.start_time DESC"]))
 
 
-@contextlib.contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(host.locked(journal.mlruns(root) / ".lock"))
-        except TimeoutError as error:
-            raise TrackingError(str(error)) from error
-        yield
+def _lock(root: Path) -> contextlib.AbstractContextManager[None]:
+    return host.locked(journal.mlruns(root) / ".lock", TrackingError)
