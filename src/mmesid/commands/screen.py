@@ -13,6 +13,12 @@ def say(text: str, error: bool = False) -> None:
     _console(error).print(text)
 
 
+def tell(lines: Iterable[str], error: bool = False) -> None:
+    """Lines of plain text."""
+    for line in lines:
+        say(plain(line), error)
+
+
 def plain(text: str) -> str:
     """Text of others, in which square brackets are no markup."""
     from rich.markup import escape
