@@ -155,6 +155,7 @@ class Sender:
         self._path, self._root = path, root
         self._client: MlflowClient | None = None
         self._offset = self._started = 0
+        self._ended = False  # whether an end was read
         self._params: dict[str, str] = {}
         self._run = self._parent = self._experiment = self._stage = ""
 
@@ -165,7 +166,8 @@ class Sender:
             over: the writer is gone: a journal without an end then belongs to a killed process.
         """
         entries, offset = journal.read(self._path, self._offset)
-        if over and not any("end" in entry for entry in entries):
+        self._ended |= any("end" in entry for entry in entries)
+        if over and not self._ended:
             moment = int(self._path.stat().st_mtime * 1000)
             entries.append({"end": "KILLED", "error": "the process was killed", "time": moment})
         if entries:
