@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.source import digest, is_external
+from mmesid.artifacts.texts import save_text
 from mmesid.commands import project
 from mmesid.commands.listing import enable_dataset
 from mmesid.config.loading import ABLATIONS, parsed, read_sections
@@ -97,7 +97,7 @@ def add(
         sources.place(files, name, root, external)
         changed = sources.track(name, root) != before
         if not kept:
-            write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
+            save_text(conf, text)
         if enable:
             enable_dataset(name, root)
     return Added(source, conf, kept, bool(before) and changed, found, refusals)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmesid.artifacts import packaged, releases
-from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.releases import Record
+from mmesid.artifacts.texts import save_text
 from mmesid.commands import presets, project
 from mmesid.commands.add import all_or_nothing, check_name, conf_line, next_line
 from mmesid.commands.content import MODEL
@@ -85,7 +85,7 @@ def add(
         releases.write_record(source, record)
         sources.track(name, root)
         if not kept:
-            write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
+            save_text(conf, text)
         if enable:
             enable_dataset(name, root)
     return record, kept
