@@ -14,7 +14,7 @@ from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.texts import save_text
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.planning import DONE, DUE, LACKS, TWIN, Planned
-from mmesid.commands.plan import duration
+from mmesid.commands.screen import duration
 from mmesid.errors import DataError, PipelineError, first_line
 from mmesid.pipeline import ablations, experiment, sources
 from mmesid.pipeline.ablations import LAST, REFERENCE, Run
