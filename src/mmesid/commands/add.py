@@ -125,11 +125,8 @@ def describe(added: Added, name: str, root: Path, enabled: bool) -> list[str]:
 
 def conf_line(name: str, kept: bool) -> str:
     """What became of the conf."""
-    return (
-        f"conf/{name}.yaml was there and is as it was (--reset-conf writes it anew)"
-        if kept
-        else f"wrote conf/{name}.yaml"
-    )
+    conf = f"conf/{name}.yaml"
+    return f"{conf} was there and is as it was (--reset-conf writes it anew)" if kept else f"wrote {conf}"
 
 
 def next_line(name: str, enabled: bool, act: str) -> str:
