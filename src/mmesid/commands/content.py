@@ -162,7 +162,7 @@ def least_covered(content: Content, embeddings: Sequence[FoundEmbedding], chosen
     return min([items, *_encoded(content, embeddings, chosen)])
 
 
-def bare(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str], items: int) -> int:
+def unencoded(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str], items: int) -> int:
     """Items of whom nothing is encoded, at most; 0 where nothing is encoded of any."""
     counts = _encoded(content, embeddings, chosen)
     if not counts:
