@@ -10,7 +10,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
-from mmesid import tracking
+from mmesid import registry, tracking
 from mmesid.artifacts.files import load_json
 from mmesid.errors import without_secret
 from mmesid.models import BRIEF_METRICS, MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, MODELS, metric_label, model_label
@@ -100,7 +100,7 @@ def links(datasets: Sequence[str], root: Path, flow_run: str) -> str:
             lines.append(
                 f"- [runs of {dataset}]({base}/#/experiments/{experiment}/runs?searchFilter={quote(query, safe='')})"
             )
-            lines.append(f"- [registered model of {dataset}]({base}/#/models/mme-sid-{dataset})")
+            lines.append(f"- [registered model of {dataset}]({base}/#/models/{registry.model_name(dataset)})")
     report = root / "reports" / "report.html"
     lines.append(f"- report: `{report}`" if report.exists() else "- no report yet")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, Field
 
 from flows import pages
 from flows.entrance import enter
-from mmesid import config, tracking
+from mmesid import config, registry, tracking
 from mmesid.config import check_datasets, split_names
 from mmesid.errors import ConfigError, MmesidError
 from mmesid.host import HeldError, hold
@@ -90,8 +90,6 @@ def run_stage(stage: str, root: Path, environment: dict[str, str], force: bool) 
 @waits_for_servers("register@{dataset}")
 def register(dataset: str, root: Path) -> str:
     """The trained model becomes the challenger; the same model is not registered twice."""
-    from mmesid import registry
-
     check_one_run(dataset, root)
     version = registry.register(dataset, root)
     get_run_logger().info(f"{registry.model_name(dataset)} version {version} is the challenger")
@@ -101,8 +99,6 @@ def register(dataset: str, root: Path) -> str:
 @waits_for_servers("promote@{dataset}")
 def promote(dataset: str, root: Path) -> tuple[bool, str]:
     """The challenger becomes champion if the gate holds; either way the decision is shown, and returned as text."""
-    from mmesid import registry
-
     asked = registry.moment()
     check_one_run(dataset, root)
     record = registry.promote(dataset, root)

@@ -20,6 +20,7 @@ from mmesid.commands import add_address
 from tests import amazon_files, paper_world, tiny
 from tests.faulty_pages import Page, Server, serving
 from tests.paper_world import CATEGORY, CONNECTIONS, FEW, NAME
+from tests.waiting import wait_until
 
 CHAIN = (
     *("ingest", "validate", "prepare", "encode_collaborative", "encode_content", "tokenize", "init_codes"),
@@ -170,10 +171,7 @@ def strike(root: Path, folder: Path, stage: str, now: Callable[[], bool]) -> Non
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    end = time.monotonic() + 30
-    while list(tiny.processes(root, stage)):
-        assert time.monotonic() < end, f"{stage} outlives its parent"
-        time.sleep(0.1)
+    wait_until(lambda: not list(tiny.processes(root, stage)), 30)
 
 
 def after(root: Path, stage: str, seconds: float) -> Callable[[], bool]:

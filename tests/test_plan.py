@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from mmesid import tracking
-from mmesid.commands import cli
+from mmesid.commands import cli, screen
 from mmesid.commands import plan as planning
 from mmesid.commands.plan import FOLLOW, RESTORE, RUN, RUNNING, UP_TO_DATE
 from mmesid.errors import ConfigError, PipelineError, TrackingError
@@ -95,12 +95,12 @@ def test_nothing_to_do_is_one_sentence() -> None:
     [(None, "no record"), (0.2, "< 1 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (3840, "1 h 4 min")],
 )
 def test_durations_are_read_at_a_glance(seconds: float | None, text: str) -> None:
-    assert planning.duration(seconds) == text
+    assert screen.duration(seconds) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(None, "no record"), (12, "12 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB")])
 def test_sizes_are_read_at_a_glance(count: float | None, text: str) -> None:
-    assert planning.size(count) == text
+    assert screen.size(count) == text
 
 
 def test_the_newest_finished_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:

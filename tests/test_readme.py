@@ -1,4 +1,4 @@
-"""Every command and every setting that the README shows is tried: for real where it is quick, else as a dry run.
+"""Every command and every setting that the README and docs/models.md show is tried: for real, or as a dry run.
 
 Commands that need a trained model are tried in `test_pipeline.py`, which knows them by the names in NEED_A_MODEL.
 """
@@ -19,19 +19,21 @@ from mmesid import config as configuration
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHOWN = README + (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 NEED_A_MODEL = ("mmesid recommend", "mmesid register", "mmesid promote", "mmesid rollback", "mmesid retrain")
 
 
 def blocks(language: str) -> list[str]:
-    return [text for found, text in BLOCK.findall(README) if found == language]
+    return [text for found, text in BLOCK.findall(SHOWN) if found == language]
 
 
 def commands() -> list[str]:
-    """The lines of the README's shell blocks, without their remarks."""
+    """The lines of the shell blocks, each once, without their remarks."""
     lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
-    return [shlex.join(shlex.split(line, comments=True)) for line in lines if line.split("#")[0].strip()]
+    found = (shlex.join(shlex.split(line, comments=True)) for line in lines if line.split("#")[0].strip())
+    return list(dict.fromkeys(found))
 
 
 @pytest.fixture(scope="module")
@@ -154,15 +156,23 @@ def test_a_setting_of_the_readme_is_valid(text: str, checkout: Path) -> None:
 
 
 def test_a_block_is_of_a_kind_that_is_tried() -> None:
-    assert {language for language, _ in BLOCK.findall(README)} <= {"sh", "yaml"}
-    assert README.count("```") == 2 * len(BLOCK.findall(README))
+    assert {language for language, _ in BLOCK.findall(SHOWN)} <= {"sh", "yaml"}
+    assert SHOWN.count("```") == 2 * len(BLOCK.findall(SHOWN))
 
 
-def test_links_and_pictures_lead_somewhere() -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
-    local = [target for target in targets if not target.startswith("https://")]
-    assert local
-    assert not [target for target in local if not (ROOT / target).exists()]
+def anchors(document: Path) -> set[str]:
+    """What follows the # in a link to each heading of a document, as GitHub has it."""
+    heads = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+def test_links_and_pictures_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", document.read_text(encoding="utf-8"))
+    for place, anchor in targets:
+        target = document.parent / place if place else document
+        assert target.exists(), place
+        assert not anchor or anchor in anchors(target), f"{place}#{anchor}"
 
 
 def test_the_map_names_what_exists() -> None:

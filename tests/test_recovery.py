@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests import tiny
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.pipeline,
@@ -82,10 +83,3 @@ def interrupt(root: Path, stage: str, what: tuple[str, ...], after: float, by_ha
 def listen_to_interrupts() -> None:
     """A job in the background of a shell ignores Ctrl-C, and so would its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def wait_until(holds: Callable[[], object], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)

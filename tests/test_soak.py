@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ from mmesid.registry.gate import Clause
 from mmesid.tracking.journal import Journal
 from tests import tiny
 from tests.soak import draws, faults, laws, world
+from tests.waiting import wait_until
 
 COMMANDS = {
     "stage": "python -m mmesid.stages.finetune tiny",
@@ -102,7 +102,7 @@ def test_a_full_disk_is_full_for_everyone_in_the_checkout_until_it_is_not(tmp_pa
 def test_a_server_that_hangs_goes_on_afterwards(tmp_path: Path) -> None:
     marked = {**os.environ, "MMESID_SERVICES": str(tmp_path)}
     with waiting("mlflow", "server", "", env=marked) as process, faults.FAULTS["MLflow hangs"](tmp_path):
-        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, 60)
 
 
 @contextlib.contextmanager
@@ -114,14 +114,6 @@ def waiting(*words: str, **place: Any) -> Iterator["subprocess.Popen[bytes]"]:
         assert process.stdout.readline() == b"begun\n"
         yield process
         process.communicate(b"\n", timeout=60)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if holds():
-            return
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
 
 
 def test_a_locked_database_is_free_afterwards(tmp_path: Path) -> None:

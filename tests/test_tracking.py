@@ -16,7 +16,7 @@ from mmesid.config import Config, load
 from mmesid.errors import TrackingError, TrainingError
 from mmesid.tracking import delivery, journal, progress, reading
 from mmesid.tracking.journal import Journal
-from mmesid.tracking.sending import allowed
+from mmesid.tracking.sending import Sender, allowed
 
 PROJECT = Path(__file__).parents[1]
 DEAD = "http://127.0.0.1:9"
@@ -79,7 +79,7 @@ def test_stages_of_an_execution_hang_under_one_run(root: Path, config: Config) -
     for stage in ("ingest", "prepare"):
         with tracking.stage_run(stage, config, root):
             pass
-    tracking.close_execution(root)
+    tracking.send_pending(root)
     parent = run_of(config, root, "pipeline")
     children = tracking.runs_for(config.dataset, root, execution="one-execution")
     nested = {run.info.run_name for run in children if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
@@ -189,6 +189,16 @@ def test_logging_is_live(root: Path, config: Config, monkeypatch: pytest.MonkeyP
         os.close(start)
         sender.join(60)
         book.close()
+    assert run_of(config, root, "finetune").info.status == "FINISHED"
+
+
+def test_an_end_that_was_sent_while_the_stage_closed_is_no_kill(root: Path, config: Config) -> None:
+    book = Journal(root, "one-execution", f"{config.dataset}.finetune", header(config, "finetune"))
+    sender = Sender(book.path, root)
+    book.append({"end": "FINISHED", "error": None})
+    sender.send(over=False)  # it woke between the end of the journal and that of its own input
+    sender.send(over=True)
+    book.close()
     assert run_of(config, root, "finetune").info.status == "FINISHED"
 
 

@@ -65,18 +65,21 @@ def take_lock(file: IO[Any], wait: bool = True) -> bool:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, error: type[Exception] = TimeoutError) -> Iterator[None]:
     """Wait for, then hold, a lock file; after two seconds stderr says for whom.
 
     A folder's own lock, a file named `.lock`, is held for moments: who keeps it for a minute is not waited for. Nor is
     who keeps another one for hours, or for a minute while it is stopped.
 
     Raises:
-        TimeoutError: another process keeps the lock; the message names both.
+        error: another process keeps the lock; the message names both. It stems from a TimeoutError, as what may pass.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        _wait_for(file, path)
+        try:
+            _wait_for(file, path)
+        except TimeoutError as late:
+            raise error(str(late)) from late
         yield
 
 

@@ -184,7 +184,7 @@ def test_nothing_is_written_when_the_two_tables_do_not_meet(checkout: Path, cata
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-@pytest.mark.parametrize("step", ["sources.track", "write_atomically", "enable_dataset"])
+@pytest.mark.parametrize("step", ["sources.track", "save_text", "enable_dataset"])
 def test_what_was_written_before_a_failure_is_taken_back(
     checkout: Path, catalogue: Path, step: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from mmesid.commands.inspection import inspect
-from mmesid.config import Prepare
 from mmesid.data import files
 from mmesid.data.formats import How
 from mmesid.data.ids import canonical_array
@@ -16,7 +15,9 @@ from mmesid.data.joins import explain_join
 from mmesid.data.preparation import prepare
 from mmesid.data.verdict import Refusal, refusals
 from mmesid.errors import DataError
+from tests.data import preparing
 from tests.data import test_expectations as gate
+from tests.data.preparing import LOOSE
 
 USERS, ITEMS, EACH = 6, 5, 4
 START = 1_608_662_701  # seconds
@@ -51,19 +52,7 @@ def rows(folder: Path) -> list[tuple[str, str, str]]:
 
 def histories(folder: Path) -> dict[str, list[str]]:
     """Each user's items in order of time, as `prepare` makes them."""
-    prepared = prepare(
-        files.read(folder, {}),
-        Prepare(
-            repeats="drop",
-            ties="source",
-            drop_items_without=[],
-            min_user_interactions=3,
-            min_item_interactions=1,
-        ),
-    )
-    ids = prepared.items["item_id"].to_list()
-    sequences = prepared.sequences
-    return {user: [ids[i - 1] for i in taken] for user, taken in zip(sequences.user_ids, sequences.items, strict=True)}
+    return preparing.histories(prepare(files.read(folder, {}), LOOSE))
 
 
 def refused(folder: Path) -> list[Refusal]:

@@ -18,10 +18,12 @@ from PIL import Image
 from mmesid import config as configuration
 from mmesid.artifacts.values import Catalogue
 from mmesid.commands.add import NAME, parse_columns
-from mmesid.config import Prepare, Validate
+from mmesid.config import Validate
 from mmesid.data import files, verdict
 from mmesid.data.formats import FORMATS, How
 from mmesid.data.preparation import prepare
+from tests.data import preparing
+from tests.data.preparing import LOOSE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "catalogues.md").read_text(encoding="utf-8")
@@ -383,19 +385,8 @@ def run(commands: str, folder: Path) -> None:
 
 def histories(catalogue: Catalogue) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Each user's items in order of time, and each item's title."""
-    prepared = prepare(
-        catalogue,
-        Prepare(
-            repeats="drop",
-            ties="source",
-            drop_items_without=[],
-            min_user_interactions=3,
-            min_item_interactions=1,
-        ),
-    )
-    ids, sequences = prepared.items["item_id"].to_list(), prepared.sequences
-    taken = {user: [ids[i - 1] for i in own] for user, own in zip(sequences.user_ids, sequences.items, strict=True)}
-    return taken, dict(zip(ids, prepared.items["title"], strict=True))
+    prepared = prepare(catalogue, LOOSE)
+    return preparing.histories(prepared), dict(zip(prepared.items["item_id"], prepared.items["title"], strict=True))
 
 
 def limits() -> Validate:

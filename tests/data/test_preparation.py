@@ -11,6 +11,7 @@ from mmesid.config import Prepare
 from mmesid.data.preparation import HAS, TIES, k_core, prepare, tied_share
 from mmesid.errors import DataError
 from tests.amazon_files import picture
+from tests.data.preparing import LOOSE
 
 
 def catalogue(rows: list[tuple[str | None, str | None, int]], items: list[str]) -> Catalogue:
@@ -24,15 +25,6 @@ def catalogue(rows: list[tuple[str | None, str | None, int]], items: list[str]) 
 
 def history(user: str, items: str, times: list[int] | None = None) -> list[tuple[str, str, int]]:
     return [(user, item, time) for item, time in zip(items, times or range(len(items)), strict=True)]
-
-
-LOOSE = Prepare(
-    repeats="drop",
-    ties="source",
-    drop_items_without=[],
-    min_user_interactions=3,
-    min_item_interactions=1,
-)
 
 
 def test_ids_are_contiguous_in_order_of_first_appearance() -> None:

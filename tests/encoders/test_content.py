@@ -9,6 +9,7 @@ from mmesid.artifacts.values import RawEmbedding
 from mmesid.config import EncodeContent, Llm2Clip, OpenClip, SentenceTransformers, VisionModel
 from mmesid.encoders import content, open_clip_training
 from mmesid.errors import DataError
+from tests.logs import silent
 
 CLIP = OpenClip(
     model="embedded",
@@ -58,10 +59,6 @@ def settings(text: str, image: str, folders: dict[str, str]) -> EncodeContent:
         ),
     }
     return EncodeContent.model_validate({"text": text, "image": image, **sections, **widths})
-
-
-def silent(metrics: dict[str, float], step: int) -> None:
-    pass
 
 
 @pytest.fixture

@@ -21,12 +21,9 @@ from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import MODALITIES, Catalogue, Prepared, RawEmbedding, Sequences
 from mmesid.errors import DataError
 from mmesid.stages import encode_collaborative, encode_content
+from tests.logs import silent
 
 ROOT = Path(__file__).parents[2]
-
-
-def silent(metrics: dict[str, float], step: int) -> None:
-    pass
 
 
 def settings(section: str, **values: object) -> config.Config:

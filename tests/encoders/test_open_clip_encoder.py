@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from mmesid.config import OpenClip
 from mmesid.encoders import open_clip_encoder
 from mmesid.errors import WeightsError
+from tests.logs import silent
 
 CONFIG = {
     "embed_dim": 8,
@@ -30,10 +31,6 @@ def settings(model: str, pretrained: str | None = None) -> OpenClip:
         batch_size=16,
         epochs=1,
     )
-
-
-def silent(metrics: dict[str, float], step: int) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from mmesid.artifacts.items import texts as texts_of
 from mmesid.config import OpenClip
 from mmesid.encoders import open_clip_encoder, open_clip_training
 from mmesid.errors import DataError
+from tests.logs import silent
 
 pytestmark = pytest.mark.pipeline
 
@@ -19,10 +20,6 @@ SETTINGS = OpenClip(
     batch_size=50,
     epochs=35,
 )
-
-
-def silent(metrics: dict[str, float], step: int) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,7 @@ from mmesid.encoders.picture_encoding import MOST_AHEAD, ahead, encode
 from mmesid.encoders.sharded import Share
 from mmesid.errors import WeightsError
 from tests.encoders.test_vision_model import settings
-
-
-def silent(metrics: dict[str, float], step: int) -> None:
-    pass
+from tests.logs import silent
 
 
 def look(pictures, chosen: VisionModel, shards: Shards, log: sharded.Log = silent, share: Share = sharded.ALONE):

@@ -16,14 +16,11 @@ import pytest
 
 from mmesid.artifacts.shards import Shards
 from tests.encoders.test_text_model import encode, settings
+from tests.logs import silent
 
 pytestmark = pytest.mark.nightly
 REFERENCE = json.loads((Path(__file__).parent / "minilm_reference.json").read_text(encoding="utf-8"))
 CATALOGUES = os.environ.get("MMESID_CATALOGUES", "")  # a folder with real catalogues, which are no part of the project
-
-
-def silent(metrics: dict[str, float], step: int) -> None:
-    pass
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -9,6 +9,7 @@ from mmesid.encoders.sasrec import Sasrec, build, scorer
 from mmesid.errors import DataError
 from mmesid.evaluation.metrics import ndcg
 from mmesid.evaluation.ranking import checkpoint_users, judge
+from tests.logs import silent
 
 N_ITEMS = 40
 PROTOCOL = Protocol(exclude_history=True, history_length=6)
@@ -38,10 +39,6 @@ def repeats(n_users: int = 120, n_items: int = N_ITEMS) -> Sequences:
     """Every user takes two items by turns, so that the next one is the last but one."""
     pairs = np.random.default_rng(0).permuted(np.tile(np.arange(1, n_items + 1), (n_users, 1)), axis=1)[:, :2]
     return Sequences([f"u{user}" for user in range(n_users)], [np.tile(pair, 5) for pair in pairs], n_items)
-
-
-def silent(metrics: dict[str, float], step: int) -> None:
-    pass
 
 
 def train(

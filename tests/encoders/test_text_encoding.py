@@ -17,6 +17,7 @@ from mmesid.encoders.sharded import SHARD_WORK, SHARDS
 from mmesid.encoders.text_encoding import plan
 from mmesid.errors import WeightsError
 from tests.encoders.test_text_model import encode, settings
+from tests.logs import silent
 
 TEXTS = [
     "an oak lamp",
@@ -27,10 +28,6 @@ TEXTS = [
     "blue bottle of rose shampoo",
     "nail polish " * 9,
 ]
-
-
-def silent(metrics: dict[str, float], step: int) -> None:
-    pass
 
 
 @pytest.fixture

@@ -1,29 +1,11 @@
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from mmesid.reporting import html
 from mmesid.reporting.html import DatasetReport
-
-LOADING = ("src", "href", "srcset", "data", "poster", "action", "xlink:href")
-
-
-class Page(HTMLParser):
-    """Addresses that a page loads or links to, its identifiers, and the tags that are opened."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attributes if name in LOADING]
-        self.ids += [value or "" for name, value in attributes if name == "id"]
+from tests.html_page import Page
 
 
 def test_the_page_needs_nothing_beside_itself(page: str) -> None:

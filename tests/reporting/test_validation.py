@@ -1,7 +1,6 @@
 """The gate's page needs nothing beside itself, escapes what the catalogue holds, and says what it found."""
 
 import io
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -11,29 +10,9 @@ from PIL import Image
 
 from mmesid.artifacts.values import Catalogue
 from mmesid.reporting import validation
+from tests.html_page import Page
 
 NASTY = "<script>alert('x')</script> & \"quotes\" "
-
-
-class Page(HTMLParser):
-    """Collects the tags, and every address that the page would load or link to."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.open: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "data", "action")]
-        if tag not in ("meta", "img", "col", "path", "rect", "line", "link", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if self.open and self.open[-1] == tag:
-            self.open.pop()
 
 
 def jpeg(side: int = 24) -> bytes:

@@ -13,14 +13,9 @@ import pytest
 from mmesid.errors import ServiceError
 from mmesid.servers import buckets, stack
 from mmesid.servers.options import Options
-from tests import faulty, ports, s3
+from tests import faulty, s3
 
 pytestmark = pytest.mark.pipeline
-
-
-@pytest.fixture
-def port() -> int:
-    return ports.free(1)[0]
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,6 @@ from tests.tiny_world import DATASET, N_ITEMS
 pytestmark = pytest.mark.timeout(600)  # a server starts in a fraction of that, unless the machine is busy
 
 
-@pytest.fixture
-def port() -> int:
-    return ports.free(1)[0]
-
-
 def test_only_loopback_is_served(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"--host 0\.0\.0\.0 can be reached by others"):
         serve.check(DATASET, "0.0.0.0", 8000, tmp_path)

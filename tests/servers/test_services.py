@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from mmesid.host import hold
 from mmesid.servers import access, deployments, postgres, prefect_api, processes, stack
 from mmesid.servers.options import Options
 from mmesid.servers.services import Service, Services, check_ports
-from tests import ports
+from tests.waiting import wait_until
 
 PROJECT = Path(__file__).parents[2]
 SERVER = """
@@ -41,11 +40,6 @@ pytestmark = [
 
 
 @pytest.fixture
-def port() -> int:
-    return ports.free(1)[0]
-
-
-@pytest.fixture
 def listener() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -59,13 +53,6 @@ def stand_in(name: str, code: str, *arguments: str, ready: Callable[[], bool] = 
 
 def answers(port: int) -> bool:
     return prefect_api.answers(f"http://127.0.0.1:{port}/")
-
-
-def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def test_a_service_answers_until_all_is_stopped(tmp_path: Path, port: int) -> None:

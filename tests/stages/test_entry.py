@@ -24,7 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in "ab":
         (tmp_path / "conf" / f"{name}.yaml").write_text("# nothing differs\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracking, "close_execution", lambda: None)
+    monkeypatch.setattr(tracking, "send_pending", lambda: None)
     return tmp_path
 
 

@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.source import digest, is_external
+from mmesid.artifacts.texts import save_text
+from mmesid.commands import project
 from mmesid.commands.listing import enable_dataset
-from mmesid.config.loading import ABLATIONS, check, merge, parsed, read_sections
+from mmesid.config.loading import ABLATIONS, parsed, read_sections
 from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline import sources
 
 if TYPE_CHECKING:
     from mmesid.commands.inspection import Inspection
-    from mmesid.config import Config
     from mmesid.data.verdict import Refusal
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -79,7 +79,7 @@ def add(
     source, conf = root / "sources" / name, root / "conf" / f"{name}.yaml"
     check_name(name, root)
     _check_files(files, source, root)
-    _check_taken(name, source, files, root, external, force)
+    _check_taken(name, files, root, external, force)
     given, kept = dict(ingest or {}), conf.exists() and not reset_conf
     wanted = presets.read(preset, root) if preset else presets.NONE
     if kept:
@@ -88,7 +88,7 @@ def add(
     how = How.of(config.load(name, root).ingest) if kept else How(**given)
     found, catalogue = inspection.inspect(files, how, given, wanted)
     text = conf.read_text(encoding="utf-8") if kept else inspection.render_conf(name, found)
-    settings = _settings(name, text, root)
+    settings = project.settings(parsed(text) or {}, name, f"params.yaml or conf/{name}.yaml", root)
     named = {str(modality): chosen for modality, chosen in settings.ingest.embeddings.items()}
     judged = catalogue._replace(embeddings=read_embeddings(files, named))
     refusals = verdict.refusals(judged, settings.validate_)
@@ -97,7 +97,7 @@ def add(
         sources.place(files, name, root, external)
         changed = sources.track(name, root) != before
         if not kept:
-            write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
+            save_text(conf, text)
         if enable:
             enable_dataset(name, root)
     return Added(source, conf, kept, bool(before) and changed, found, refusals)
@@ -116,15 +116,23 @@ def describe(added: Added, name: str, root: Path, enabled: bool) -> list[str]:
         ]
     if added.changed:
         lines.append(f"it differs from what sources/{name}.dvc named before: the dataset's stages will run")
-    conf = f"conf/{name}.yaml"
-    lines.append(
-        f"{conf} was there and is as it was (--reset-conf writes it anew)" if added.kept_conf else f"wrote {conf}"
-    )
-    lines.append(f"commit sources/{name}.dvc, {conf} and params.yaml; `dvc push` takes the source along")
+    commit = f"commit sources/{name}.dvc, conf/{name}.yaml and params.yaml; `dvc push` takes the source along"
+    lines += [conf_line(name, added.kept_conf), commit]
     if added.refusals:
         return [*lines, *(f"validate will refuse this: {refusal}" for refusal in added.refusals)]
+    return [*lines, next_line(name, enabled, "run it")]
+
+
+def conf_line(name: str, kept: bool) -> str:
+    """What became of the conf."""
+    conf = f"conf/{name}.yaml"
+    return f"{conf} was there and is as it was (--reset-conf writes it anew)" if kept else f"wrote {conf}"
+
+
+def next_line(name: str, enabled: bool, act: str) -> str:
+    """What to do next."""
     run = f'make repro DATASETS="{name}"'
-    return [*lines, f"run it: {run}" if enabled else f"add {name} to `datasets` in params.yaml, then: {run}"]
+    return f"{act}: {run}" if enabled else f"add {name} to `datasets` in params.yaml, then: {run}"
 
 
 def parse_columns(text: str) -> dict[str, str | int]:
@@ -173,12 +181,6 @@ def all_or_nothing(name: str, root: Path) -> Iterator[None]:
         raise
 
 
-def _settings(name: str, text: str, root: Path) -> "Config":
-    """The parameters of a dataset whose conf has this text."""
-    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
-    return check(merge(defaults, parsed(text) or {}), name, f"params.yaml or conf/{name}.yaml")
-
-
 def _check_files(files: Path, source: Path, root: Path) -> None:
     """A catalogue lies outside the project, or in a folder of it that nobody writes to."""
     if not files.is_dir():
@@ -196,8 +198,9 @@ def _check_files(files: Path, source: Path, root: Path) -> None:
         )
 
 
-def _check_taken(name: str, source: Path, files: Path, root: Path, external: bool, force: bool) -> None:
+def _check_taken(name: str, files: Path, root: Path, external: bool, force: bool) -> None:
     """Refuse to replace a source unasked, and what would be lost with it in any case."""
+    source = root / "sources" / name
     if not source.exists():
         return  # nothing, or a link to nowhere
     in_place = source.samefile(files) and not source.is_symlink()

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmesid.artifacts import packaged, releases
-from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.releases import Record
-from mmesid.commands import presets
-from mmesid.commands.add import all_or_nothing, check_name
+from mmesid.artifacts.texts import save_text
+from mmesid.commands import presets, project
+from mmesid.commands.add import all_or_nothing, check_name, conf_line, next_line
 from mmesid.commands.content import MODEL
 from mmesid.commands.listing import enable_dataset
 from mmesid.commands.presets import NONE, Preset
-from mmesid.config.loading import check, read_sections
+from mmesid.config.loading import read_sections
 from mmesid.errors import ConfigError, without_secret
 from mmesid.pipeline import sources
 from mmesid.pipeline.downloads.address import SCHEME, ask, bare, is_remote
@@ -69,9 +69,8 @@ def add(
             f"sources/{name} holds another source; choose another name, or --force replaces what DVC's cache holds"
         )
     ingest, wanted_preset = given.ingest(), presets.read(preset, root) if preset else NONE
-    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
     if kept := conf.exists() and not reset_conf:
-        told = {**defaults["ingest"], **(read_sections(conf).get("ingest") or {})}
+        told = {**read_sections(root / "params.yaml")["ingest"], **(read_sections(conf).get("ingest") or {})}
         differing = [key for key, value in ingest.items() if told.get(key) != value]
         if "base_url" in differing and bare(str(told.get("base_url"))) == bare(ingest["base_url"]):
             ingest["base_url"] = told["base_url"]  # as it stands there, so that the record is of that
@@ -79,15 +78,14 @@ def add(
         if differing:
             raise ConfigError(f"{conf} stays as it is, and ingest.{differing[0]} differs; --reset-conf writes it anew")
         presets.check_kept(wanted_preset, name, root)
-    wanted = check({**defaults, "ingest": {**defaults["ingest"], **ingest}}, name, "mmesid add")
-    record = ask(wanted.ingest, root)
+    record = ask(project.settings({"ingest": ingest}, name, "mmesid add", root).ingest, root)
     text = render(name, ingest, wanted_preset)
     with all_or_nothing(name, root):
         sources.clear(name, root)
         releases.write_record(source, record)
         sources.track(name, root)
         if not kept:
-            write_atomically(conf, lambda beside: beside.write_text(text, encoding="utf-8"))
+            save_text(conf, text)
         if enable:
             enable_dataset(name, root)
     return record, kept
@@ -110,8 +108,5 @@ def describe(name: str, record: Record, kept: bool, enabled: bool) -> list[str]:
     files = record.files.values()
     sizes = {file.path: "size unknown" if file.bytes is None else f"{file.bytes:,} bytes" for file in files}
     lines = [f"at {without_secret(record.base_url)}:", *(f"  {path}: {size}" for path, size in sizes.items())]
-    conf = f"conf/{name}.yaml"
-    lines.append(f"{conf} was there and is as it was (--reset-conf writes it anew)" if kept else f"wrote {conf}")
-    lines.append(f"commit sources/{name}.dvc, {conf} and params.yaml")
-    run = f'make repro DATASETS="{name}"'
-    return [*lines, f"fetch and run it: {run}" if enabled else f"add {name} to `datasets` in params.yaml, then: {run}"]
+    lines += [conf_line(name, kept), f"commit sources/{name}.dvc, conf/{name}.yaml and params.yaml"]
+    return [*lines, next_line(name, enabled, "fetch and run it")]

@@ -14,7 +14,7 @@ from mmesid.commands.cli_ablate import ablate, claims, report
 from mmesid.commands.cli_add import add
 from mmesid.commands.cli_paper import paper
 from mmesid.commands.project import become_flow, find_root, registered, root_or_here
-from mmesid.commands.screen import checklist, plain, say, show, tables
+from mmesid.commands.screen import checklist, plain, say, show, tables, tell
 from mmesid.errors import faults
 from mmesid.servers.options import Options
 
@@ -125,8 +125,7 @@ def weights(
     from mmesid.commands import weights
 
     found = weights.states(names or ()) if only_list else weights.install(names or (), find_root())
-    for line in weights.describe(found):
-        say(plain(line))
+    tell(weights.describe(found))
 
 
 @app.command()
@@ -175,8 +174,7 @@ def reap(
     """Close runs in MLflow and Prefect that a kill has left running; `up` and each retrain do it first."""
     from mmesid.servers import reap
 
-    for line in reap.run(find_root(), no_worker=alone):
-        say(plain(line))
+    tell(reap.run(find_root(), no_worker=alone))
 
 
 @app.command()
@@ -244,8 +242,7 @@ def sources(datasets: Datasets = "") -> None:
     root = find_root()
     chosen = config.split_names(datasets) or config.datasets(root)
     config.check_datasets(chosen, config.datasets(root))
-    for line in sources.refresh(chosen, root):
-        say(plain(line), error=True)
+    tell(sources.refresh(chosen, root), error=True)
     for arguments in steps.steps(chosen, not datasets.strip(), root):
         print(arguments)
 

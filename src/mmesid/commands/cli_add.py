@@ -2,13 +2,16 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmesid.commands.project import find_root
-from mmesid.commands.screen import plain, say, table
+from mmesid.commands.screen import plain, table, tell
 from mmesid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmesid.commands.add_address import Address
 
 
 def add(
@@ -40,7 +43,11 @@ def add(
     if source == "amazon":
         if files or external or columns or encoding or timestamp_format:
             raise ConfigError("--source amazon takes --from, --category and --release; its files say the rest")
-        _add_address(name, (base_url, category, release), given, (force, reset_conf, enable), preset)
+        from mmesid.commands import add_address
+
+        address, root = _address(base_url, category, release, given), find_root()
+        record, kept = add_address.add(name, address, root, force, reset_conf, enable, preset or None)
+        tell(add_address.describe(name, record, kept, enable))
         return
     if source != "files":
         raise ConfigError(f"--source: expected files or amazon, got {source!r}")
@@ -61,23 +68,16 @@ def add(
         if sequences:
             folder, notes = Path(aside), authors_files.convert(files, sequences, Path(aside))
         added = add.add(name, folder, root, external, force, reset_conf, enable, told, preset or None)
-    for note in notes:
-        say(plain(note))
+    tell(notes)
     table(["found", ""], [[plain(subject), plain(detail)] for subject, detail in added.inspection.rows()])
-    for line in add.describe(added, name, root, enable):
-        say(plain(line))
+    tell(add.describe(added, name, root, enable))
 
 
-def _add_address(
-    name: str, address: tuple[str, str, str], named: dict[str, str], switches: tuple[bool, bool, bool], preset: str
-) -> None:
-    from mmesid.commands import add_address
+def _address(base_url: str, category: str, release: str, named: dict[str, str]) -> "Address":
+    """Where the files lie; raises ConfigError where an option is missing that has no default."""
+    from mmesid.commands.add_address import Address
 
-    missing = [option for option, value in zip(("--from", "--category"), address, strict=False) if not value]
-    if missing:
+    given = {"--from": base_url, "--category": category}
+    if missing := [option for option, value in given.items() if not value]:
         raise ConfigError(f"--source amazon needs {' and '.join(missing)}")
-    force, reset_conf, enable = switches
-    given = add_address.Address(*address, named)
-    record, kept = add_address.add(name, given, find_root(), force, reset_conf, enable, preset or None)
-    for line in add_address.describe(name, record, kept, enable):
-        say(plain(line))
+    return Address(base_url, category, release, named)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from mmesid.commands.project import find_root
-from mmesid.commands.screen import checklist, plain, say
+from mmesid.commands.screen import checklist, tell
 from mmesid.errors import ConfigError
 
 
@@ -40,6 +40,5 @@ def paper(
     for one in chosen:
         if one.new is not None:
             record, kept = add_address.add(one.name, one.new, root, False, False, True, preset or "paper")
-            for line in add_address.describe(one.name, record, kept, True):
-                say(plain(line), error=True)
+            tell(add_address.describe(one.name, record, kept, True), error=True)
     typer.echo(f"{found.processes} {','.join(one.name for one in chosen)}")

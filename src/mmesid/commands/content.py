@@ -159,30 +159,28 @@ def image_encoder(chosen: str) -> str:
 
 def least_covered(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str], items: int) -> int:
     """Items of the modality that the fewest have, of those that are encoded: a codebook cannot hold more codes."""
-    own = {"text": content.texts, "image": content.pictures}
-    counts = [items]
-    for modality, way in chosen.items():
-        if way == "precomputed":
-            counts.append(best(embeddings, modality).kept)
-        elif way != "none":
-            counts.append(own[modality])
-    return min(counts)
+    return min([items, *_encoded(content, embeddings, chosen)])
 
 
-def bare(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str], items: int) -> int:
+def unencoded(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str], items: int) -> int:
     """Items of whom nothing is encoded, at most; 0 where nothing is encoded of any."""
-    own = {"text": content.texts, "image": content.pictures}
-    counts = [
-        best(embeddings, modality).kept if way == "precomputed" else own[modality]
-        for modality, way in chosen.items()
-        if way != "none"
-    ]
+    counts = _encoded(content, embeddings, chosen)
     if not counts:
         return 0
     covered = max(counts)
     if len(counts) > 1 and "precomputed" not in chosen.values():
         covered = content.texts + content.pictures - content.pairs
     return items - covered
+
+
+def _encoded(content: Content, embeddings: Sequence[FoundEmbedding], chosen: dict[str, str]) -> list[int]:
+    """Items that each encoded modality has."""
+    own = {"text": content.texts, "image": content.pictures}
+    return [
+        best(embeddings, modality).kept if way == "precomputed" else own[modality]
+        for modality, way in chosen.items()
+        if way != "none"
+    ]
 
 
 def made_of(chosen: dict[str, str]) -> list[str]:

@@ -17,7 +17,6 @@ from mmesid.commands.content import (
     MODEL,
     Content,
     FoundEmbedding,
-    bare,
     best,
     count_content,
     encoders,
@@ -26,6 +25,7 @@ from mmesid.commands.content import (
     least_covered,
     made_of,
     text_encoder,
+    unencoded,
 )
 from mmesid.commands.content import notes as content_notes
 from mmesid.commands.gaps import interaction_gaps, item_gaps
@@ -221,7 +221,7 @@ def _by_size(inspection: Inspection) -> list[Choice]:
     """Settings that follow from how much preparation leaves."""
     core, content = inspection.core, inspection.content
     given = content, inspection.embeddings, inspection.encoders(), core.items
-    return choices(Size(core.users, core.items, core.interactions), least_covered(*given), bare(*given))
+    return choices(Size(core.users, core.items, core.interactions), least_covered(*given), unencoded(*given))
 
 
 def _made_of(inspection: Inspection) -> list[tuple[str, str]]:

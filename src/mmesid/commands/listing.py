@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.texts import save_text
 from mmesid.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def enable_dataset(name: str, root: Path = Path()) -> None:
     before, after = yaml.safe_load(text), yaml.safe_load(changed)
     if after != {**before, "datasets": [*names, name]}:
         raise ConfigError(f"params.yaml: `datasets` could not be edited; add `{name}` to the list by hand")
-    write_atomically(path, lambda beside: beside.write_text(changed, encoding="utf-8"))
+    save_text(path, changed)
 
 
 def _append(text: str, name: str) -> str:

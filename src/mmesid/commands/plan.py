@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mmesid import config as configuration
 from mmesid import tracking
+from mmesid.commands.screen import duration, size
 from mmesid.config import check_datasets
 from mmesid.errors import TrackingError
 from mmesid.pipeline import graph as pipeline
@@ -23,7 +24,6 @@ MEANING = {  # how each state is printed
     FOLLOW: "may run",
     RUNNING: "runs now",
 }
-UNKNOWN = "no record"
 CODE = "src/mmesid/"  # where a stage's code lies
 SHOWN = 4  # reasons of a stage that the table shows, and files of its code that are named
 
@@ -201,26 +201,3 @@ def _total(values: Sequence[float | None]) -> float | None:
     """The sum of what is known; None where nothing is."""
     known = [value for value in values if value is not None]
     return sum(known) if known or not values else None
-
-
-def duration(seconds: float | None) -> str:
-    """`2 min 5 s`, `1 h 4 min`; what is not known is said."""
-    if seconds is None:
-        return UNKNOWN
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s" if whole else "< 1 s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def size(count: float | None) -> str:
-    """Bytes in decimal units, as DVC shows them."""
-    if count is None:
-        return UNKNOWN
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

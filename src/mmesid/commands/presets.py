@@ -14,9 +14,10 @@ import yaml
 
 from mmesid.artifacts import packaged
 from mmesid.artifacts.values import CONTENT
+from mmesid.commands import project
 from mmesid.commands.content import Content, FoundEmbedding, enough
 from mmesid.config import SECTIONS, Config, flatten, load
-from mmesid.config.loading import check, merge, read_sections
+from mmesid.config.loading import merge, read_sections
 from mmesid.errors import ConfigError
 
 FOLDER = Path("conf", "presets")
@@ -73,8 +74,7 @@ def read(name: str, root: Path = Path()) -> Preset:
         raise ConfigError(
             f"{where}: {alone[0]} is no section, and a preset holds sections alone{NO_SECTIONS[alone[0]]}"
         )
-    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
-    check(merge(defaults, sections), name, where)
+    project.settings(sections, name, where, root)  # raises where a key or value is wrong
     return Preset(name, {section: sections[section] for section in SECTIONS if sections.get(section)})
 
 

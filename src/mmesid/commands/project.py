@@ -1,12 +1,16 @@
-"""The project that a command works in, and its flows, which are no installed package."""
+"""The project that a command works in: its folder, its parameters, and its flows, which are no installed package."""
 
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmesid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmesid.config import Config
 
 
 def find_root() -> Path:
@@ -54,6 +58,19 @@ def registered(name: str) -> str:
     config.check_conf(name, root)
     tracking.reach(root)
     return name
+
+
+def settings(sections: Mapping[str, Any], dataset: str, where: str, root: Path) -> "Config":
+    """The parameters of a dataset whose conf would have these sections, over those of params.yaml.
+
+    Raises:
+        ConfigError: a key or value is wrong; the message begins with `where`.
+    """
+    from mmesid.config.loading import check, merge, read_sections
+
+    defaults = read_sections(root / "params.yaml")
+    defaults.pop("datasets", None)
+    return check(merge(defaults, sections), dataset, where)
 
 
 def become_flow(name: str, *arguments: str) -> NoReturn:

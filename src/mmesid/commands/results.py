@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from mmesid.artifacts.evaluate import reported_metrics
-from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.texts import save_text
 from mmesid.commands.paper.datasets import CATEGORIES, RELEASE
 from mmesid.config import known_datasets, load
 from mmesid.errors import ConfigError, first_line
@@ -52,7 +52,7 @@ def fill(document: Path, begin: str, end: str, content: str) -> None:
     if not between.search(text):
         raise ConfigError(f"{document} must hold the lines {begin} and {end}; the results go between them")
     filled = between.sub(lambda _: f"{begin}\n{content}{end}", text)
-    write_atomically(document, lambda beside: beside.write_text(filled, encoding="utf-8"))
+    save_text(document, filled)
 
 
 def command_for(dataset: str, root: Path) -> str:

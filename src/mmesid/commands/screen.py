@@ -1,4 +1,4 @@
-"""What the `mmesid` command prints: lines, tables and Markdown. rich is imported when the first is shown."""
+"""What `mmesid` prints: lines, tables, Markdown, times and sizes. rich is imported when the first line is shown."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,11 +6,18 @@ from typing import Any
 MARKS = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
 ASCII_MARKS = {"fine": "[green]ok[/]", "warning": "[yellow]![/]", "wrong": "[red]x[/]"}
 NARROWEST = 20  # characters of a terminal whose width is believed
+UNKNOWN = "no record"
 
 
 def say(text: str, error: bool = False) -> None:
     """A line; square brackets are markup."""
     _console(error).print(text)
+
+
+def tell(lines: Iterable[str], error: bool = False) -> None:
+    """Lines of plain text."""
+    for line in lines:
+        say(plain(line), error)
 
 
 def plain(text: str) -> str:
@@ -59,6 +66,29 @@ def show(markdown: str) -> None:
     from rich.markdown import Markdown
 
     _console().print(Markdown(markdown), soft_wrap=False)
+
+
+def duration(seconds: float | None) -> str:
+    """`2 min 5 s`, `1 h 4 min`; what is not known is said."""
+    if seconds is None:
+        return UNKNOWN
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole else "< 1 s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: float | None) -> str:
+    """Bytes in decimal units, as DVC shows them."""
+    if count is None:
+        return UNKNOWN
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
 
 
 def _console(error: bool = False) -> Any:

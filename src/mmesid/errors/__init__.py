@@ -6,6 +6,7 @@ without a traceback and exit with status 1. What other packages raise is put int
 
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
 
 LOGIN = re.compile(r"://(?:[^/\s]*|[^/@:\s]*:(?!\d+/)\S*)@")  # drivers take a password that holds @ or /
 SECRETS = re.compile(r"([?&][\w-]*(?:password|passwd|pwd|secret|token|sig|signature)=)[^&\s]*", re.IGNORECASE)
@@ -82,6 +83,12 @@ def first_line(problem: object) -> str:
     if not line and isinstance(problem, BaseException):
         return type(problem).__name__
     return without_secret(line)[:LINE_LENGTH]
+
+
+def driver_line(problem: Exception, url: str) -> str:
+    """The first line of a database's driver, without the password of the address, should it ever be in there."""
+    text, password = first_line(problem), urlsplit(url).password
+    return text.replace(unquote(password), "***").replace(password, "***") if password else text
 
 
 def without_secret(text: str) -> str:

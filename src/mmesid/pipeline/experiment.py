@@ -16,9 +16,10 @@ from typing import Any
 
 import yaml
 
-from mmesid.artifacts.files import load_json, write_atomically
+from mmesid.artifacts.files import load_json
 from mmesid.artifacts.source import is_external
 from mmesid.artifacts.store import EXPERIMENTS
+from mmesid.artifacts.texts import save_text
 from mmesid.pipeline.mend import mend
 from mmesid.pipeline.repo import opened
 from mmesid.pipeline.stage import run_dvc_stage
@@ -163,7 +164,7 @@ class _Spent:
     def _save(self) -> None:
         self._saved = time.monotonic()
         text = json.dumps(self.seconds)
-        write_atomically(self.path, lambda beside: beside.write_text(text, encoding="utf-8"))
+        save_text(self.path, text)
 
 
 def drop(folder: Path) -> None:

@@ -4,10 +4,11 @@ DVC writes `dvc.lock`, and who reads what now, in place, so a SIGKILL in that mo
 leaves them empty or cut short, and every later `dvc` command refuses to work. An entry of its run cache is written
 in a folder of its own and gets its name when it is whole, but DVC reads the newest file there, whatever its name: one
 that a kill cut short, or a folder that it left empty, ends with `failed to reproduce ...: 'outs'` or `join() argument
-must be str`, again and again. Nothing is lost by putting them
-aside: DVC's run cache holds every finished stage and restores it in seconds, and what reads and writes the project says
-so anew with its next stage. A merge conflict in `dvc.lock` is no such thing: both sides are whole, and a person
-chooses.
+must be str`, again and again.
+
+Nothing is lost by putting them aside: DVC's run cache holds every finished stage and restores it in seconds, and what
+reads and writes the project says so anew with its next stage. A merge conflict in `dvc.lock` is no such thing: both
+sides are whole, and a person chooses.
 """
 
 import json
@@ -101,7 +102,7 @@ def _drop_rwlock(root: Path) -> bool:
 def unfinished(root: Path = Path()) -> list[Path]:
     """Folders of DVC's run cache that are empty, or hold an entry that is not written to its end.
 
-    None where `.dvc/config` cannot be read, which DVC says itself.
+    No folder where `.dvc/config` cannot be read, which DVC says itself.
     """
     from dvc.config import Config, ConfigError
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from mmesid import config
-from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.texts import save_text
 from mmesid.config import SECTIONS
 from mmesid.config.loading import parsed
 from mmesid.errors import ConfigError
@@ -46,7 +46,7 @@ def apply(overrides: Mapping[str, Value], datasets: Sequence[str], root: Path) -
         path = root / "conf" / f"{dataset}.yaml"
         changed = {key: value for key, value in overrides.items() if _at(before, key) != value}
         if changed:
-            write_atomically(path, lambda beside, text=text: beside.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+            save_text(path, text)
         lines += [
             f"conf/{dataset}.yaml: {key} was {_at(before, key)!r}, is {value!r}" for key, value in changed.items()
         ]

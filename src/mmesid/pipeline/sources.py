@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from mmesid.artifacts import source
-from mmesid.artifacts.files import write_atomically
 from mmesid.artifacts.releases import is_recorded
 from mmesid.artifacts.source import LINK, RECORD, Digest
+from mmesid.artifacts.texts import save_text
 from mmesid.errors import DataError
 from mmesid.pipeline.downloads import address
 from mmesid.pipeline.repo import opened
@@ -131,7 +131,7 @@ def _delete(path: Path) -> None:
 def write_record(folder: Path, found: Digest) -> None:
     """Write down what the folder outside holds."""
     text = REMARK + yaml.safe_dump(found._asdict(), sort_keys=False)
-    write_atomically(folder / RECORD, lambda beside: beside.write_text(text, encoding="utf-8"))
+    save_text(folder / RECORD, text)
 
 
 def tracked(root: Path) -> list[str]:

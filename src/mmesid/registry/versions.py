@@ -162,19 +162,13 @@ def load_version(version: Any, device: str = "cpu") -> "serving.Service":
         raise RegistryError(files.explain_unread(version, f"{type(error).__name__}: {line}", role)) from error
 
 
-@contextlib.contextmanager
-def registry_lock(dataset: str, root: Path) -> Iterator[None]:
+def registry_lock(dataset: str, root: Path) -> contextlib.AbstractContextManager[None]:
     """One change of a dataset's registry at a time: MLflow cannot move two aliases at once.
 
     Raises:
         RegistryError: another process keeps it, as one that is stopped.
     """
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(locked(root / "mlruns" / f".registry.{dataset}.lock"))
-        except TimeoutError as error:
-            raise RegistryError(str(error)) from error
-        yield
+    return locked(root / "mlruns" / f".registry.{dataset}.lock", RegistryError)
 
 
 def drop_gathered(dataset: str, root: Path) -> Path:

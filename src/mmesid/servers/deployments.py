@@ -9,11 +9,9 @@ from typing import Any
 import yaml
 
 from mmesid import config
-from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.texts import save_text
 from mmesid.errors import ConfigError
 from mmesid.tracking import checkout
-
-FLOW = "retrain"
 
 
 def complete(root: Path) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def write(root: Path) -> Path:
     path = root / ".prefect" / "deployments.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(complete(root), sort_keys=False)
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    save_text(path, text)
     return path
 
 

@@ -1,9 +1,9 @@
 """Postgres behind Prefect and MLflow: a database for each, since both keep their schema's version in the same table."""
 
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from mmesid.errors import ServiceError, first_line, without_secret
+from mmesid.errors import ServiceError, driver_line, without_secret
 
 NAMES = {"prefect": "mmesid_prefect", "mlflow": "mmesid_mlflow"}
 SECONDS = 5  # that Postgres has for an answer
@@ -40,7 +40,7 @@ def prepare(url: str) -> Databases:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except psycopg2.Error as error:
         by_hand = "; ".join(f"CREATE DATABASE {name} OWNER {urlsplit(url).username}" for name in NAMES.values())
-        problem = f"--postgres {without_secret(url)}: {_explain(error, url)}"
+        problem = f"--postgres {without_secret(url)}: {driver_line(error, url)}"
         raise ServiceError(f"{problem}; let a superuser run: {by_hand}") from None
     finally:
         connection.close()
@@ -88,11 +88,4 @@ def _connect(url: str, named: str) -> Any:
         return psycopg2.connect(_address(url, database), connect_timeout=SECONDS)
     except psycopg2.Error as error:
         remedy = "start Postgres, or correct the address"
-        raise ServiceError(f"{named} {without_secret(url)}: {_explain(error, url)}; {remedy}") from None
-
-
-def _explain(error: Exception, url: str) -> str:
-    """The driver's first line, without the password, should it ever be in there."""
-    text = first_line(error)
-    password = urlsplit(url).password
-    return text.replace(unquote(password), "***").replace(password, "***") if password else text
+        raise ServiceError(f"{named} {without_secret(url)}: {driver_line(error, url)}; {remedy}") from None

@@ -16,36 +16,33 @@ ATTEMPTS, FIRST_PAUSE = 6, 0.5  # pauses double: 0.5, 1, 2, 4 and 8 s
 
 def answers(url: str) -> bool:
     """Whether a GET is answered with success."""
-    import httpx
-
-    try:
-        return httpx.get(url, headers=prefect_headers(), timeout=5, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
+    return _try("GET", url) is not None
 
 
 def is_online(api: str, worker: str) -> bool:
     """Whether the server has heard from a worker of this name."""
-    import httpx
-
-    url = f"{api}/work_pools/{POOL}/workers/filter"
+    answer = _try("POST", f"{api}/work_pools/{POOL}/workers/filter", {"limit": 200})
     try:
-        answer = httpx.post(url, json={"limit": 200}, headers=prefect_headers(), timeout=5, trust_env=False)
-        workers = answer.json() if answer.is_success else []
-    except (httpx.HTTPError, ValueError):
+        workers = [] if answer is None else answer.json()
+    except ValueError:
         return False
     return any(each["name"] == worker and each["status"] == "ONLINE" for each in workers)
 
 
 def runs_one_at_a_time(api: str) -> bool:
     """Let retrains of all datasets queue, since they share the checkout. Returns whether the server has accepted it."""
+    return _try("PATCH", f"{api}/work_pools/{POOL}", {"concurrency_limit": 1}, seconds=30) is not None
+
+
+def _try(method: str, url: str, body: object = None, seconds: float = 5) -> "httpx.Response | None":
+    """An answer with success, None without one."""
     import httpx
 
-    url, limit = f"{api}/work_pools/{POOL}", {"concurrency_limit": 1}
     try:
-        return httpx.patch(url, json=limit, headers=prefect_headers(), timeout=30, trust_env=False).is_success
+        answer = httpx.request(method, url, json=body, headers=prefect_headers(), timeout=seconds, trust_env=False)
     except httpx.HTTPError:
-        return False
+        return None
+    return answer if answer.is_success else None
 
 
 def take_down_outlived(api: str, root: Path) -> list[str]:

@@ -21,6 +21,7 @@ from mmesid.servers.access import is_loopback
 from mmesid.servers.options import bracketed
 from mmesid.servers.services import check_ports
 from mmesid.serving import SCORING
+from mmesid.serving.http.scoring import MODEL
 
 TIMEOUT = "60"  # seconds that MLflow lets one request take
 GRACE = 8  # seconds that requests at work have to be answered, once the server shall end
@@ -41,7 +42,7 @@ def serve(dataset: str, root: Path, host: str, port: int, workers: int) -> None:
         **os.environ,
         "MLFLOW_TRACKING_URI": tracking.tracking_uri(root),
         "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": TIMEOUT,
-        "MMESID_SERVED_MODEL": model,
+        MODEL: model,
     }
     status = run_until_interrupted(command(host, port, workers), environment, root)
     if status is None:

@@ -51,14 +51,14 @@ def main_spread(run: Run) -> None:
 
 
 def main_all(run: Callable[[Sequence[Config]], None]) -> None:
-    """Run a stage once over the datasets of `params.yaml` that have begun, then close this execution's record."""
+    """Run a stage once over the datasets of `params.yaml` that have begun, then send what quick stages left pending."""
     stage = Path(sys.argv[0]).stem
     if len(sys.argv) != 1:
         sys.exit(f"usage: python -m mmesid.stages.{stage}")
     with _explained(stage):
         begun = [name for name in configuration.datasets() if Path("data", name).is_dir()]
         run([configuration.load_resolved(name) for name in begun])
-        tracking.close_execution()
+        tracking.send_pending()
 
 
 def _named() -> tuple[str, str]:

@@ -6,7 +6,7 @@ was done before, and what a tracking server that is down has missed, stays pendi
 pipeline or `mmesid log` sends it.
 """
 
-from mmesid.tracking.delivery import Delivery, close_execution, deliver, is_unreachable, send_pending
+from mmesid.tracking.delivery import Delivery, deliver, is_unreachable, send_pending
 from mmesid.tracking.reading import Recorded, Version, artifact, recorded, versions
 from mmesid.tracking.reaping import close_dead
 from mmesid.tracking.run import (
@@ -30,7 +30,6 @@ __all__ = [
     "checkout",
     "client",
     "close_dead",
-    "close_execution",
     "deliver",
     "execution",
     "experiment_id",

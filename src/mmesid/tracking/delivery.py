@@ -29,11 +29,6 @@ class Delivery(NamedTuple):
     refused: list[str]  # a line for each reason for which some stay pending
 
 
-def close_execution(root: Path = Path()) -> int:
-    """Send what quick stages have left pending, as `report` does at the end; each execution then has its status."""
-    return send_pending(root)
-
-
 def send_pending(root: Path = Path()) -> int:
     """Send every journal whose stage is over. Returns how many were sent; a server that is down is one warning."""
     sent, refused = deliver(root)

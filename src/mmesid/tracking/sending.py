@@ -18,9 +18,7 @@ from mmesid.tracking.journal import Entry
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-BATCH_METRICS = 1000  # that MLflow takes at a time, likewise 100 params
-BATCH_PARAMS = 100
-TEXT_LIMIT = 5000  # characters of a tag or a param
+BATCH_METRICS = 1000  # that MLflow takes at a time
 VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # that MLflow sets where it is given an address
 OTHERS = (  # by which a script of a person's own says where it logs, and how: MLflow would put our runs and models
     # there, and a journal would be put away before its values have arrived
@@ -157,6 +155,7 @@ class Sender:
         self._path, self._root = path, root
         self._client: MlflowClient | None = None
         self._offset = self._started = 0
+        self._ended = False  # whether an end was read
         self._params: dict[str, str] = {}
         self._run = self._parent = self._experiment = self._stage = ""
 
@@ -167,7 +166,8 @@ class Sender:
             over: the writer is gone: a journal without an end then belongs to a killed process.
         """
         entries, offset = journal.read(self._path, self._offset)
-        if over and not any("end" in entry for entry in entries):
+        self._ended |= any("end" in entry for entry in entries)
+        if over and not self._ended:
             moment = int(self._path.stat().st_mtime * 1000)
             entries.append({"end": "KILLED", "error": "the process was killed", "time": moment})
         if entries:
@@ -225,7 +225,7 @@ class Sender:
         mlflow.log_inputs(self._run, datasets=[DatasetInput(dataset)])
 
     def _send_values(self, mlflow: "MlflowClient", entries: list[Entry]) -> None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric
 
         metrics = [
             Metric(allowed(name), value, entry["time"], entry["step"])
@@ -237,14 +237,12 @@ class Sender:
             parent.carry_metrics(mlflow, self._parent, self._stage, metrics[first : first + BATCH_METRICS])
         for entry in entries:
             self._params = {**entry.get("params", {}), **self._params}  # MLflow refuses a second value: the first stays
-        params = [Param(allowed(name), value[:TEXT_LIMIT]) for name, value in self._params.items()]
-        for first in range(0, len(params), BATCH_PARAMS):
-            mlflow.log_batch(self._run, params=params[first : first + BATCH_PARAMS])
+        parent.log_params(mlflow, self._run, ((allowed(name), value) for name, value in self._params.items()))
 
     def _end(self, mlflow: "MlflowClient", entry: Entry) -> None:
         """End the stage's run, then give the execution's run the worst status among the last runs of its stages."""
         if entry["error"]:
-            mlflow.set_tag(self._run, "mmesid.error", entry["error"][:TEXT_LIMIT])
+            mlflow.set_tag(self._run, "mmesid.error", entry["error"][: parent.TEXT_LIMIT])
         mlflow.set_terminated(self._run, entry["end"], end_time=entry["time"])
         parent.carry_seconds(mlflow, self._parent, self._stage, self._started, entry["time"])
         worst = worst_status(mlflow, self._experiment, self._parent)
@@ -272,11 +270,5 @@ def _find(mlflow: "MlflowClient", experiment: str, tags: dict[str, str]) -> list
     return list(mlflow.search_runs([experiment], query, max_results=1000, order_by=["attributes.start_time DESC"]))
 
 
-@contextlib.contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(host.locked(journal.mlruns(root) / ".lock"))
-        except TimeoutError as error:
-            raise TrackingError(str(error)) from error
-        yield
+def _lock(root: Path) -> contextlib.AbstractContextManager[None]:
+    return host.locked(journal.mlruns(root) / ".lock", TrackingError)

@@ -10,10 +10,9 @@ import sqlite3
 import ssl
 from importlib import metadata, util
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from mmesid import host
-from mmesid.errors import TrackingError, first_line, without_secret
+from mmesid.errors import TrackingError, driver_line, first_line, without_secret
 
 SECONDS = 4  # that a server or a database has for an answer
 DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mssql")
@@ -172,15 +171,9 @@ def _reach_database(uri: str) -> None:
         fault = f"cannot be used ({first_line(problem)}): correct MLFLOW_TRACKING_URI"
         raise TrackingError(_say(uri, fault)) from None
     except SQLAlchemyError as problem:
-        fault = f"does not answer ({_driver(uri, problem)}); start the database, or correct MLFLOW_TRACKING_URI"
+        fault = f"does not answer ({driver_line(problem, uri)}); start the database, or correct MLFLOW_TRACKING_URI"
         raise TrackingError(_say(uri, fault)) from problem
     _check_schema(uri, row[0] if row else None)
-
-
-def _driver(uri: str, problem: Exception) -> str:
-    """The driver's first line, without the password, should it ever be in there."""
-    text, password = first_line(problem), urlsplit(uri).password
-    return text.replace(unquote(password), "***") if password else text
 
 
 def _check_schema(uri: str, found: str | None) -> None:

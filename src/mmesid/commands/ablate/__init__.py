@@ -11,10 +11,10 @@ from mmesid import config, host, tracking
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts import source
 from mmesid.artifacts.ablations import AblationResult
-from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.texts import save_text
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.planning import DONE, DUE, LACKS, TWIN, Planned
-from mmesid.commands.plan import duration
+from mmesid.commands.screen import duration
 from mmesid.errors import DataError, PipelineError, first_line
 from mmesid.pipeline import ablations, experiment, sources
 from mmesid.pipeline.ablations import LAST, REFERENCE, Run
@@ -175,7 +175,7 @@ def write_table(dataset: str, root: Path) -> list[AblationRow]:
     rows = table(dataset, root)
     text = to_markdown([shown(dataset, rows, root)])
     path = kept.place(root, dataset) / TABLE
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    save_text(path, text)
     return rows
 
 

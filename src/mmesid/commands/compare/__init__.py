@@ -4,11 +4,10 @@ A run is judged where its `evaluate` stage has finished. A registered version is
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from mmesid import config
-from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.texts import save_text
 from mmesid.commands.compare.results import collect
 from mmesid.commands.compare.runs import Judged, Known, find, known_runs, usual
 from mmesid.commands.compare.text import printed
@@ -57,7 +56,7 @@ def save(comparison: Comparison, version: str, root: Path = Path()) -> list[str]
     """Write the page and the CSV; returns their names from the project's folder."""
     texts = {"reports/compare.html": render(comparison, version), "reports/compare.csv": to_csv(comparison)}
     for name, text in texts.items():
-        write_atomically(root / name, partial(Path.write_text, data=text, encoding="utf-8"))
+        save_text(root / name, text)
     return list(texts)
 
 

@@ -11,10 +11,9 @@ import yaml
 from mmesid import config
 from mmesid.artifacts import releases
 from mmesid.artifacts.releases import Record
-from mmesid.commands import add_address, presets
+from mmesid.commands import add_address, presets, project
 from mmesid.commands.add_address import Address
 from mmesid.config import Config
-from mmesid.config.loading import check, merge, read_sections
 from mmesid.config.sizes import Size
 from mmesid.errors import ConfigError, DataError
 from mmesid.pipeline.downloads import address
@@ -109,8 +108,7 @@ def _new(name: str, preset: presets.Preset, base_url: str, root: Path) -> Wanted
     """One of the paper's, as `mmesid add` will write it."""
     given = Address(base_url, CATEGORIES[name], RELEASE, {})
     text = add_address.render(name, given.ingest(), preset)
-    defaults = {key: value for key, value in read_sections(root / "params.yaml").items() if key != "datasets"}
-    settings = check(merge(defaults, yaml.safe_load(text)), name, f"conf/presets/{preset.name}.yaml")
+    settings = project.settings(yaml.safe_load(text), name, f"conf/presets/{preset.name}.yaml", root)
     record, fault = _ask(settings, root)
     lacks = presets.on_this_machine(preset)[1]
     note = f"{lacks[0]}; texts are read by {settings.encode_content.text}" if lacks else ""

@@ -12,7 +12,8 @@ from mmesid.artifacts.hub import SPARE
 from mmesid.commands.paper import hours, models
 from mmesid.commands.paper.datasets import Wanted
 from mmesid.commands.paper.models import Model
-from mmesid.commands.plan import duration, durations, size
+from mmesid.commands.plan import durations
+from mmesid.commands.screen import duration, size
 from mmesid.config import Config
 from mmesid.errors import without_secret
 from mmesid.pipeline.downloads import address, cache

@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmesid.artifacts.files import write_atomically
+from mmesid.artifacts.texts import save_text
 
 HOME = "MMESID_DOWNLOADS"  # names another folder
 
@@ -74,7 +74,7 @@ class Cache:
         path.replace(place)
         told = {"address": address, "version": version, "sha256": sha256, "bytes": size}
         text = json.dumps(told, ensure_ascii=False) + "\n"
-        write_atomically(self._entry(address), lambda beside: beside.write_text(text, encoding="utf-8"))
+        save_text(self._entry(address), text)
         return Kept(place, version, sha256, size)
 
     def keep_bytes(self, address: str, version: str, content: bytes) -> Kept:
