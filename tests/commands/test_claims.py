@@ -153,6 +153,18 @@ def test_what_was_not_run_says_so_with_its_command(project: Path) -> None:
     )
 
 
+def test_a_claim_whose_ablation_is_left_out_is_not_judged(project: Path) -> None:
+    """On a learned table `collaborative_only` would be the whole model: a result of it says nothing."""
+    best = result("best")
+    kept.save(best._replace(parameters={**best.parameters, "init_codes": {"items": "table"}}), project)
+    finding = judged(project)["above_collaborative"]
+    assert (finding.verdict, finding.value, finding.seeds) == (NOT_JUDGED, None, [])
+    assert finding.measured == (
+        "collaborative_only is left out (init_codes.item_modalities is for init_codes.items: tied)"
+    )
+    assert judged(project)["above_sasrec"].verdict == HOLDS
+
+
 def test_a_ratio_below_five_does_not_hold_and_a_wide_one_is_open(project: Path) -> None:
     kept.save(result("paper_random_codes", kept_order=0.2), project)
     assert judged(project)["trained_keeps"].verdict == FAILS
@@ -280,6 +292,27 @@ def test_a_scoreboard_of_another_version_or_half_merged_is_no_traceback(project:
     path.write_text(json.dumps([{**finding._asdict(), "more": 1} for finding in findings]), encoding="utf-8")
     with pytest.raises(ArtifactError, match="`mmesid claims` writes it anew"):
         file.load(project)
+
+
+def test_the_report_judges_what_is_kept_now(project: Path) -> None:
+    """A scoreboard that was written before the last results would contradict the tables above it."""
+    scoreboard.write(project, None)
+    says = judging.published()["claims"]["above_e4srec"]["says"]
+    for expected in (NOT_RUN, HOLDS):
+        shown = {row[0]: row[2] for row in report.collect(project)[-1].rows}
+        assert shown[says].partition(":")[0] == expected
+        kept.save(result("e4srec", rank=9), project)
+
+
+def test_every_table_says_which_seeds_it_averages(project: Path) -> None:
+    for seed, users in ((2, "u"), (3, "others")):
+        for name in ("best", "paper"):
+            kept.save(result(name, seed)._replace(users=users), project)
+    tables = {each.title: each for each in report.collect(project)}
+    for title in ("Results on test users", "Order kept", "Spectra", "Semantic IDs", "Cost"):
+        shown = [dict(zip(tables[title].heads, row, strict=True)) for row in tables[title].rows]
+        told = {row["seeds"] for row in shown if row.get("ablation", "best") in ("best", "paper")}
+        assert told == {"0, 2 (of other users or candidates, not counted: 3)"}, title
 
 
 def test_cost_is_per_gain_over_sasrec(project: Path) -> None:
