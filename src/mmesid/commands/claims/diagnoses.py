@@ -77,7 +77,8 @@ def order(every: Sequence[Each]) -> Section:
             rows.append([each.dataset, each.label, each.seeds, modality, *cells, each.command])
     text = (
         "Kendall's tau times 100 between a history's similarities to the target by the original embeddings and by the "
-        "code embeddings, averaged over test users with at least three items; chance is 0."
+        "code embeddings, averaged over test users with at least three earlier items, at most "
+        "`evaluate.forgetting_users`; chance is 0."
     )
     return Section("Order kept", text, ["dataset", "ablation", "seeds", "modality", *kinds.values(), "made by"], rows)
 
