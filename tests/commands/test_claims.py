@@ -221,9 +221,12 @@ def test_every_claim_has_its_published_figure_and_ablations_that_exist() -> None
 def test_the_scoreboard_is_written_and_read_back(project: Path) -> None:
     document = project / "README.md"
     document.write_text(f"# A\n{scoreboard.BEGIN}\nold\n{scoreboard.END}\nend\n", encoding="utf-8")
-    heads, rows = scoreboard.write(project, document)
-    assert heads == ["claim", "the paper's figure", "sample", "made by"]
+    found = scoreboard.write(project, document)
+    ((title, heads, rows),) = scoreboard.printed(found)
+    assert (title, heads) == ("the paper's claims on sample", ["claim", "the paper's figure", "sample", "made by"])
     assert len(rows) == len(judging.CLAIMS)
+    several = scoreboard.printed([*found, *(each._replace(dataset="other") for each in found)])
+    assert [len(part[1]) for part in several] == [4, 4], "a terminal has no room for five datasets side by side"
     text = document.read_text(encoding="utf-8")
     assert "\nold\n" not in text
     assert text.endswith(f"{scoreboard.END}\nend\n")
