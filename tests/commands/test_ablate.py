@@ -17,7 +17,7 @@ from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.evaluate import load_metrics
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.values import Sequences
-from mmesid.commands import ablate
+from mmesid.commands import ablate, add_address, presets
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.gather import each_order_kept
 from mmesid.commands.ablate.left_out import unread
@@ -79,6 +79,23 @@ def test_every_shipped_ablation_fits_the_sample() -> None:
     changed = {name for name, run in runs.items() if run.key != runs[REFERENCE].key}
     assert {"paper", "random_codes", "mse", "mmd", "full", "table"} <= changed
     assert runs["lora"].key == runs["best"].key, "what changes nothing has the same result"
+
+
+@pytest.mark.parametrize("preset", presets.names(Path(__file__).parents[2]))
+def test_every_shipped_ablation_fits_every_preset(tmp_path: Path, preset: str) -> None:
+    """docs/reproduce.md runs them all on datasets of the preset `paper`, whose backbone has 4-bit weights."""
+    root = Path(__file__).parents[2]
+    (tmp_path / "conf").mkdir()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(root / name, tmp_path / name)
+    text = add_address.render(
+        "amazon", {"source": "amazon", "base_url": "a", "category": "b"}, presets.read(preset, root)
+    )
+    (tmp_path / "conf" / "amazon.yaml").write_text(text, encoding="utf-8")
+    code_of = dict.fromkeys(ablations.codes(root), "")
+    for each in ablations.read(root).values():
+        run = ablations.run_of(each, "amazon", 0, code_of, tmp_path)
+        assert run.settings.init_codes.dtype != "nf4" or run.settings.init_codes.backbone not in ("embedded", "smollm2")
 
 
 @pytest.mark.parametrize(
