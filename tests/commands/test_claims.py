@@ -113,7 +113,7 @@ def test_the_verdict_says_whose_settings_it_judges(project: Path) -> None:
     kept.save(result("paper", rank=5), project)
     found = judged(project)["above_collaborative"]
     assert found.verdict == HOLDS
-    assert re.match(r"with our settings \+.*; does not hold: with the paper's settings -", found.measured)
+    assert re.match(r"with the dataset's settings \+.*; does not hold: with the paper's settings -", found.measured)
 
 
 def test_only_seeds_that_all_sides_have_are_averaged(project: Path) -> None:

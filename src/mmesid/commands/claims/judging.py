@@ -259,12 +259,12 @@ def _input_does_not_collapse(known: Kept, told: Mapping[str, Any]) -> Judgment:
 
 
 def _above(other: str, row: str) -> Callable[[Kept, Mapping[str, Any]], Judgment]:
-    """Our settings against a row of another ablation; the paper's, where they were run, get a verdict of their own."""
+    """`best` against a row of another ablation; `paper`, where it was run, gets a verdict of its own."""
 
     def judge(known: Kept, told: Mapping[str, Any]) -> Judgment:
         main = difference((known["best"], NETWORK_MODEL), (known[other], row), METRIC)
         assert main is not None
-        measured = f"with our settings {_gain(main, known['best'], known[other], row)}"
+        measured = f"with the dataset's settings {_gain(main, known['best'], known[other], row)}"
         paper = difference((known.get("paper", ()), NETWORK_MODEL), (known[other], row), METRIC)
         if paper is not None:
             gain = _gain(paper, known["paper"], known[other], row)
