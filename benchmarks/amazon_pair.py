@@ -2,7 +2,8 @@
 
 `python -m benchmarks.amazon_pair PATH/beauty TARGET --category Beauty` writes `reviews_Beauty_5.json.gz` and
 `meta_Beauty.json.gz`, without pictures, so that `make paper FROM=TARGET` runs on real interactions where the release
-itself is out of reach. Times that count from 0 are moved behind EPOCH, as the release has them.
+itself is out of reach. Times become whole seconds since 1970, as the release has them; those that only count, from 0
+for instance, are moved behind EPOCH.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from mmesid.artifacts import releases
 from mmesid.artifacts.files import write_atomically
 
 EPOCH = 1_300_000_000  # seconds since 1970
+COUNTED, FINER = 10**8, 10**11  # below it numbers are no seconds since 1970, from here on thousandths or finer ones
 TEXTS = ("title", "brand")
 
 
@@ -60,8 +62,20 @@ def pack(lines: Iterable[str]) -> bytes:
 
 def reviews(interactions: pd.DataFrame) -> Iterator[str]:
     """A line for each interaction, in their order."""
-    for user, item, time in zip(*(interactions[name] for name in ("user_id", "item_id", "timestamp")), strict=True):
-        yield json.dumps({"reviewerID": user, "asin": item, "unixReviewTime": int(time) + EPOCH})
+    users, items = (interactions[name].astype(str) for name in ("user_id", "item_id"))
+    for user, item, time in zip(users, items, seconds(interactions["timestamp"]), strict=True):
+        yield json.dumps({"reviewerID": user, "asin": item, "unixReviewTime": int(time)})
+
+
+def seconds(times: pd.Series) -> pd.Series:
+    """Dates and times, numbers since 1970 in seconds or finer, or any that only count, as seconds since 1970."""
+    if not pd.api.types.is_numeric_dtype(times):
+        times = pd.to_datetime(times, utc=True).dt.tz_localize(None).astype("datetime64[s]").astype("int64")
+    if times.max() < COUNTED:
+        return times + EPOCH
+    while times.max() >= FINER:
+        times = times // 1000
+    return times
 
 
 def products(items: pd.DataFrame, pictures: str = "") -> Iterator[str]:
@@ -69,10 +83,12 @@ def products(items: pd.DataFrame, pictures: str = "") -> Iterator[str]:
     columns = [
         items[name] if name in items else pd.Series(None, items.index, object) for name in (*TEXTS, "categories")
     ]
-    for item, title, brand, categories in zip(items["item_id"], *columns, strict=True):
+    for item, title, brand, categories in zip(items["item_id"].astype(str), *columns, strict=True):
         found = {"asin": item, "title": title, "brand": brand}
         kept = {key: value for key, value in found.items() if not pd.isna(value)}
-        if not pd.isna(categories):
+        if pd.api.types.is_list_like(categories):
+            kept["categories"] = [[str(each) for each in categories]]
+        elif not pd.isna(categories):
             kept["categories"] = [str(categories).split(" > ")]
         yield repr({**kept, "imUrl": f"{pictures}?{item}"} if pictures else kept)
 

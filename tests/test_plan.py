@@ -104,10 +104,11 @@ def test_sizes_are_read_at_a_glance(count: float | None, text: str) -> None:
 
 
 def test_the_newest_finished_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(status: str, seconds: float | None) -> Recorded:
-        return Recorded("id", "a", "finetune", "x", status, 0, seconds, {}, {}, "", "")
+    def run(status: str, seconds: float | None, stage: str = "finetune") -> Recorded:
+        return Recorded("id", "a", stage, "x", status, 0, seconds, {}, {}, "", "")
 
     runs = [run("RUNNING", None), run("KILLED", 1.0), run("FINISHED", 90.0), run("FINISHED", 70.0)]
+    runs += [run("FINISHED", 900.0, "pipeline"), run("FINISHED", 3.0, "register")]
     monkeypatch.setattr(tracking, "recorded", lambda datasets, root: runs)
     assert planning.durations(["a"]) == ({"finetune@a": 90.0}, "")
 

@@ -113,7 +113,7 @@ def test_the_verdict_says_whose_settings_it_judges(project: Path) -> None:
     kept.save(result("paper", rank=5), project)
     found = judged(project)["above_collaborative"]
     assert found.verdict == HOLDS
-    assert re.match(r"with our settings \+.*; does not hold: with the paper's settings -", found.measured)
+    assert re.match(r"with the dataset's settings \+.*; does not hold: with the paper's settings -", found.measured)
 
 
 def test_only_seeds_that_all_sides_have_are_averaged(project: Path) -> None:
@@ -151,6 +151,18 @@ def test_what_was_not_run_says_so_with_its_command(project: Path) -> None:
     assert judged(project)["above_sasrec"].verdict == HOLDS, (
         "the paper's settings stand beside ours, where they were run"
     )
+
+
+def test_a_claim_whose_ablation_is_left_out_is_not_judged(project: Path) -> None:
+    """On a learned table `collaborative_only` would be the whole model: a result of it says nothing."""
+    best = result("best")
+    kept.save(best._replace(parameters={**best.parameters, "init_codes": {"items": "table"}}), project)
+    finding = judged(project)["above_collaborative"]
+    assert (finding.verdict, finding.value, finding.seeds) == (NOT_JUDGED, None, [])
+    assert finding.measured == (
+        "collaborative_only is left out (init_codes.item_modalities is for init_codes.items: tied)"
+    )
+    assert judged(project)["above_sasrec"].verdict == HOLDS
 
 
 def test_a_ratio_below_five_does_not_hold_and_a_wide_one_is_open(project: Path) -> None:
@@ -209,9 +221,12 @@ def test_every_claim_has_its_published_figure_and_ablations_that_exist() -> None
 def test_the_scoreboard_is_written_and_read_back(project: Path) -> None:
     document = project / "README.md"
     document.write_text(f"# A\n{scoreboard.BEGIN}\nold\n{scoreboard.END}\nend\n", encoding="utf-8")
-    heads, rows = scoreboard.write(project, document)
-    assert heads == ["claim", "the paper's figure", "sample", "made by"]
+    found = scoreboard.write(project, document)
+    ((title, heads, rows),) = scoreboard.printed(found)
+    assert (title, heads) == ("the paper's claims on sample", ["claim", "the paper's figure", "sample", "made by"])
     assert len(rows) == len(judging.CLAIMS)
+    several = scoreboard.printed([*found, *(each._replace(dataset="other") for each in found)])
+    assert [len(part[1]) for part in several] == [4, 4], "a terminal has no room for five datasets side by side"
     text = document.read_text(encoding="utf-8")
     assert "\nold\n" not in text
     assert text.endswith(f"{scoreboard.END}\nend\n")
@@ -280,6 +295,27 @@ def test_a_scoreboard_of_another_version_or_half_merged_is_no_traceback(project:
     path.write_text(json.dumps([{**finding._asdict(), "more": 1} for finding in findings]), encoding="utf-8")
     with pytest.raises(ArtifactError, match="`mmesid claims` writes it anew"):
         file.load(project)
+
+
+def test_the_report_judges_what_is_kept_now(project: Path) -> None:
+    """A scoreboard that was written before the last results would contradict the tables above it."""
+    scoreboard.write(project, None)
+    says = judging.published()["claims"]["above_e4srec"]["says"]
+    for expected in (NOT_RUN, HOLDS):
+        shown = {row[0]: row[2] for row in report.collect(project)[-1].rows}
+        assert shown[says].partition(":")[0] == expected
+        kept.save(result("e4srec", rank=9), project)
+
+
+def test_every_table_says_which_seeds_it_averages(project: Path) -> None:
+    for seed, users in ((2, "u"), (3, "others")):
+        for name in ("best", "paper"):
+            kept.save(result(name, seed)._replace(users=users), project)
+    tables = {each.title: each for each in report.collect(project)}
+    for title in ("Results on test users", "Order kept", "Spectra", "Semantic IDs", "Cost"):
+        shown = [dict(zip(tables[title].heads, row, strict=True)) for row in tables[title].rows]
+        told = {row["seeds"] for row in shown if row.get("ablation", "best") in ("best", "paper")}
+        assert told == {"0, 2 (of other users or candidates, not counted: 3)"}, title
 
 
 def test_cost_is_per_gain_over_sasrec(project: Path) -> None:

@@ -681,6 +681,28 @@ def test_a_pair_of_files_without_pictures_has_the_same_users_items_and_sequences
     assert found == expected.to_dict()
 
 
+@pytest.mark.parametrize(
+    ("times", "first"),
+    [
+        ([0, 60], amazon_pair.EPOCH),
+        ([1.5, 61.5], amazon_pair.EPOCH + 1),
+        ([1_400_000_000, 1_400_000_060], 1_400_000_000),
+        ([1_400_000_000_000, 1_400_000_060_999], 1_400_000_000),
+        (pd.to_datetime(["2014-05-13 16:53:20", "2014-05-13 16:54:20"]), 1_400_000_000),
+        (pd.to_datetime(["2014-05-13 18:53:20+02:00", "2014-05-13 18:54:20+02:00"]), 1_400_000_000),
+        (["2014-05-13T16:53:20", "2014-05-13T16:54:20"], 1_400_000_000),
+    ],
+)
+def test_a_pair_has_times_in_seconds_whatever_the_catalogue_has(times: Any, first: int) -> None:
+    table = pd.DataFrame({"user_id": [1, 1], "item_id": [7, 8], "timestamp": times})
+    found = [json.loads(line) for line in amazon_pair.reviews(table)]
+    assert found == [
+        {"reviewerID": "1", "asin": asin, "unixReviewTime": time} for asin, time in (("7", first), ("8", first + 60))
+    ]
+    (line,) = amazon_pair.products(pd.DataFrame({"item_id": [7], "title": "a", "categories": [["Bath", "Soap"]]}))
+    assert line == "{'asin': '7', 'title': 'a', 'categories': [['Bath', 'Soap']]}"
+
+
 def test_a_pair_holds_what_a_catalogue_in_two_tables_has(tmp_path: Path, project: Callable[..., Any]) -> None:
     rows = [(f"u{user}", f"i{(user + step) % 9}", step) for user in range(12) for step in range(6)]
     frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])

@@ -7,7 +7,7 @@ import pytest
 
 from mmesid import config
 from mmesid.errors import ConfigError
-from mmesid.pipeline.overrides import apply, parse
+from mmesid.pipeline.overrides import apply, edited, parse
 
 PROJECT = Path(__file__).parents[2]
 
@@ -39,6 +39,16 @@ def test_a_small_number_stays_one(root: Path) -> None:
     changed = config.load("a", root).finetune
     assert (changed.learning_rate, changed.weight_decay) == (0.00001, 0.00002)
     assert apply({"finetune.epochs": 2}, ["a"], root), "what was written can be read again"
+
+
+def test_a_mapping_changes_the_keys_that_it_names_and_no_others(root: Path) -> None:
+    """As a conf does over params.yaml; else the dataset's own width would silently be the default again."""
+    apply({"init_codes.embedded.width": 64, "init_codes.embedded.layers": 2}, ["a"], root)
+    given: dict[str, Any] = {"init_codes.embedded": {"layers": 1}}
+    text = edited(given, "a", root)
+    (root / "conf" / "a.yaml").write_text(text, encoding="utf-8")
+    changed = config.load("a", root).init_codes.embedded
+    assert (changed.width, changed.layers) == (64, 1)
 
 
 @pytest.mark.parametrize("text", ["# nothing differs yet\n", "", "{}\n", "prepare:\n  # none\n"])

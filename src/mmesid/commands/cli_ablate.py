@@ -39,8 +39,7 @@ def claims(write: Write = None) -> None:
     from mmesid.commands.claims import scoreboard
 
     root = find_root()
-    heads, rows = scoreboard.write(root, write)
-    tables([("the paper's claims", heads, rows)])
+    tables(scoreboard.printed(scoreboard.write(root, write)))
     say("wrote reports/claims.json; `make repro` puts it into reports/report.html")
 
 

@@ -25,6 +25,7 @@ MEANING = {  # how each state is printed
     RUNNING: "runs now",
 }
 CODE = "src/mmesid/"  # where a stage's code lies
+NO_STAGES = ("pipeline", "register")  # runs in MLflow of a whole execution and of the registry
 SHOWN = 4  # reasons of a stage that the table shows, and files of its code that are named
 
 
@@ -75,14 +76,17 @@ def plan(datasets: Sequence[str] | None = None, root: Path = Path()) -> Plan:
 
 
 def durations(datasets: Iterable[str], root: Path = Path()) -> tuple[dict[str, float], str]:
-    """Seconds of the newest finished run of each stage, and a remark where MLflow does not answer."""
+    """Seconds of the newest finished run of each stage, and a remark where MLflow does not answer.
+
+    An execution as a whole is none of them: where several datasets share it, it lasts as long as all of theirs.
+    """
     try:
         runs = tracking.recorded(datasets, root)
     except TrackingError as error:
         return {}, f"no durations: {error}"
     found: dict[str, float] = {}
     for run in runs:  # newest first
-        if run.status == "FINISHED" and run.seconds is not None:
+        if run.status == "FINISHED" and run.seconds is not None and run.stage not in NO_STAGES:
             found.setdefault(f"{run.stage}@{run.dataset}", run.seconds)
     return found, ""
 

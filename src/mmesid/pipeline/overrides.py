@@ -101,7 +101,16 @@ def _set(content: dict[str, Any], key: str, value: Value) -> None:
         if not isinstance(content.get(part), dict):
             content[part] = {}
         content = content[part]
-    content[rest[-1]] = value
+    _put(content, rest[-1], value)
+
+
+def _put(content: dict[str, Any], name: str, value: Any) -> None:
+    """A mapping goes into the one that is there, key by key, as a conf goes over params.yaml."""
+    if not isinstance(value, Mapping) or not isinstance(content.get(name), dict):
+        content[name] = value
+        return
+    for part, below in value.items():
+        _put(content[name], part, below)
 
 
 def _at(values: Any, key: str) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mmesid.models import MAIN_METRIC, model_label
+from mmesid.reporting.claims import seeds_label
 from mmesid.reporting.document import Section
 from mmesid.reporting.tables import verdict
 
@@ -49,13 +50,16 @@ class AblationRow(NamedTuple):
     command: str  # that makes the row
     row: str  # of the tables that it is judged by
     lacks: Sequence[str] = ()  # modalities that it needs and the dataset has not
+    unread: str = ""  # a key that it changes and nothing reads there, and what would
     seeds: Sequence[int] = ()
     outdated: Sequence[int] = ()  # of these, whose result is of other parameters or code than those of now
     apart: Sequence[int] = ()  # other seeds, whose users or candidates are not the same: they count nowhere
     metrics: Mapping[str, Estimate] = {}  # of `row`, by name
     by_seed: Mapping[int, float] = {}  # nDCG@10 of `row`
     difference: Estimate | None = None  # of `row` to the reference's
+    incomparable: str = ""  # why no user can be paired with the reference's
     valid: Estimate | None = None  # nDCG@10 of `row`, of the validation users of the gate's half
+    valid_seeds: Sequence[int] = ()  # of `seeds`, that keep ranks of validation
     valid_difference: Estimate | None = None  # to the reference's
     network: Estimate | None = None  # nDCG@10 before late fusion
     network_difference: Estimate | None = None  # to that of the reference
@@ -86,8 +90,9 @@ def section(dataset: str, rows: Sequence[AblationRow], has_conf: bool = True) ->
 
 def cells(row: AblationRow) -> list[str]:
     """As printed, in the order of HEADS."""
-    if row.lacks:
-        return [row.name, row.tells, f"left out, has no {' and no '.join(row.lacks)}", *[NOTHING] * (len(HEADS) - 3)]
+    if row.lacks or row.unread:
+        why = f"has no {' and no '.join(row.lacks)}" if row.lacks else row.unread
+        return [row.name, row.tells, f"left out, {why}", *[NOTHING] * (len(HEADS) - 3)]
     if not row.seeds:
         return [row.name, row.tells, "not run", *[NOTHING] * (len(HEADS) - 4), f"`{row.command}`"]
     return [
@@ -97,11 +102,11 @@ def cells(row: AblationRow) -> list[str]:
         model_label(row.row),
         estimate(row.metrics.get("ndcg_at_5")),
         estimate(row.metrics.get(MAIN_METRIC)) + _by_seed(row),
-        difference(row.difference),
-        estimate(row.valid),
-        difference(row.valid_difference),
+        row.incomparable or difference(row.difference),
+        estimate(row.valid) + _fewer(row.valid_seeds, row.seeds),
+        row.incomparable or difference(row.valid_difference),
         estimate(row.network),
-        difference(row.network_difference),
+        row.incomparable or difference(row.network_difference),
         "; ".join(f"{modality} {found.value:.1f}" for modality, found in row.order_kept.items()) or NOTHING,
         NOTHING if row.kept_dimensions is None else f"{row.kept_dimensions:.1%}",
         NOTHING if row.minutes is None else f"{row.minutes:.0f}" if row.minutes >= 10 else f"{row.minutes:.1f}",
@@ -129,6 +134,11 @@ def difference(found: Estimate | None) -> str:
     if found.low == found.high == 0:
         return "the same"
     return f"{found.verdict}: {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def _fewer(these: Sequence[int], of: Sequence[int]) -> str:
+    """` (seeds 0, 2)` where some are missing, but not all."""
+    return f" ({seeds_label(these)})" if 0 < len(these) < len(of) else ""
 
 
 def _by_seed(row: AblationRow) -> str:

@@ -17,9 +17,9 @@ def section(findings: Sequence[Finding]) -> Section:
     ]
     text = (
         "Order kept is Kendall's tau times 100; differences in nDCG are of networks without late fusion, and the "
-        "paper's settings have a verdict of their own beside ours. Values are averaged over the seeds that all sides "
-        "have; in brackets the 95 % interval over users, paired where two are compared. A claim holds, or does not, "
-        "where the interval lies on one side; of order kept, at least the paper's figure is asked."
+        "paper's settings have a verdict of their own beside the dataset's. Values are averaged over the seeds that "
+        "all sides have; in brackets the 95 % interval over users, paired where two are compared. A claim holds, or "
+        "does not, where the interval lies on one side; of order kept, at least the paper's figure is asked."
     )
     return Section("The paper's claims", text, ["claim", "the paper's figure", *datasets, "made by"], rows)
 

@@ -6,6 +6,7 @@ each takes a run that no other one holds. One that fails is reported, and the ot
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmesid import config, host, tracking
 from mmesid.artifacts import ablations as kept
@@ -13,6 +14,7 @@ from mmesid.artifacts import source
 from mmesid.artifacts.ablations import AblationResult
 from mmesid.artifacts.texts import save_text
 from mmesid.commands.ablate import comparison, planning
+from mmesid.commands.ablate.left_out import unread
 from mmesid.commands.ablate.planning import DONE, DUE, LACKS, TWIN, Planned
 from mmesid.commands.screen import duration
 from mmesid.errors import DataError, PipelineError, first_line
@@ -141,15 +143,21 @@ def _record(run: Run, result: AblationResult, path: Path, folder: Path, environm
 def table(dataset: str, root: Path) -> list[AblationRow]:
     """Every ablation of conf/ablations.yaml, with what is kept of it; of a dataset without a conf as well."""
     known = list(ablations.read(root).values())
-    return comparison.rows(known, dataset, _encoders(dataset, root), keys(dataset, root) or {}, root)
+    return comparison.rows(known, dataset, _parameters(dataset, root), keys(dataset, root) or {}, root)
 
 
-def _encoders(dataset: str, root: Path) -> dict[str, str]:
-    """Of content by modality, as the dataset's conf says, else as a kept result of its own parameters does."""
+def _parameters(dataset: str, root: Path) -> dict[str, Any]:
+    """By section, as the dataset's conf says, else as a kept result of its own parameters does."""
     if dataset in config.known_datasets(root):
-        return planning.encoders(config.load(dataset, root))
+        return ablations.parameters(config.load(dataset, root))
     own = (result for result in kept.load_all(root, dataset) if result.name == REFERENCE)
-    return next((dict(result.parameters.get("encode_content", {})) for result in own), {})
+    return next((dict(result.parameters) for result in own), {})
+
+
+def left_out(dataset: str, root: Path) -> dict[str, str]:
+    """The ablations that are another one on a dataset than they tell, and why."""
+    own = _parameters(dataset, root)
+    return {name: reason for name, each in ablations.read(root).items() if (reason := unread(each, own))}
 
 
 def keys(dataset: str, root: Path) -> dict[tuple[str, int], str] | None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmesid.artifacts.ablations import AblationResult, load_all
 from mmesid.artifacts.values import Split
-from mmesid.commands.ablate.planning import absent_modalities
+from mmesid.commands.ablate.left_out import absent_modalities, unread
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import confidence_interval, paired_bootstrap
 from mmesid.models import MAIN_METRIC, MAIN_MODEL, NETWORK_MODEL, RANK_METRICS, WITHOUT_NETWORK, alone
@@ -24,7 +25,7 @@ AFTER, BEFORE = "tau_finetuned", "tau_init"
 def rows(
     ablations: Sequence[Ablation],
     dataset: str,
-    encoders: Mapping[str, str],
+    parameters: Mapping[str, Any],
     keys: Mapping[tuple[str, int], str],
     root: Path,
 ) -> list[AblationRow]:
@@ -33,15 +34,15 @@ def rows(
     Args:
         ablations: of conf/ablations.yaml.
         dataset: whose results these are.
-        encoders: of its content by modality, as far as they are known.
+        parameters: of the dataset by section, as far as they are known.
         keys: of runs as they would be made now, by name and seed; a result with another one is outdated.
         root: the project's folder.
     """
     found = load_all(root, dataset)
     reference = counted([result for result in found if result.name == REFERENCE], keys)
     return [
-        AblationRow(ablation.name, ablation.tells, "", ablation.row, lacks)
-        if (lacks := absent_modalities(ablation, encoders))
+        AblationRow(ablation.name, ablation.tells, "", ablation.row, lacks, ignored)
+        if any((lacks := absent_modalities(ablation, parameters), ignored := unread(ablation, parameters)))
         else _row(ablation, dataset, of_ablation(found, ablation), reference, keys)
         for ablation in ablations
     ]
@@ -93,7 +94,9 @@ def _row(
         metrics={name: mean(results, ablation.row, name) for name in DEPTH},
         by_seed={r.seed: float(values(r, ablation.row, MAIN_METRIC).mean()) for r in results},
         difference=None if is_reference else difference(ours, theirs),
+        incomparable="" if is_reference else _incomparable(results, reference),
         valid=_estimate(averaged(judged, ablation.row, MAIN_METRIC, "valid")) if judged else None,
+        valid_seeds=[result.seed for result in judged],
         valid_difference=None if is_reference else difference(ours, theirs, split="valid"),
         network=None if has_none else mean(results, network, MAIN_METRIC),
         network_difference=None
@@ -170,6 +173,16 @@ def common_results(
     theirs = [result for result in other if tasks.get(result.seed) == result.task]
     seeds = {result.seed for result in theirs}
     return [result for result in one if result.seed in seeds], theirs
+
+
+def _incomparable(results: Sequence[AblationResult], reference: Sequence[AblationResult]) -> str:
+    """Why no user of an ablation can be paired with the reference's; empty where some can."""
+    if not reference:
+        return f"{REFERENCE} was not run"
+    if common_results(results, reference)[0]:
+        return ""
+    shared = {result.seed for result in results} & {result.seed for result in reference}
+    return "not compared: other users or candidates" if shared else f"not compared: no seed of {REFERENCE}'s"
 
 
 def order_kept(results: Sequence[AblationResult], kind: str | None = None) -> dict[str, Estimate]:

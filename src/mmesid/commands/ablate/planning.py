@@ -7,10 +7,9 @@ from typing import NamedTuple
 from mmesid import config
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
-from mmesid.artifacts.values import CONTENT
+from mmesid.commands.ablate.left_out import absent_modalities, unread
 from mmesid.commands.plan import durations
 from mmesid.commands.weights import lacking
-from mmesid.config import Config
 from mmesid.pipeline import ablations
 from mmesid.pipeline.ablations import REFERENCE, Ablation, Run
 
@@ -72,9 +71,10 @@ def plan(wanted: Iterable[Run], known: Costs, root: Path) -> list[Planned]:
         state, told = state_of(run, root)
         if state == DUE and run.key in results:
             state, told = TWIN, results[run.key]
-        results.setdefault(run.key, run.label)
         due = [stage for stage, key in run.keys.items() if key not in made] if state == DUE else []
-        made |= set(run.keys.values())
+        if state != LACKS:  # what is left out trains nothing for the others
+            results.setdefault(run.key, run.label)
+            made |= set(run.keys.values())
         seconds = [known.of(run.ablation.name, stage) for stage in due]
         total = sum(part for part in seconds if part is not None) if None not in seconds else None
         planned.append(Planned(run, state, told, due, total))
@@ -82,26 +82,20 @@ def plan(wanted: Iterable[Run], known: Costs, root: Path) -> list[Planned]:
 
 
 def state_of(run: Run, root: Path) -> tuple[str, str]:
-    """Whether a run has its result, another one has the same (which one), or something is missing (what brings it)."""
+    """Whether a run is none here (why), has its result, another one has the same (which one), or something is missing
+    (what brings it).
+    """
+    absent = [f"encode_content.{modality} is none" for modality in absent_modalities(run.ablation, run.parameters)]
+    if reason := next(iter(absent), unread(run.ablation, run.parameters)):
+        return LACKS, reason
     own = kept.load(root, run.dataset, run.ablation.name, run.seed)
     if own is not None and own.key == run.key:
         return DONE, ""
     twin = twin_of(run, root)
     if twin:
         return TWIN, f"{twin.name}, seed {twin.seed}"
-    absent = [f"encode_content.{m} is none" for m in absent_modalities(run.ablation, encoders(run.settings))]
-    remedy = next(iter([*absent, *lacking(run.settings).values()]), "")
+    remedy = next(iter(lacking(run.settings).values()), "")
     return (LACKS, remedy) if remedy else (DUE, "")
-
-
-def encoders(settings: Config) -> dict[str, str]:
-    """Of a dataset's content, by modality."""
-    return {modality: getattr(settings.encode_content, modality) for modality in CONTENT}
-
-
-def absent_modalities(ablation: Ablation, encoders: Mapping[str, str]) -> list[str]:
-    """Those that an ablation needs and a dataset has not."""
-    return [modality for modality in ablation.needs if encoders.get(modality) == "none"]
 
 
 def twin_of(run: Run, root: Path) -> AblationResult | None:

@@ -46,6 +46,15 @@ class Judgment(NamedTuple):
     high: float | None = None
 
 
+class _Dataset(NamedTuple):
+    """A dataset with what is kept of its ablations, what is to be said of their age, and why some are left out."""
+
+    name: str
+    known: Kept
+    age: Callable[[Sequence[str]], str]
+    left_out: Mapping[str, str]
+
+
 class Claim(NamedTuple):
     """The ablations that a claim is judged on, how, and those that stand beside them where they were run."""
 
@@ -68,12 +77,8 @@ def findings(datasets: Sequence[str], root: Path) -> list[Finding]:
     """
     told = published()["claims"]
     by_dataset = {dataset: _kept(dataset, root) for dataset in datasets}
-    age = {dataset: _age(dataset, known, root) for dataset, known in by_dataset.items()}
-    return [
-        _finding(name, told[name], claim, dataset, by_dataset[dataset], age[dataset])
-        for name, claim in CLAIMS.items()
-        for dataset in datasets
-    ]
+    every = [_Dataset(n, known, _age(n, known, root), ablate.left_out(n, root)) for n, known in by_dataset.items()]
+    return [_finding(name, told[name], claim, dataset) for name, claim in CLAIMS.items() for dataset in every]
 
 
 def _kept(dataset: str, root: Path) -> dict[str, list[AblationResult]]:
@@ -97,15 +102,16 @@ def _age(dataset: str, known: Kept, root: Path) -> Callable[[Sequence[str]], str
     return say
 
 
-def _finding(
-    name: str, told: Mapping[str, Any], claim: Claim, dataset: str, known: Kept, age: Callable[[Sequence[str]], str]
-) -> Finding:
-    every = (*claim.needs, *claim.also)
+def _finding(name: str, told: Mapping[str, Any], claim: Claim, dataset: _Dataset) -> Finding:
+    every, known = (*claim.needs, *claim.also), dataset.known
+    without = [f"{need} is left out ({dataset.left_out[need]})" for need in claim.needs if need in dataset.left_out]
     is_run = all(need in known for need in claim.needs)
     seeds = _common_seeds([known[need] for need in claim.needs]) if is_run else []
-    if seeds:
+    if without:
+        judged, seeds = Judgment("; ".join(without), NOT_JUDGED), []
+    elif seeds:
         judged = claim.judge({part: [r for r in found if r.seed in seeds] for part, found in known.items()}, told)
-        judged = judged._replace(measured=judged.measured + age(every))
+        judged = judged._replace(measured=judged.measured + dataset.age(every))
     elif is_run:
         has = "; ".join(f"{need} has {_listed(known[need])}" for need in claim.needs)
         judged = Judgment(f"no seed is common to all, on the same users ({has})", NOT_JUDGED)
@@ -116,14 +122,14 @@ def _finding(
         says=told["says"],
         published=str(told["figure"]),
         source=told["source"],
-        dataset=dataset,
+        dataset=dataset.name,
         measured=judged.measured,
         value=judged.value,
         low=judged.low,
         high=judged.high,
         verdict=judged.verdict,
         seeds=seeds,
-        command=command_of(dataset, ",".join(every), seeds),
+        command=command_of(dataset.name, ",".join(every), seeds),
     )
 
 
@@ -253,12 +259,12 @@ def _input_does_not_collapse(known: Kept, told: Mapping[str, Any]) -> Judgment:
 
 
 def _above(other: str, row: str) -> Callable[[Kept, Mapping[str, Any]], Judgment]:
-    """Our settings against a row of another ablation; the paper's, where they were run, get a verdict of their own."""
+    """`best` against a row of another ablation; `paper`, where it was run, gets a verdict of its own."""
 
     def judge(known: Kept, told: Mapping[str, Any]) -> Judgment:
         main = difference((known["best"], NETWORK_MODEL), (known[other], row), METRIC)
         assert main is not None
-        measured = f"with our settings {_gain(main, known['best'], known[other], row)}"
+        measured = f"with the dataset's settings {_gain(main, known['best'], known[other], row)}"
         paper = difference((known.get("paper", ()), NETWORK_MODEL), (known[other], row), METRIC)
         if paper is not None:
             gain = _gain(paper, known["paper"], known[other], row)

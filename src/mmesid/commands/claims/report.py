@@ -3,30 +3,19 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from mmesid.artifacts import ablations as kept
-from mmesid.artifacts.ablations import AblationResult
-from mmesid.artifacts.claims import load as load_claims
 from mmesid.artifacts.evaluate import reported_metrics
 from mmesid.artifacts.files import write_atomically
 from mmesid.commands import ablate
-from mmesid.commands.ablate.comparison import (
-    AFTER,
-    BEFORE,
-    command_of,
-    counted,
-    difference,
-    mean,
-    order_kept,
-    outdated,
-)
-from mmesid.commands.claims.judging import published
+from mmesid.commands.ablate.comparison import mean
+from mmesid.commands.claims import diagnoses
+from mmesid.commands.claims.diagnoses import Each, each_of
+from mmesid.commands.claims.judging import findings, published
 from mmesid.commands.results import BUNDLED, command_for
 from mmesid.config import known_datasets
-from mmesid.models import MAIN_BASELINE, MAIN_METRIC, MAIN_MODEL, MODELS, NETWORK_MODEL, metric_label, model_label
+from mmesid.models import MAIN_MODEL, MODELS, NETWORK_MODEL, metric_label, model_label
 from mmesid.pipeline.ablations import REFERENCE, read
 from mmesid.reporting import claims
 from mmesid.reporting.ablations import NOTHING, estimate, seeds
@@ -36,7 +25,6 @@ from mmesid.reporting.tables import excludes_history, result_rows
 TITLE = "MME-SID: the paper's experiment"
 PLACE = Path("reports", "paper")
 METRICS = tuple(f"{kind}_at_{k}" for kind in ("ndcg", "hr") for k in (5, 10, 20))
-Keys = Mapping[str, Mapping[tuple[str, int], str] | None]  # by dataset, see `ablate.keys`
 PUBLISHED_ON = ("beauty", "sports", "toys")  # columns of the table of others' figures
 
 
@@ -65,7 +53,7 @@ def collect(root: Path) -> list[Section]:
     keys = {name: ablate.keys(name, root) for name in names}
     results = {name: kept.load_all(root, name) for name in names}
     judged_by = {name: each.row for name, each in read(root).items()}
-    every = _each(results, keys)
+    every = each_of(results, keys)
     # Minutes, codes and spectra beside a rival's row are none of the rival's.
     ours = [each for each in every if judged_by.get(each.ablation) in (MAIN_MODEL, NETWORK_MODEL)]
     unknown = [name for name in names if keys[name] is None]
@@ -77,42 +65,12 @@ def collect(root: Path) -> list[Section]:
             for name in names
             if results[name] or name in known_datasets(root)
         ),
-        _order(ours),
-        _spectra(ours),
-        _codes(ours),
-        _cost(ours, judged_by),
-        claims.section(load_claims(root)),
+        diagnoses.order(ours),
+        diagnoses.spectra(ours),
+        diagnoses.codes(ours),
+        diagnoses.cost(ours, judged_by),
+        claims.section(findings(names, root)),
     ]
-
-
-class _Each(NamedTuple):
-    """An ablation of a dataset, and its results over the seeds."""
-
-    dataset: str
-    ablation: str
-    found: list[AblationResult]
-    old: list[int]  # seeds whose result is of other parameters or code than those of now
-
-    @property
-    def label(self) -> str:
-        """The ablation, and whether a result of it is outdated."""
-        return f"{self.ablation} (of other parameters or code)" if self.old else self.ablation
-
-    @property
-    def command(self) -> str:
-        """That makes the results."""
-        return f"`{command_of(self.dataset, self.ablation, [result.seed for result in self.found])}`"
-
-
-def _each(results: Mapping[str, Sequence[AblationResult]], keys: Keys) -> list[_Each]:
-    """Every ablation of every dataset."""
-    found = []
-    for dataset, every in results.items():
-        known = keys[dataset] or {}
-        for name in dict.fromkeys(result.name for result in every):
-            taken = counted([result for result in every if result.name == name], known)
-            found.append(_Each(dataset, name, taken, outdated(taken, known)))
-    return found
 
 
 def in_order(names: Sequence[str]) -> list[str]:
@@ -121,7 +79,7 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 def _results(
-    names: Sequence[str], metrics: Mapping[str, Any], every: Sequence[_Each], unknown: Sequence[str], root: Path
+    names: Sequence[str], metrics: Mapping[str, Any], every: Sequence[Each], unknown: Sequence[str], root: Path
 ) -> Section:
     """Of all seeds that are kept of the dataset's own parameters, else of the one run behind metrics.json."""
     heads = ["dataset", "model", "seeds", *map(metric_label, METRICS), "made by"]
@@ -152,8 +110,8 @@ def _names(datasets: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in datasets)
 
 
-def _over_seeds(best: _Each) -> list[list[str]]:
-    told = seeds([result.seed for result in best.found], best.old)
+def _over_seeds(best: Each) -> list[list[str]]:
+    told = seeds([result.seed for result in best.found], best.old, best.apart)
     return [
         [
             best.dataset,
@@ -196,87 +154,3 @@ def _published() -> Section:
 
 def _figure(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:.4f}"
-
-
-def _order(every: Sequence[_Each]) -> Section:
-    kinds = {BEFORE: "trained codes", "tau_random_init": "random codes", AFTER: "after fine-tuning"}
-    rows = []
-    for each in every:
-        by_kind = {kind: order_kept(each.found, kind) for kind in kinds}
-        for modality in by_kind[BEFORE]:
-            cells = [
-                f"{kept_by.value:.1f} [{kept_by.low:.1f}, {kept_by.high:.1f}]"
-                if (kept_by := by_kind[kind].get(modality))
-                else NOTHING
-                for kind in kinds
-            ]
-            rows.append([each.dataset, each.label, modality, *cells, each.command])
-    text = (
-        "Kendall's tau times 100 between a history's similarities to the target by the original embeddings and by the "
-        "code embeddings, averaged over test users with at least three items; chance is 0."
-    )
-    return Section("Order kept", text, ["dataset", "ablation", "modality", *kinds.values(), "made by"], rows)
-
-
-def _spectra(every: Sequence[_Each]) -> Section:
-    heads = ["dataset", "ablation", "of what", "C", "kept (above 1 % of the largest)", "effective rank", "made by"]
-    rows = []
-    for each in every:
-        for spectrum in dict.fromkeys(key for result in each.found for key in result.spectra):
-            parts = [np.array(result.spectra[spectrum]) for result in each.found if spectrum in result.spectra]
-            if spectrum != "item input" and each.ablation not in ("best", "paper"):
-                continue  # the comparison is that of one of the two everywhere
-            share = float(np.mean([np.mean(part > 0.01) for part in parts]))
-            rank = float(np.mean([_effective_rank(part) for part in parts]))
-            values = [str(len(parts[0])), f"{share:.1%}", f"{rank:.1f}"]
-            rows.append([each.dataset, each.label, spectrum, *values, each.command])
-    text = "Singular values of the centered item matrix in the backbone's space; means over seeds."
-    return Section("Spectra", text, heads, rows)
-
-
-def _effective_rank(shares: Any) -> float:
-    p = shares[shares > 0] / shares.sum()
-    return float(np.exp(-(p * np.log(p)).sum()))
-
-
-def _codes(every: Sequence[_Each]) -> Section:
-    rows = []
-    for each in every:
-        for modality in each.found[0].metrics["tokenizer"]:
-            told = [result.metrics["tokenizer"][modality] for result in each.found]
-            collisions = float(np.mean([of["collision_rate"] for of in told]))
-            use = min(min(of.get("code_use_by_level", [of["code_use"]])) for of in told)
-            rows.append([each.dataset, each.label, modality, f"{collisions:.2%}", f"{use:.1%}", each.command])
-    heads = ["dataset", "ablation", "modality", "collisions", "codes in use, worst level", "made by"]
-    return Section("Semantic IDs", "Collisions: items whose whole semantic ID another item has as well.", heads, rows)
-
-
-def _cost(every: Sequence[_Each], judged_by: Mapping[str, str]) -> Section:
-    heads = ["dataset", "ablation", "minutes of a run", "tokens read", f"{metric_label(MAIN_METRIC)} over SASRec"]
-    heads += ["minutes per .01", "million tokens per .01", "made by"]
-    rows = []
-    for each in every:
-        row = judged_by[each.ablation]
-        minutes = [result.minutes for result in each.found if result.minutes is not None]
-        spent, tokens = (float(np.mean(minutes)) if minutes else None), float(np.mean([r.tokens for r in each.found]))
-        gain = difference((each.found, row), (each.found, MAIN_BASELINE))
-        assert gain is not None
-        worth = gain.value / 0.01
-        rows.append(
-            [
-                each.dataset,
-                each.label,
-                NOTHING if spent is None else f"{spent:.1f}",
-                f"{tokens:,.0f}",
-                f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]",
-                NOTHING if spent is None or worth <= 0 else f"{spent / worth:.1f}",
-                NOTHING if worth <= 0 else f"{tokens / 1e6 / worth:.2f}",
-                each.command,
-            ]
-        )
-    text = (
-        "Minutes of all stages from the source on, on the machine that ran them, wherever a stage's result came from; "
-        "tokens that fine-tuning read in all epochs, prompts included. The gain is of the whole model, of the network "
-        "alone where an ablation is judged by it; without a gain there is no price."
-    )
-    return Section("Cost", text, heads, rows)

@@ -1,5 +1,6 @@
 """`mmesid claims`: the scoreboard as `reports/claims.json`, in the terminal, and between two markers of a document."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmesid.artifacts import ablations as kept
@@ -28,8 +29,8 @@ def judge(root: Path) -> list[Finding]:
     return judging.findings(datasets, root)
 
 
-def write(root: Path, document: Path | None) -> tuple[list[str], list[list[str]]]:
-    """Judge, write, and give heads and rows for the terminal.
+def write(root: Path, document: Path | None) -> list[Finding]:
+    """Judge and write; returns what was found.
 
     Raises:
         ConfigError: there are no results, or the document lacks the markers.
@@ -38,8 +39,14 @@ def write(root: Path, document: Path | None) -> tuple[list[str], list[list[str]]
     if document is not None:
         fill(document, BEGIN, END, table(found))
     file.save(found, root)
-    shown = section(found)
-    return list(shown.heads), [list(row) for row in shown.rows]
+    return found
+
+
+def printed(found: Sequence[Finding]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, heads and rows of a table for each dataset: a terminal has no room for all of them side by side."""
+    parts = {dataset: [each for each in found if each.dataset == dataset] for dataset in (f.dataset for f in found)}
+    shown = {dataset: section(part) for dataset, part in parts.items()}
+    return [(f"the paper's claims on {n}", list(s.heads), [list(row) for row in s.rows]) for n, s in shown.items()]
 
 
 def table(found: list[Finding]) -> str:

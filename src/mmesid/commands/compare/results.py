@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mmesid import tracking
 from mmesid.artifacts.files import load_frame, load_json
 from mmesid.commands.compare.runs import Judged, name_of, test_metrics
+from mmesid.commands.plan import NO_STAGES
 from mmesid.errors import ArtifactError
 from mmesid.evaluation.metrics import per_user
 from mmesid.evaluation.statistics import paired_bootstrap
@@ -123,7 +124,7 @@ def _seconds(run: Recorded, records: Sequence[Recorded]) -> dict[str, float]:
     """Of each stage that the execution ran to its end, in order; the last attempt counts."""
     seconds = {}
     for record in reversed(_same_execution(run, records)):
-        if record.status == "FINISHED" and record.seconds and record.stage not in ("pipeline", "register"):
+        if record.status == "FINISHED" and record.seconds and record.stage not in NO_STAGES:
             seconds[record.stage] = record.seconds
     return seconds
 
