@@ -28,10 +28,12 @@ def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame) -> list[st
     named = interactions[~nameless]
     repeated = named.duplicated(["user_id", "item_id", "timestamp"])
     fresh = named[~repeated]
-    counts = {
-        "interactions without user_id or item_id: {}": nameless.sum(),
-        "interactions with an item that the items table lacks: {}": (~named["item_id"].isin(items["item_id"])).sum(),
-        "interactions that repeat user, item and timestamp: {}": repeated.sum(),
+    counts: dict[str, int] = {
+        "interactions without user_id or item_id: {}": int(nameless.sum()),
+        "interactions with an item that the items table lacks: {}": int(
+            (~named["item_id"].isin(items["item_id"])).sum()
+        ),
+        "interactions that repeat user, item and timestamp: {}": int(repeated.sum()),
     }
     users, times = pd.factorize(fresh["user_id"])[0], fresh["timestamp"].to_numpy()
     decides = "the order of the file decides between them, or chance (prepare.ties: shuffled)"
@@ -40,9 +42,8 @@ def interaction_gaps(interactions: pd.DataFrame, items: pd.DataFrame) -> list[st
             "the order of the file decides between them, but a user's rows stand newest first in it, so that it is "
             "backwards: sort the file by time, the oldest first, or leave it to chance (prepare.ties: shuffled)"
         )
-    counts[f"interactions that share user and time with another one: {{}} of {len(interactions):,}; {decides}"] = tied(
-        users, times
-    ).sum()
+    shared = f"interactions that share user and time with another one: {{}} of {len(interactions):,}; {decides}"
+    counts[shared] = int(tied(users, times).sum())
     n_users, again = fresh["user_id"].nunique(), _repeat_last(fresh)
     if again > MANY * n_users:
         counts[

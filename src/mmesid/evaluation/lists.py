@@ -33,7 +33,7 @@ def gini(lists: Lists, frequency: Frequency) -> float:
     """
     listed = np.sort(_exposure(lists, frequency))  # (N,)
     n = len(listed)
-    return float(((2 * np.arange(1, n + 1) - n - 1) * listed).sum() / (n * max(1, listed.sum())))
+    return float(((2 * np.arange(1, n + 1) - n - 1) * listed).sum() / (n * max(1, int(listed.sum()))))
 
 
 METRICS: dict[str, Callable[[Lists, Frequency], float]] = {"coverage": coverage, "novelty": novelty, "gini": gini}
