@@ -225,7 +225,7 @@ def check_prefect(root: Path) -> list[Finding]:
         reachable.check_prefect(root)
     except MmesidError as error:
         return [Finding("wrong", "prefect", str(error), "`dvc repro` needs none; `mmesid retrain` and `mmesid up` do")]
-    api = os.environ.get(reachable.API)
+    api, _ = reachable.api_of(root)
     return [Finding("fine", "prefect", without_secret(api) if api else "each retrain starts a server of its own")]
 
 
