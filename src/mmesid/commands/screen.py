@@ -1,5 +1,6 @@
 """What the `mmesid` command prints: lines, tables and Markdown. rich is imported when the first is shown."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,14 @@ NARROWEST = 20  # characters of a terminal whose width is believed
 def say(text: str, error: bool = False) -> None:
     """A line; square brackets are markup."""
     _console(error).print(text)
+
+
+def complain(text: str) -> None:
+    """What has ended a command, plain text; without colors where memory does not even suffice for these."""
+    try:
+        say(f"[bold red]Error:[/] {plain(text)}", error=True)
+    except (MemoryError, OSError):
+        sys.stderr.write(f"Error: {text}\n")
 
 
 def plain(text: str) -> str:

@@ -5,9 +5,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mmesid import host
 from mmesid.config.loading import load_yaml
 from mmesid.errors import PipelineError, first_line
-from mmesid.pipeline.mend import check_conflict
+from mmesid.pipeline.mend import GUARD, check_conflict
 
 REMEDIES = {  # by what DVC says
     "not a git repo": "; run `git init` there: DVC finds a project through git",
@@ -37,6 +38,7 @@ def opened(root: Path, settings: Mapping[str, Any] | None = None) -> Iterator[An
             repo.scm_context.quiet = True  # what to commit is said by whoever asks
             yield repo
     except LockError as error:
+        host.is_free(root / GUARD)  # where nobody can hold a lock, it says so
         text = first_line(error).rstrip(".")
         raise PipelineError(f"{root.absolute()}: another dvc works here ({text}); ask again when it is done") from error
     except DvcException as error:
