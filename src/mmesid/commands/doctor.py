@@ -23,6 +23,7 @@ from mmesid.commands import remote
 from mmesid.commands.weights import lacking
 from mmesid.errors import MmesidError, TrackingError, faults, first_line, without_secret
 from mmesid.pipeline.mend import CONFLICT, RESOLVE, RWLOCK, lock_fault, rwlock_fault, unfinished
+from mmesid.pipeline.repo import check_sources
 from mmesid.tracking import journal, store, tracking_uri
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves
@@ -173,6 +174,7 @@ def check_dvc(root: Path) -> list[Finding]:
         return [Finding("wrong", "dvc", f"dvc.lock {fault}", remedy)]
     if fault := rwlock_fault(root):
         return [Finding("wrong", "dvc", f"{RWLOCK} {fault}", "`mmesid mend` removes it, and nothing is lost")]
+    check_sources(root)
     if unfinished(root):
         return [Finding("wrong", "dvc", "its run cache holds unfinished entries", "`mmesid mend` removes them")]
     name = settings.get("core", "remote", fallback="")

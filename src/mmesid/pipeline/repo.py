@@ -12,6 +12,7 @@ from mmesid.pipeline.mend import GUARD, check_conflict
 
 REMEDIES = {  # by what DVC says
     "not a git repo": "; run `git init` there: DVC finds a project through git",
+    "config file error": "; correct .dvc/config or .dvc/config.local",
     "RWLock-file": "; `mmesid mend` removes that file",
 }
 
@@ -51,10 +52,18 @@ def check_texts(root: Path) -> None:
     """Read what people write and DVC reads, which tells its faults in several lines; missing files are left to DVC.
 
     Raises:
-        ConfigError: one is no YAML, holds a merge conflict, or a key twice.
+        ConfigError: one is no YAML, holds a merge conflict, or a key twice; likewise of `sources/*.dvc`.
         PipelineError: `dvc.lock` holds a merge conflict.
     """
     for path in (root / "params.yaml", root / "dvc.yaml", *sorted((root / "conf").glob("*.yaml"))):
         with suppress(FileNotFoundError):
             load_yaml(path)
+    check_sources(root)
     check_conflict(root)
+
+
+def check_sources(root: Path) -> None:
+    """Raises ConfigError where a source's file of DVC is no YAML, or holds the conflict of two catalogues."""
+    for path in sorted((root / "sources").glob("*.dvc")):
+        if path.is_file():
+            load_yaml(path)
