@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -32,6 +33,7 @@ def enter(check: Callable[[], object], run: Callable[[], object], stopped: str) 
     ending = _Ending(stopped)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ending.begin)
+    _Ending.of_this_process = ending
     try:
         check()
         reachable.check_prefect(Path())
@@ -47,8 +49,28 @@ def enter(check: Callable[[], object], run: Callable[[], object], stopped: str) 
         sys.exit(f"Error: {faults.tell(error)}")
 
 
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """In a flow that was started by hand SIGTERM, as of `timeout` or a service manager, does what Ctrl-C does.
+
+    Prefect takes the signal for itself while a flow runs, and only raises an error wherever the process is then: one
+    that is swallowed there, as in a destructor, ends nothing, and a model would still be promoted. A flow that a worker
+    has started is left to Prefect, which kills what does not end.
+    """
+    if _Ending.of_this_process is None:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _Ending.of_this_process.begin)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class _Ending:
     """What Ctrl-C sets off."""
+
+    of_this_process: "_Ending | None" = None  # of a flow that a person has started
 
     def __init__(self, line: str) -> None:
         self.line = line

@@ -15,7 +15,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, update_progress_artifact
 from pydantic import Field
 
-from flows.entrance import enter
+from flows.entrance import ended_by_sigterm, enter
 from flows.pages import progress_bar, slug
 from mmesid import config, registry, tracking
 from mmesid.artifacts.files import save_frame
@@ -41,24 +41,27 @@ def recommend(dataset: str, k: Annotated[int, Field(ge=1)] = K, root: Path | Non
     Returns:
         The file.
     """
-    root = (root or Path()).absolute()
-    champion = registry.champion_of(dataset, root)  # asked for once: a promotion during the flow changes nothing
-    service = registry.load_version(champion)
-    store = Store(dataset, root)
-    sequences, item_ids = load_sequences(store), load_items(store)["item_id"].astype(str).to_list()
-    model = f"{champion.name}/{champion.version}"
-    path = root / "recommendations" / f"{dataset}.parquet"
-    scored = score(service, sequences, item_ids, k, slug(f"recommend-{dataset}"))
-    if scored.empty:
-        raise RequestError(f"{model} knows no item that any user of `prepare` took; `mmesid retrain` trains on these")
-    save_frame(path, scored.assign(model=model))
-    users = scored["user_id"].nunique()
-    text = f"{users:,} users, up to {k} items each, by {model}: `{path}`"
-    if without := len(sequences.user_ids) - users:
-        text += f"; left out: {without:,} users who took only items that this model does not know"
-    create_markdown_artifact(text, key=slug(f"recommendations-{dataset}"), description="Batch scoring")
-    get_run_logger().info(text)
-    return path
+    with ended_by_sigterm():
+        root = (root or Path()).absolute()
+        champion = registry.champion_of(dataset, root)  # asked for once: a promotion during the flow changes nothing
+        service = registry.load_version(champion)
+        store = Store(dataset, root)
+        sequences, item_ids = load_sequences(store), load_items(store)["item_id"].astype(str).to_list()
+        model = f"{champion.name}/{champion.version}"
+        path = root / "recommendations" / f"{dataset}.parquet"
+        scored = score(service, sequences, item_ids, k, slug(f"recommend-{dataset}"))
+        if scored.empty:
+            raise RequestError(
+                f"{model} knows no item that any user of `prepare` took; `mmesid retrain` trains on these"
+            )
+        save_frame(path, scored.assign(model=model))
+        users = scored["user_id"].nunique()
+        text = f"{users:,} users, up to {k} items each, by {model}: `{path}`"
+        if without := len(sequences.user_ids) - users:
+            text += f"; left out: {without:,} users who took only items that this model does not know"
+        create_markdown_artifact(text, key=slug(f"recommendations-{dataset}"), description="Batch scoring")
+        get_run_logger().info(text)
+        return path
 
 
 def score(service: Service, sequences: Sequences, item_ids: list[str], k: int, key: str) -> pd.DataFrame:

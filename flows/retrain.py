@@ -20,7 +20,7 @@ from prefect.tasks import Task, exponential_backoff
 from pydantic import BeforeValidator, Field
 
 from flows import pages
-from flows.entrance import enter
+from flows.entrance import ended_by_sigterm, enter
 from mmesid import config, registry, tracking
 from mmesid.config import check_datasets, split_names
 from mmesid.errors import ConfigError, MmesidError
@@ -133,7 +133,7 @@ def retrain(
     root, identity = (root or Path()).absolute(), str(flow_run.id)
     check_root(root)
     log = get_run_logger().info
-    with presence.present(root, identity), only_one(root, wait=deployment.id is not None):
+    with ended_by_sigterm(), presence.present(root, identity), only_one(root, wait=deployment.id is not None):
         for line in [*mend(root), *refresh(tracked(root), root)]:
             log(line)
         chosen, stages, notes = plan(datasets, force, overrides or {}, root)

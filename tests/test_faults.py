@@ -139,6 +139,19 @@ MATRIX = {
         "retrain|plan|register sample",
         "dvc.yaml holds merge conflict markers at line 1",
     ),
+    "a source holds a conflict": Cell(
+        faulty.spoiled(lambda root: root / "sources" / "sample.dvc", faulty.into_conflict),
+        "plan|sources|register sample|doctor",
+        "sample.dvc holds merge conflict markers at line 1",
+    ),
+    "the schedule holds a conflict": Cell(
+        faulty.spoiled(lambda root: root / "prefect.yaml", faulty.into_conflict),
+        "up --prefect-port PORT",
+        "prefect.yaml holds merge conflict markers at line 1",
+    ),
+    "the remote's file holds a conflict": Cell(
+        faulty.spoiled(lambda root: root / ".dvc/config", faulty.into_conflict), "plan", ".dvc/config"
+    ),
     "the lock holds a conflict": Cell(
         faulty.spoiled(lambda root: root / "dvc.lock", faulty.into_conflict),
         "retrain|plan|register sample|doctor",

@@ -1,5 +1,7 @@
 """Locks that end with their holder, and an environment in which nothing calls home."""
 
+import errno
+import fcntl
 import getpass
 import os
 import signal
@@ -12,6 +14,7 @@ import pytest
 import requests
 
 from mmesid import host
+from mmesid.errors import faults
 from mmesid.host import HeldError, hold, is_free
 
 PROJECT = Path(__file__).parents[1]
@@ -166,6 +169,19 @@ def test_ctrl_c_is_one_line(begins: bool) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says who holds a lock")
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    told_so = r"\.lock cannot be locked \(No locks available\) on a file system"
+    with pytest.raises(OSError, match=told_so) as told, host.locked(tmp_path / ".lock"):
+        pass
+    said = faults.tell(told.value, tmp_path)
+    assert said == str(told.value)
+    assert faults.is_of_disk(told.value)  # and no fault of MLflow's
+
+
 def test_who_is_stopped_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "MOMENT_SECONDS", 0.1)
     lock = tmp_path / ".registry.sample.lock"

@@ -56,11 +56,18 @@ def scratch(inside: Path | None = None) -> Iterator[Path]:
 
 
 def take_lock(file: IO[Any], wait: bool = True) -> bool:
-    """Lock an open file until it is closed. Without waiting, returns False where another process holds the lock."""
+    """Lock an open file until it is closed. Without waiting, returns False where another process holds the lock.
+
+    Raises:
+        OSError: nobody can hold one there, which the message says.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
+    except OSError as error:
+        remedy = "a file system without locks, such as some network drives: work in a folder on a disk of this machine"
+        raise OSError(f"{file.name} cannot be locked ({error.strerror}) on {remedy}") from None
     return True
 
 

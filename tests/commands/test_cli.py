@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmesid import __version__, config, registry, tracking
-from mmesid.commands import cli, doctor, project
+from mmesid.commands import cli, doctor, project, screen
 from mmesid.errors import ConfigError, MmesidError, RegistryError
 from mmesid.serving import Answer, Recommended
 from mmesid.tracking.journal import Journal
@@ -254,3 +254,14 @@ def test_recommend_wants_a_history_or_everyone(checkout: Path, options: list[str
     status, said = run("recommend", "sample", *options)
     assert status == 2
     assert "either --history ITEMS or --all" in said
+
+
+def test_an_error_is_told_though_no_memory_is_left_for_its_colors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(error: bool = False) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(screen, "_console", refuse)
+    screen.complain("memory [16 GB] is not enough")
+    assert capsys.readouterr().err == "Error: memory [16 GB] is not enough\n"

@@ -156,7 +156,7 @@ def test_a_run_has_many_names(root: Path, name: str) -> None:
     ids = {
         "id": next(run.run_id for run in runs if (run.execution, run.stage) == ("second", "evaluate")),
         "id of another stage": next(r.run_id for r in runs if (r.execution, r.stage) == ("second", "finetune"))[:8],
-        "id of the registration": tracking.versions("a", root)[1].run_id[:12],
+        "id of the registration": tracking.versions("mme-sid-a", root)[1].run_id[:12],
     }
     found = compare.compare(["a"], [ids.get(name, name)], root=root)
     assert [result.run for result in found.results["a"]] == ["second"]
@@ -208,6 +208,18 @@ def test_no_runs_at_all_make_no_database(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="no judged run of a in MLflow yet"):
         compare.compare(["a"], root=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
+def test_a_model_that_was_renamed_by_hand_is_no_champion_any_more(tmp_path: Path) -> None:
+    mlflow = tracking.client(tmp_path)
+    for name, dataset in (("mme-sid-a", "a"), ("mine", "a")):
+        run = mlflow.create_run(mlflow.create_experiment(name))
+        mlflow.create_registered_model(name)
+        mlflow.create_model_version(name, str(tmp_path), run.info.run_id, tags={"mmesid.dataset": dataset})
+        mlflow.set_registered_model_alias(name, "champion", 1)
+    (version,) = tracking.versions("mme-sid-a", tmp_path)
+    assert (version.number, version.aliases) == ("1", ("champion",))
+    assert not tracking.versions("mme-sid-b", tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["http://user:secret@127.0.0.1:9", "sqlite:////dev/null/x.db", "file"])

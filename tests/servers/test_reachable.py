@@ -75,6 +75,37 @@ def test_of_both_names_of_the_variable_prefects_first_counts(tmp_path: Path, mon
         reachable.check_prefect(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (".env", f"A=1\nexport PREFECT_API_URL='http://{faulty.NOBODY}/api'\n"),
+        ("prefect.toml", f'[api]\nurl = "http://{faulty.NOBODY}/api"\n'),
+        (
+            ".prefect/profiles.toml",
+            f'active = "far"\n[profiles.far]\nPREFECT_API_URL = "http://{faulty.NOBODY}/api"\n[profiles.near]\n',
+        ),
+    ],
+)
+def test_an_address_that_prefect_reads_from_a_file_is_tried_and_the_file_named(
+    file: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / file
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(text, encoding="utf-8")
+    with pytest.raises(ServiceError, match=f"no Prefect server answers at http://{faulty.NOBODY}.*out of {place}"):
+        reachable.check_prefect(tmp_path)
+    monkeypatch.setenv("PREFECT_PROFILE", "near")
+    assert reachable.api_of(tmp_path)[0].startswith("http") == (".prefect" not in file)
+
+
+@pytest.mark.parametrize("text", ["", "active =", "active = 'far'\n", "\xff", "[profiles]\nfar = {}\n"])
+def test_files_of_prefects_that_name_no_address_are_left_to_it(text: str, tmp_path: Path) -> None:
+    for name in (".env", "prefect.toml", ".prefect/profiles.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="latin-1")
+    assert reachable.api_of(tmp_path) == ("", "")
+
+
 def test_a_login_that_prefect_does_not_know_is_told_though_its_health_is_fine(tmp_path: Path) -> None:
     told = pytest.raises(ServiceError, match=f"without a login that it knows: set {reachable.LOGIN}")
     with faulty.other_server("at", "http://{}/api", 401, 200, b"true")(tmp_path) as found, told:

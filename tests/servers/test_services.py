@@ -100,6 +100,22 @@ def test_a_step_that_fails_is_told_with_its_output(tmp_path: Path) -> None:
         services.run("deploy", [sys.executable, "-c", "import sys; sys.exit('no such pool')"], os.environ)
 
 
+def test_below_nohup_the_end_of_a_terminal_ends_nothing() -> None:
+    code = (
+        "import os, signal; from mmesid.servers import processes, up\n"
+        "for deaf in (signal.SIG_IGN, signal.SIG_DFL):\n"
+        "    signal.signal(signal.SIGHUP, deaf)\n"
+        "    processes.take_ends(up.interrupt)\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGHUP)\n"
+        "        print('goes on')\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('ends')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["goes on", "ends", ""]
+
+
 SUPERVISED = f"""
 import os, sys
 from pathlib import Path

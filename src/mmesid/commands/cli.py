@@ -14,7 +14,7 @@ from mmesid.commands.cli_ablate import ablate, claims, report
 from mmesid.commands.cli_add import add
 from mmesid.commands.cli_paper import paper
 from mmesid.commands.project import become_flow, find_root, registered, root_or_here
-from mmesid.commands.screen import checklist, plain, say, show, tables, tell
+from mmesid.commands.screen import checklist, complain, plain, say, show, tables, tell
 from mmesid.errors import faults
 from mmesid.servers.options import Options
 
@@ -51,7 +51,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        say(f"[bold red]Error:[/] {plain(faults.tell(error, root_or_here()))}", error=True)
+        complain(faults.tell(error, root_or_here()))
         sys.exit(1)
 
 

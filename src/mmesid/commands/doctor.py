@@ -23,6 +23,7 @@ from mmesid.commands import remote
 from mmesid.commands.weights import lacking
 from mmesid.errors import MmesidError, TrackingError, faults, first_line, without_secret
 from mmesid.pipeline.mend import CONFLICT, RESOLVE, RWLOCK, lock_fault, rwlock_fault, unfinished
+from mmesid.pipeline.repo import check_sources
 from mmesid.tracking import journal, store, tracking_uri
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that requirements.lock serves
@@ -173,6 +174,7 @@ def check_dvc(root: Path) -> list[Finding]:
         return [Finding("wrong", "dvc", f"dvc.lock {fault}", remedy)]
     if fault := rwlock_fault(root):
         return [Finding("wrong", "dvc", f"{RWLOCK} {fault}", "`mmesid mend` removes it, and nothing is lost")]
+    check_sources(root)
     if unfinished(root):
         return [Finding("wrong", "dvc", "its run cache holds unfinished entries", "`mmesid mend` removes them")]
     name = settings.get("core", "remote", fallback="")
@@ -225,7 +227,7 @@ def check_prefect(root: Path) -> list[Finding]:
         reachable.check_prefect(root)
     except MmesidError as error:
         return [Finding("wrong", "prefect", str(error), "`dvc repro` needs none; `mmesid retrain` and `mmesid up` do")]
-    api = os.environ.get(reachable.API)
+    api, _ = reachable.api_of(root)
     return [Finding("fine", "prefect", without_secret(api) if api else "each retrain starts a server of its own")]
 
 

@@ -1,5 +1,6 @@
 """What `mmesid` prints: lines, tables, Markdown, times and sizes. rich is imported when the first line is shown."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,14 @@ def tell(lines: Iterable[str], error: bool = False) -> None:
     """Lines of plain text."""
     for line in lines:
         say(plain(line), error)
+
+
+def complain(text: str) -> None:
+    """What has ended a command, plain text; without colors where memory does not even suffice for these."""
+    try:
+        say(f"[bold red]Error:[/] {plain(text)}", error=True)
+    except (MemoryError, OSError):
+        sys.stderr.write(f"Error: {text}\n")
 
 
 def plain(text: str) -> str:

@@ -76,11 +76,11 @@ def sentence(error: BaseException, stage: str = "") -> str:
 
 
 def is_of_disk(error: BaseException) -> bool:
-    """Whether an error stems from a full disk or from a file's permissions, whoever was at work then."""
+    """Whether an error stems from a full disk, a file's permissions or a disk without locks, whoever was at work."""
     for each in causes(error):
         if isinstance(each, OSError) and (each.errno in FULL or (each.errno in FORBIDDEN and each.filename)):
             return True
-        if any(kind.pattern.search(str(each)) for kind in KINDS if kind.sentence in (_full, _failing)):
+        if any(kind.pattern.search(str(each)) for kind in KINDS if kind.sentence in (_full, _failing, _lockless)):
             return True
     return False
 
@@ -160,8 +160,26 @@ def _failing(line: str, stage: str) -> str:
 
 
 def _memory(line: str, stage: str) -> str:
-    key = f"{stage}.batch_tokens" if stage == "finetune" else f"{stage or 'the stage'}'s batch size in params.yaml"
+    if not stage:
+        return f"memory is not enough ({line}); end other programs, or raise the limit (`ulimit -v`), and run again"
+    key = f"{stage}.batch_tokens" if stage == "finetune" else f"{stage}'s batch size in params.yaml"
     return f"memory is not enough ({line}); lower {key} and run again"
+
+
+def _many(line: str, stage: str) -> str:
+    limit = "open files: raise it (`ulimit -n 4096`)" if "open files" in line else "processes and threads (`ulimit -u`)"
+    return f"this machine refuses ({line}) beyond its limit of {limit}, and run again"
+
+
+def _lockless(line: str, stage: str) -> str:
+    return line
+
+
+def _serverless(line: str, stage: str) -> str:
+    return (
+        "PREFECT_SERVER_EPHEMERAL_ENABLED: Prefect may start no server of its own, and PREFECT_API_URL names none: "
+        "unset the first, or start one (`mmesid up`) and set the second"
+    )
 
 
 def _damaged(line: str, stage: str) -> str:
@@ -229,7 +247,10 @@ _BACKBONE = ("init_codes", "finetune", "evaluate", "")
 KINDS = (  # the first that fits; what says more comes first
     _kind(r"no space left|storagefull|disk is full|quota exceeded|file too large|\d+ requested and \d+ written", _full),
     _kind(r"disk i/o error", _failing),
-    _kind(r"out of memory|can't allocate memory|^builtins\.MemoryError", _memory),
+    _kind(r"out of memory|can(?:no|')t allocate memory|failed to map segment|^builtins\.MemoryError", _memory),
+    _kind(r"too many open files|can't start new thread", _many),
+    _kind(r" cannot be locked \(", _lockless),
+    _kind(r"no prefect api url provided", _serverless),
     _kind(r"contains nan|hold nan|nan or inf|not finite", _diverged),
     _kind(r"SafetensorError|PytorchStreamReader|unpicklingerror|incomplete metadata|header too large", _damaged),
     _kind(r"^mlflow\.|^sqlalchemy\.|^sqlite3\.", _mlflow),

@@ -5,12 +5,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mmesid import host
 from mmesid.config.loading import load_yaml
 from mmesid.errors import PipelineError, first_line
-from mmesid.pipeline.mend import check_conflict
+from mmesid.pipeline.mend import GUARD, check_conflict
 
 REMEDIES = {  # by what DVC says
     "not a git repo": "; run `git init` there: DVC finds a project through git",
+    "config file error": "; correct .dvc/config or .dvc/config.local",
     "RWLock-file": "; `mmesid mend` removes that file",
 }
 
@@ -37,6 +39,7 @@ def opened(root: Path, settings: Mapping[str, Any] | None = None) -> Iterator[An
             repo.scm_context.quiet = True  # what to commit is said by whoever asks
             yield repo
     except LockError as error:
+        host.is_free(root / GUARD)  # where nobody can hold a lock, it says so
         text = first_line(error).rstrip(".")
         raise PipelineError(f"{root.absolute()}: another dvc works here ({text}); ask again when it is done") from error
     except DvcException as error:
@@ -49,10 +52,18 @@ def check_texts(root: Path) -> None:
     """Read what people write and DVC reads, which tells its faults in several lines; missing files are left to DVC.
 
     Raises:
-        ConfigError: one is no YAML, holds a merge conflict, or a key twice.
+        ConfigError: one is no YAML, holds a merge conflict, or a key twice; likewise of `sources/*.dvc`.
         PipelineError: `dvc.lock` holds a merge conflict.
     """
     for path in (root / "params.yaml", root / "dvc.yaml", *sorted((root / "conf").glob("*.yaml"))):
         with suppress(FileNotFoundError):
             load_yaml(path)
+    check_sources(root)
     check_conflict(root)
+
+
+def check_sources(root: Path) -> None:
+    """Raises ConfigError where a source's file of DVC is no YAML, or holds the conflict of two catalogues."""
+    for path in sorted((root / "sources").glob("*.dvc")):
+        if path.is_file():
+            load_yaml(path)

@@ -10,6 +10,7 @@ import yaml
 
 from mmesid import config
 from mmesid.artifacts.texts import save_text
+from mmesid.config.loading import load_yaml
 from mmesid.errors import ConfigError
 from mmesid.tracking import checkout
 
@@ -20,14 +21,14 @@ def complete(root: Path) -> dict[str, Any]:
     A dataset without a deployment of its own gets the first one's, under its own name. All carry the checkout's tag.
 
     Raises:
-        ConfigError: there is no first one to copy.
+        ConfigError: there is no first one to copy, or the file is no YAML.
     """
     path = root / "prefect.yaml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path)
         written = {deployment["name"]: deployment for deployment in content["deployments"]}
         pattern = content["deployments"][0]
-    except (OSError, LookupError, TypeError, yaml.YAMLError) as error:
+    except (OSError, LookupError, TypeError) as error:
         raise ConfigError(f"{path} must list `deployments`, each with a name ({error!r})") from None
     deployments = []
     for dataset in config.datasets(root):

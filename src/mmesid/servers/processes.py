@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from types import FrameType
 
 import psutil
 
@@ -70,6 +71,13 @@ def _wait(
         time.sleep(PAUSE)
         reap()
     return left
+
+
+def take_ends(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Let a handler take the signals that ask a server to end; below `nohup` the end of the terminal stays ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def watch_over(variables: Mapping[str, str], grace: float) -> int:

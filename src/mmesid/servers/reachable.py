@@ -1,10 +1,13 @@
 """Whether Prefect can be used, asked in seconds: its API, or the database of the server that a flow starts itself."""
 
 import os
+import re
 import sqlite3
-from contextlib import closing
+import tomllib
+from contextlib import closing, suppress
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 from mmesid import host
 from mmesid.errors import ServiceError, first_line, without_secret
@@ -21,8 +24,9 @@ DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", DATABASE)
 
 def check_prefect(root: Path) -> None:
     """Raises ServiceError, which names the variable to change, where a flow could not report to Prefect."""
-    if api := os.environ.get(API):
-        check_api(api)
+    api, place = api_of(root)
+    if api:
+        check_api(api, place)
     elif named := next((name for name in DATABASES if os.environ.get(name)), None):
         url = os.environ[named]
         if not url.startswith("sqlite"):
@@ -33,11 +37,50 @@ def check_prefect(root: Path) -> None:
         check_file(root)
 
 
-def check_api(api: str) -> None:
-    """Raises ServiceError where nothing answers, or something that is not Prefect's API."""
+def api_of(root: Path) -> tuple[str, str]:
+    """The address that flows report to, and the file that names it; empty where there is none, or it is the variable.
+
+    Prefect reads `.env` and `prefect.toml` in the project's folder, then the active profile of its own.
+    """
+    if api := os.environ.get(API):
+        return api, ""
+    home = Path(os.environ.get(HOME, root.absolute() / ".prefect"))
+    dotenv, settings, profiles = root / ".env", root / "prefect.toml", home / "profiles.toml"
+    content, named = _toml(profiles), os.environ.get("PREFECT_PROFILE")
+    profile = content.get("profiles", {}).get(named or content.get("active"), {})
+    line = re.search(rf"^ *(?:export +)?{API} *= *[\"']?([^\"'\s]+)", _text(dotenv), re.MULTILINE)
+    written = {
+        dotenv: line and line[1],
+        settings: _toml(settings).get("api", {}).get("url"),
+        profiles: profile.get(API),
+    }
+    return next(((str(api), str(place)) for place, api in written.items() if api), ("", ""))
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """The content of a file that may be missing; of a damaged one Prefect tells."""
+    with suppress(ValueError):
+        return tomllib.loads(_text(path))
+    return {}
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError, ValueError):
+        return path.read_text(encoding="utf-8")
+    return ""
+
+
+def check_api(api: str, place: str = "") -> None:
+    """Raises ServiceError where nothing answers, or something that is not Prefect's API.
+
+    Args:
+        api: its address.
+        place: the file that names it, where it is not the variable.
+    """
     import httpx
 
-    remedy = f"start it (`mmesid up`), or unset {API}, and a retrain starts a server of its own"
+    unset = f"take {API} out of {place}" if place else f"unset {API}"
+    remedy = f"start it (`mmesid up`), or {unset}, and a retrain starts a server of its own"
     address, login = api.rstrip("/"), _login()
     try:
         answer = httpx.get(f"{address}/health", headers=login, timeout=SECONDS)  # which anybody may ask

@@ -17,6 +17,7 @@ from types import FrameType
 from mmesid import registry, tracking
 from mmesid.errors import ServiceError
 from mmesid.host import die_with_parent
+from mmesid.servers import processes
 from mmesid.servers.access import is_loopback
 from mmesid.servers.options import bracketed
 from mmesid.servers.services import check_ports
@@ -70,8 +71,7 @@ def run_until_interrupted(words: Sequence[str], environment: Mapping[str, str], 
 
     dying = partial(die_with_parent, signal.SIGTERM)
     with subprocess.Popen(words, cwd=root, env=environment, start_new_session=True, preexec_fn=dying) as server:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, interrupt)
+        processes.take_ends(interrupt)
         try:
             return server.wait()
         except KeyboardInterrupt:

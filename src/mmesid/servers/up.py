@@ -1,7 +1,6 @@
 """`mmesid up`: Prefect's server, its worker and MLflow's server, until Ctrl-C."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 from types import FrameType
@@ -9,7 +8,7 @@ from types import FrameType
 from mmesid import config, tracking
 from mmesid.errors import ServiceError
 from mmesid.host import HeldError, hold
-from mmesid.servers import buckets, deployments, postgres, prefect_api, reachable, stack
+from mmesid.servers import buckets, deployments, postgres, prefect_api, processes, reachable, stack
 from mmesid.servers.access import check_access
 from mmesid.servers.options import Options
 from mmesid.servers.services import Services, check_ports
@@ -20,8 +19,7 @@ REAP = [sys.executable, "-m", "mmesid.commands.cli", "reap", "--alone"]
 def run(options: Options, root: Path) -> None:
     """`up` for a person at a terminal: a signal that asks this process to end stops everything."""
     os.chdir(root)
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, interrupt)
+    processes.take_ends(interrupt)
     try:
         up(options, root)
     except KeyboardInterrupt:

@@ -81,8 +81,12 @@ def recorded(datasets: Iterable[str], root: Path = Path()) -> list[Recorded]:
     return [_recorded(run, names[run.info.experiment_id]) for run in runs]
 
 
-def versions(dataset: str, root: Path = Path()) -> list[Version]:
-    """Registered versions of a dataset's model, oldest first; found by their tag.
+def versions(model: str, root: Path = Path()) -> list[Version]:
+    """Versions of a registered model, oldest first.
+
+    Args:
+        model: its name; one that MLflow does not know has none.
+        root: the project's folder.
 
     Raises:
         TrackingError: the store does not answer.
@@ -90,11 +94,11 @@ def versions(dataset: str, root: Path = Path()) -> list[Version]:
     if not has_records(root):
         return []
     with reachable(root) as mlflow:
-        registered = list(mlflow.search_model_versions(f"tags.`mmesid.dataset` = '{dataset}'"))
-        numbers = {name: mlflow.get_registered_model(name).aliases for name in {each.name for each in registered}}
+        registered = list(mlflow.search_model_versions(f"name = '{model}'"))
+        aliases = mlflow.get_registered_model(model).aliases if registered else {}
     answer = []
     for version in sorted(registered, key=lambda version: int(version.version)):
-        number, aliases = str(version.version), numbers[version.name]
+        number = str(version.version)
         borne = sorted(alias for alias in aliases if str(aliases[alias]) == number)
         answer.append(Version(number, version.run_id, tuple(borne)))
     return answer

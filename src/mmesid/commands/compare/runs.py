@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmesid import tracking
+from mmesid import registry, tracking
 from mmesid.errors import TrackingError
 from mmesid.models import MAIN_MODEL, RANK_METRICS
 from mmesid.tracking import Recorded, Version
@@ -34,7 +34,7 @@ def known_runs(dataset: str, root: Path) -> Known:
     runs = tracking.recorded([dataset], root)
     roles: dict[str, list[str]] = {}
     registrations: dict[str, list[str]] = {}
-    for version in tracking.versions(dataset, root):
+    for version in tracking.versions(registry.model_name(dataset), root):
         origin = _origin(version, runs)
         if origin is not None:
             roles.setdefault(origin.run_id, []).extend([*version.aliases, f"v{version.number}"])
