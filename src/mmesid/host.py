@@ -56,18 +56,14 @@ def scratch(inside: Path | None = None) -> Iterator[Path]:
 
 
 def take_lock(file: IO[Any], wait: bool = True) -> bool:
-    """Lock an open file until it is closed. Without waiting, returns False where another process holds the lock.
-
-    Raises:
-        OSError: nobody can hold one there, which the message says.
-    """
+    """Lock an open file until it is closed. False, without waiting, where another holds it; OSError where none can."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError as error:
-        remedy = "a file system without locks, such as some network drives: work in a folder on a disk of this machine"
-        raise OSError(f"{file.name} cannot be locked ({error.strerror}) on {remedy}") from None
+        place = "a file system without locks, such as some network drives: work in a folder on a disk of this machine"
+        raise OSError(f"{file.name} cannot be locked ({error.strerror}) on {place}") from None
     return True
 
 
