@@ -20,7 +20,8 @@ from mmesid.artifacts.values import Sequences
 from mmesid.commands import ablate, add_address, presets
 from mmesid.commands.ablate import comparison, planning
 from mmesid.commands.ablate.gather import each_order_kept
-from mmesid.commands.ablate.left_out import unread
+from mmesid.commands.ablate.left_out import READ_WITH, unread
+from mmesid.config.training import InitCodes
 from mmesid.errors import ArtifactError, ConfigError, DataError, PipelineError
 from mmesid.evaluation.forgetting import order_kept
 from mmesid.evaluation.metrics import per_user
@@ -282,6 +283,11 @@ def test_of_the_shipped_ablations_a_table_leaves_out_those_of_tied_items() -> No
         "item_ids",
     }
     assert not any(unread(each, {"init_codes": {"items": "tied"}}) for each in known.values())
+
+
+def test_keys_that_one_kind_of_items_reads_are_parameters() -> None:
+    """One that is renamed would be left out no longer, in silence."""
+    assert {key for keys in READ_WITH.values() for key in keys} <= set(InitCodes.model_fields)
 
 
 def test_what_is_left_out_trains_nothing_for_the_others(world: Path) -> None:
