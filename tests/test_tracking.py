@@ -386,20 +386,25 @@ def test_names_become_what_mlflow_takes(name: str, sent: str) -> None:
 
 def test_progress_tells_loss_speed_and_time_left() -> None:
     state = {"progress": 0.25, "targets": 600.0, "loss": 1.25}
-    assert progress.describe(state, seconds=30.0) == "loss 1.2500, 20 targets/s, 1:30 left"
-    assert progress.describe({"progress": 0.0}, seconds=0.0) == "started"
+    assert progress.describe(state, {"progress": 0.0}, seconds=30.0) == "loss 1.2500, 20 targets/s, 1:30 left"
+    assert progress.describe({"progress": 0.0}, {"progress": 0.0}, seconds=0.0) == "started"
+
+
+def test_progress_counts_nothing_that_was_done_before_a_kill() -> None:
+    state, first = {"progress": 0.5, "targets": 600.0}, {"progress": 0.25, "targets": 300.0}
+    assert progress.describe(state, first, seconds=30.0) == "10 targets/s, 1:00 left"
 
 
 def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = iter([0.0, 4.0, 11.0, 12.0])
+    clock = iter([0.0, 1.0, 11.0, 12.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     shown = progress.Progress("finetune")
     for part in (0.1, 0.2, 0.3):
         shown.update({"progress": part, "loss": 2.0})
     shown.close()
-    assert capsys.readouterr().err == "finetune: 20%, loss 2.0000, 0:44 left\n"
+    assert capsys.readouterr().err == "finetune: 20%, loss 2.0000, 1:20 left\n"
 
 
 def test_no_journal_is_put_away_before_its_values_have_arrived(

@@ -23,7 +23,7 @@ from mmesid.evaluation.metrics import summarize
 from mmesid.evaluation.ranking import checkpoint_users
 from mmesid.recommender import diagnostics
 from mmesid.recommender.adapter import ADAPTERS, add_dropout, trainable
-from mmesid.recommender.batching import MicroBatch, deal, plan_epoch, targets_per_step, trial_batch
+from mmesid.recommender.batching import MicroBatch, deal, plan_epoch, trial_batch
 from mmesid.recommender.loss import NegativeSampler, Objective
 from mmesid.recommender.model import Recommender
 from mmesid.recommender.optimizer import adamw, set_learning_rate, warmup_factor
@@ -91,9 +91,10 @@ class Trainer:
         histories = sequences.history("valid")
         self.valid_histories = [histories[user] for user in chosen]
         self.valid_targets = sequences.target("valid")[chosen]
-        self.targets_per_step = targets_per_step(self.windows, settings)
         self.trial = trial_batch(self.windows, settings, model.blueprint.prompt, seed)
-        self.steps_per_epoch = len(plan_epoch(self.windows, settings, seed, 0))
+        plan = plan_epoch(self.windows, settings, seed, 0)
+        self.steps_per_epoch = len(plan)
+        self.targets_per_epoch = sum(len(self.windows[window].labels) for step in plan for window in step)
         self.state = TrainerState(0, 0, 0, -1.0, 0, settings.batch_tokens, [], {})
 
     def fit(self, save: Save) -> Curves:
@@ -103,6 +104,7 @@ class Trainer:
             save: called in every process with the whole state, every `checkpoint_steps` steps and after every epoch.
         """
         self.begin()
+        self.log(self._progress(), self.state.total)
         while self.state.epoch < self.settings.epochs and self.state.epochs_without_gain < self.settings.patience:
             self._epoch(save)
             self._validate()
@@ -163,7 +165,7 @@ class Trainer:
                 part = self.loss(batch) * scale
                 self.accelerator.backward(part)
             loss += part.detach()
-            self._tick((number + 1) / len(batches))
+            self.log(self._progress((number + 1) / len(batches)), self.state.total)
         self.accelerator.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -183,10 +185,10 @@ class Trainer:
         loss: Tensor = self.wrapped(packed, Objective(self.settings.loss_memory * 2**20, negatives))
         return loss * float(batch.counts)
 
-    def _tick(self, share: float) -> None:
-        """Progress inside a step, which may take minutes."""
-        done = (self.state.total + share) / (self.steps_per_epoch * self.settings.epochs)
-        self.log({"progress": min(1.0, done)}, self.state.total)
+    def _progress(self, share: float = 0.0) -> dict[str, float]:
+        """How far the training is: its finished steps, and a share of the running one, which may take minutes."""
+        epochs = (self.state.total + share) / self.steps_per_epoch
+        return {"progress": min(1.0, epochs / self.settings.epochs), "targets": epochs * self.targets_per_epoch}
 
     @torch.no_grad()
     def _first_loss(self) -> dict[str, float]:
@@ -204,12 +206,10 @@ class Trainer:
         return diagnostics.sizes(self.model.sizes(packed))
 
     def _report(self, loss: Tensor) -> None:
-        done = self.state.total / (self.steps_per_epoch * self.settings.epochs)
-        targets = float(self.state.total * self.targets_per_step)
         found = {"loss": self.accelerator.reduce(loss, "mean").item()}
         if self.state.total == REPORT_STEPS:
             found |= diagnostics.update_shares(self.optimizer, self.parameters)
-        self.log({**found, "progress": min(1.0, done), "targets": targets}, self.state.total)
+        self.log({**found, **self._progress()}, self.state.total)
         self.state.curves.append({"step": self.state.total, **found})
 
     def _validate(self) -> None:

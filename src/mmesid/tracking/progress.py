@@ -17,9 +17,9 @@ class Progress:
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._started = time.monotonic()
-        self._printed = self._started
+        self._printed = time.monotonic()
         self._state: dict[str, float] = {}
+        self._first: tuple[float, dict[str, float]] | None = None
         self._bar: tuple[RichProgress, TaskID] | None = None
 
     def update(self, metrics: Mapping[str, float]) -> None:
@@ -28,11 +28,12 @@ class Progress:
         if "progress" not in metrics:
             return
         now = time.monotonic()
+        started, first = self._first = self._first or (now, dict(self._state))
         if sys.stderr.isatty():
-            self._draw(describe(self._state, now - self._started))
+            self._draw(describe(self._state, first, now - started))
         elif now - self._printed >= LINE_SECONDS:
             self._printed = now
-            text = describe(self._state, now - self._started)
+            text = describe(self._state, first, now - started)
             sys.stderr.write(f"{self._label}: {self._state['progress']:.0%}, {text}\n")
             sys.stderr.flush()
 
@@ -56,19 +57,20 @@ class Progress:
         bar.update(task, completed=self._state["progress"], text=text)
 
 
-def describe(state: Mapping[str, float], seconds: float) -> str:
+def describe(state: Mapping[str, float], first: Mapping[str, float], seconds: float) -> str:
     """`loss 5.12, 1,830 targets/s, 2:05 left`, as far as it is known.
 
     Args:
         state: last values of "progress" (0..1), "targets" (count so far) and "loss".
-        seconds: time since the start.
+        first: the first such values, above zero where a training goes on after a kill.
+        seconds: time since they came.
     """
     parts = []
     if "loss" in state:
         parts.append(f"loss {state['loss']:.4f}")
-    if state.get("targets") and seconds > 0:
-        parts.append(f"{state['targets'] / seconds:,.0f} targets/s")
-    if 0 < state["progress"] <= 1:
-        left = round(seconds * (1 / state["progress"] - 1))
+    if seconds > 0 and (targets := state.get("targets", 0.0) - first.get("targets", 0.0)):
+        parts.append(f"{targets / seconds:,.0f} targets/s")
+    if (done := state["progress"] - first["progress"]) > 0:
+        left = round(seconds * (1 - state["progress"]) / done)
         parts.append(f"{left // 60}:{left % 60:02d} left")
     return ", ".join(parts) or "started"
