@@ -6,7 +6,7 @@ from mmesid.config.sizes import Size, choices, step_targets, step_windows
 BEAUTY, ML1M, SAMPLE = Size(22_332, 12_086, 198_215), Size(6_040, 3_408, 999_557), Size(2_500, 999, 25_660)
 
 
-def chosen(size: Size, least: int | None = None) -> dict[str, float]:
+def chosen(size: Size, least: int | None = None) -> dict[str, float | str]:
     found = choices(size, size.items if least is None else least)
     return {f"{choice.section}.{choice.key}": choice.value for choice in found}
 
@@ -22,6 +22,7 @@ def test_a_dense_large_set_with_long_users_is_told_so():
         "init_codes.item_id": True,
         "encode_collaborative.epochs": sizes.LARGE_EPOCHS["encode_collaborative"],
         "finetune.epochs": sizes.LARGE_EPOCHS["finetune"],
+        "finetune.adapter": "full",
     }
 
 

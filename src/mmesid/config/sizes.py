@@ -13,8 +13,9 @@ DENSE_DROPOUT = 0.2  # of SASRec, as its authors set it for MovieLens (arXiv 180
 BARE = 0.1  # of the items: without content and without ids these are one and the same to the recommender
 LONG = 100  # interactions per user from which histories longer than the default's are worth their time
 LONG_HISTORY = 100  # items, T
-LARGE = 200_000  # targets of an epoch from which one pass is worth several over fewer
+LARGE = 200_000  # targets of an epoch from which one pass is worth several over fewer, and adapters hold back
 LARGE_EPOCHS = {"encode_collaborative": 8, "finetune": 10}
+LARGE_ADAPTER = "full"  # of the embedded backbone, whose words are worth little
 
 SASREC_STEPS = 40  # of an epoch, at least
 STEPS = 44  # of an epoch of fine-tuning: what 131,000 targets learn well in
@@ -51,7 +52,7 @@ class Choice(NamedTuple):
 
     section: str
     key: str
-    value: float
+    value: float | str
     reason: str
 
 
@@ -92,6 +93,7 @@ def choices(size: Size, least: int, bare: int = 0) -> list[Choice]:
     if size.targets > LARGE:
         targets = f"{size.targets:,} targets an epoch"
         found += [Choice(section, "epochs", epochs, targets) for section, epochs in LARGE_EPOCHS.items()]
+        found.append(Choice("finetune", "adapter", LARGE_ADAPTER, targets))
     return found
 
 
