@@ -197,8 +197,9 @@ def test_results_of_other_code_are_judged_and_marked(project: Path) -> None:
 
 
 def test_without_a_conf_nobody_can_tell_how_old_a_result_is(project: Path) -> None:
-    said = " (no conf/sample.yaml here: nobody can tell whether of today's parameters and code)"
-    assert all(found.measured.endswith(said) == (found.verdict != NOT_RUN) for found in judged(project).values())
+    found = judged(project)
+    assert all(each.measured.endswith(" (age unknown)") == (each.verdict != NOT_RUN) for each in found.values())
+    assert "(age unknown): this checkout has no conf" in section([*found.values()]).text
 
 
 def test_the_commands_make_the_seeds_that_are_shown(project: Path) -> None:

@@ -10,6 +10,7 @@ from mmesid.errors import ArtifactError
 PATH = Path("reports", "claims.json")
 HOLDS, FAILS, OPEN, SILENT = "holds", "does not hold", "not decided", "says nothing here"
 NOT_JUDGED, NOT_RUN = "not judged", "not run"
+AGE_UNKNOWN = "(age unknown)"  # behind what was measured
 
 
 class Finding(NamedTuple):

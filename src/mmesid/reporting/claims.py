@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmesid.artifacts.claims import NOT_RUN, Finding
+from mmesid.artifacts.claims import AGE_UNKNOWN, NOT_RUN, Finding
 from mmesid.reporting.document import Section
 
 
@@ -21,6 +21,11 @@ def section(findings: Sequence[Finding]) -> Section:
         "all sides have; in brackets the 95 % interval over users, paired where two are compared. A claim holds, or "
         "does not, where the interval lies on one side; of order kept, at least the paper's figure is asked."
     )
+    if any(finding.measured.endswith(AGE_UNKNOWN) for finding in findings):
+        text += (
+            f" {AGE_UNKNOWN}: this checkout has no conf of the dataset, so nobody can tell whether the results are of "
+            "today's parameters and code."
+        )
     return Section("The paper's claims", text, ["claim", "the paper's figure", *datasets, "made by"], rows)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmesid.artifacts import ablations as kept
 from mmesid.artifacts.ablations import AblationResult
-from mmesid.artifacts.claims import FAILS, HOLDS, NOT_JUDGED, NOT_RUN, OPEN, SILENT, Finding
+from mmesid.artifacts.claims import AGE_UNKNOWN, FAILS, HOLDS, NOT_JUDGED, NOT_RUN, OPEN, SILENT, Finding
 from mmesid.commands import ablate
 from mmesid.commands.ablate.comparison import (
     AFTER,
@@ -92,7 +92,7 @@ def _age(dataset: str, known: Kept, root: Path) -> Callable[[Sequence[str]], str
     """Says of ablations which have a result of other parameters or code than those of now."""
     keys = ablate.keys(dataset, root) if known else {}
     if keys is None:
-        return lambda names: f" (no conf/{dataset}.yaml here: nobody can tell whether of today's parameters and code)"
+        return lambda names: f" {AGE_UNKNOWN}"  # this checkout has no conf of the dataset
     old = {name for name, found in known.items() if any(keys.get((name, r.seed)) != r.key for r in found)}
 
     def say(names: Sequence[str]) -> str:
