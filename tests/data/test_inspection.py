@@ -247,11 +247,11 @@ def test_codebooks_are_at_most_a_quarter_of_the_items(items: int, codes: int | N
     assert suggest(_inspection(items)).get("tokenize", {}).get("codes") == codes
 
 
-def test_large_sets_get_fewer_epochs() -> None:
+def test_large_sets_get_fewer_epochs_and_train_the_whole_backbone() -> None:
     small, large = suggest(_inspection(5000, 150_000, 10_000)), suggest(_inspection(50_000, 990_000, 6_000))
     assert not {"encode_collaborative", "finetune"} & set(small)
     assert large["encode_collaborative"] == {"epochs": 8}
-    assert large["finetune"] == {"epochs": 10}  # and every target in each
+    assert large["finetune"] == {"epochs": 10, "adapter": "full"}  # and every target in each
 
 
 def test_dense_sets_get_less_dropout() -> None:
