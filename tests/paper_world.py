@@ -108,7 +108,8 @@ def make(root: Path) -> Path:
     """A fresh checkout with the preset `fixture`, and an environment that `make` takes for built."""
     tiny.write_yaml(root / "conf" / "presets" / f"{NAME}.yaml", preset(root.with_name(f"{root.name}-models")))
     (root / ".venv").mkdir()
-    (root / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (root / ".venv" / name).symlink_to(Path(sys.prefix) / name)
     (root / ".uv").mkdir()
     (root / ".uv" / ".stamp").touch()
     (root / ".venv" / ".stamp").write_text(f"{root}\n", encoding="utf-8")
