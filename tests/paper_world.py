@@ -1,6 +1,5 @@
 """The paper's run made small: a category at an address with all its faults, and tiny checkpoints of the true forms."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +103,10 @@ def backbone(folder: Path) -> Path:
     return folder
 
 
-def make(root: Path) -> Path:
-    """A fresh checkout with the preset `fixture`, and an environment that `make` takes for built."""
-    tiny.write_yaml(root / "conf" / "presets" / f"{NAME}.yaml", preset(root.with_name(f"{root.name}-models")))
-    (root / ".venv").mkdir()
-    for name in ("bin", "lib", "pyvenv.cfg"):
-        (root / ".venv" / name).symlink_to(Path(sys.prefix) / name)
-    (root / ".uv").mkdir()
-    (root / ".uv" / ".stamp").touch()
-    (root / ".venv" / ".stamp").write_text(f"{root}\n", encoding="utf-8")
-    return root
+def make(root: Path, models: Path) -> Path:
+    """A fresh checkout with the preset `fixture`, whose models go into a folder, and an environment for `make`."""
+    tiny.write_yaml(root / "conf" / "presets" / f"{NAME}.yaml", preset(models))
+    return tiny.with_environment(root)
 
 
 def loosen(root: Path) -> None:

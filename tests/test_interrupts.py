@@ -114,14 +114,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, project_copy: Callable[[Path]
     """The tiny world, whose first long stage takes an hour, and an environment that `make` takes for built."""
     folder = tiny.make(project_copy(tmp_path_factory.mktemp("interrupts") / "world"))
     (folder / "src" / "mmesid" / "stages" / "ingest.py").write_text(STAGE)
-    venv = folder / ".venv"
-    venv.mkdir()
-    for name in ("bin", "lib", "pyvenv.cfg"):
-        (venv / name).symlink_to(Path(sys.prefix) / name)
-    (venv / ".stamp").write_text(f"{folder}\n")
-    (folder / ".uv").mkdir()
-    (folder / ".uv" / ".stamp").touch()
-    return folder
+    return tiny.with_environment(folder)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_the_papers_way_goes_from_an_address_with_faults_to_metrics(
     """Every stage in one process."""
     amazon_files.alone(tmp_path, monkeypatch)
     paper_world.publish(server)
-    root = paper_world.make(project_copy(tmp_path / "checkout"))
+    root = paper_world.make(project_copy(tmp_path / "checkout"), tmp_path / "models")
     monkeypatch.chdir(root)
     given = add_address.Address(server.url, CATEGORY, "2014", {})
     add_address.add(NAME, given, root, False, False, True, preset=NAME)
@@ -76,9 +76,9 @@ def make_paper(root: Path, folder: Path, stdout: int = subprocess.PIPE) -> "subp
     )
 
 
-def checkout(folder: Path, server: Server, project_copy: Callable[[Path], Path]) -> Path:
+def checkout(folder: Path, models: Path, server: Server, project_copy: Callable[[Path], Path]) -> Path:
     """With the dataset added, and no other listed."""
-    root = paper_world.make(project_copy(folder / "checkout"))
+    root = paper_world.make(project_copy(folder / "checkout"), models)
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     tiny.write_yaml(root / "params.yaml", {**params, "datasets": [NAME]})
     done = tiny.run(root, *paper_world.add_command(server))
@@ -114,7 +114,7 @@ def test_make_paper_says_what_it_needs_runs_and_is_idle_after_that(
     server: Server, tmp_path: Path, project_copy: Callable[[Path], Path]
 ) -> None:
     paper_world.publish(server, hanging=True)
-    root = checkout(tmp_path, server, project_copy)
+    root = checkout(tmp_path, tmp_path / "models", server, project_copy)
     began = time.monotonic()
     said = finish(root, tmp_path).said
     assert time.monotonic() - began < 600
@@ -138,12 +138,12 @@ def test_killed_at_every_step_it_resumes_and_fetches_nothing_twice(
     """During the download, the pictures, encoding, tokenizing and fine-tuning; the results are an undisturbed run's."""
     paper_world.publish(server, filler=400_000)
     calm = tmp_path / "calm"
-    undisturbed = checkout(calm, server, project_copy)
+    undisturbed = checkout(calm, tmp_path / "models", server, project_copy)
     seconds = finish(undisturbed, calm).seconds
     content = server.pages[paper_world.PRODUCTS].content
     server.pages = {path: page._replace(fails=0, busy=0, seconds=0.05) for path, page in server.pages.items()}
     server.pages[paper_world.PRODUCTS] = Page(content, seconds=0.05)
-    root = checkout(tmp_path / "killed", server, project_copy)
+    root = checkout(tmp_path / "killed", tmp_path / "models", server, project_copy)
     server.asked.clear()
     server.sent.clear()
     strike(root, tmp_path / "killed", "ingest", lambda: server.sent[paper_world.PRODUCTS] > 100_000)

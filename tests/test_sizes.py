@@ -26,6 +26,10 @@ def test_a_dense_large_set_with_long_users_is_told_so():
     }
 
 
+def test_a_pretrained_backbone_keeps_its_adapter():
+    assert not [choice for choice in choices(ML1M, ML1M.items, backbone="smollm2") if choice.key == "adapter"]
+
+
 @pytest.mark.parametrize(("items", "least", "expected"), [(999, 999, 128), (10**6, 30, 16), (5, 5, 2)])
 def test_no_level_has_more_codes_than_a_quarter_of_the_items_or_than_vectors(items, least, expected):
     assert chosen(Size(100, items, 1000), least)["tokenize.codes"] == expected

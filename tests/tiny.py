@@ -52,6 +52,17 @@ def write_yaml(path: Path, value: object) -> None:
     path.write_text(yaml.safe_dump(value, sort_keys=False), encoding="utf-8")
 
 
+def with_environment(root: Path) -> Path:
+    """The checkout, with an environment that `make` takes for built: this one."""
+    (root / ".venv").mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):  # without the last Python finds no packages
+        (root / ".venv" / name).symlink_to(Path(sys.prefix) / name)
+    (root / ".venv" / ".stamp").write_text(f"{root}\n", encoding="utf-8")
+    (root / ".uv").mkdir()
+    (root / ".uv" / ".stamp").touch()
+    return root
+
+
 def environment(root: Path) -> dict[str, str]:
     """This environment's commands and the checkout's code come first; one execution has one name."""
     return {

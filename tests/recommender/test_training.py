@@ -185,6 +185,16 @@ def test_steps_hold_a_fixed_number_of_targets(sequences, finetune_settings):
     assert all(abs(count - finetune_settings.targets_per_step) <= 8 for count in targets[:-1])
 
 
+def test_progress_counts_every_target(model, sequences, finetune_settings):
+    """Also where each window has more than a step asks for."""
+    settings, told = finetune_settings.model_copy(update={"targets_per_step": 1}), []
+    trainer = Trainer(model, sequences, settings, tiny.protocol(), 0, lambda metrics, step: told.append(metrics))
+    trainer.fit(lambda state: None)
+    shown = [(found["progress"], found["targets"]) for found in told if "progress" in found]
+    assert shown[0] == (0.0, 0.0)
+    assert shown[-1] == (1.0, pytest.approx(settings.epochs * sum(len(each.labels) for each in trainer.windows)))
+
+
 def test_a_cap_samples_other_windows_in_every_epoch(sequences, finetune_settings):
     windows = training_windows(sequences.train(), 8)
     settings = finetune_settings.model_copy(update={"max_targets_per_epoch": 50})

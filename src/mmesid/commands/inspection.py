@@ -30,7 +30,7 @@ from mmesid.commands.content import (
 from mmesid.commands.content import notes as content_notes
 from mmesid.commands.gaps import interaction_gaps, item_gaps
 from mmesid.commands.presets import NONE, Preset
-from mmesid.config import SECTIONS
+from mmesid.config import EMBEDDED, SECTIONS
 from mmesid.config.sizes import Choice, Size, choices
 from mmesid.data.files import (
     canonical_items,
@@ -221,7 +221,8 @@ def _by_size(inspection: Inspection) -> list[Choice]:
     """Settings that follow from how much preparation leaves."""
     core, content = inspection.core, inspection.content
     given = content, inspection.embeddings, inspection.encoders(), core.items
-    return choices(Size(core.users, core.items, core.interactions), least_covered(*given), unencoded(*given))
+    backbone = inspection.preset.get("init_codes", "backbone") or EMBEDDED
+    return choices(Size(core.users, core.items, core.interactions), least_covered(*given), unencoded(*given), backbone)
 
 
 def _made_of(inspection: Inspection) -> list[tuple[str, str]]:

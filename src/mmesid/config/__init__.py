@@ -17,6 +17,7 @@ from mmesid.config.loading import (
 from mmesid.config.resolved import load_resolved, load_run, resolved_path, resolved_text, without_effect
 from mmesid.config.sections import SECTIONS, Config, Evaluate, Fuse, Gate, Ingest, Prepare, Protocol, Report, Validate
 from mmesid.config.training import (
+    EMBEDDED,
     Baselines,
     ContentTransformer,
     EmbeddedBackbone,
@@ -34,6 +35,7 @@ from mmesid.config.training import (
 
 __all__ = [
     "ABLATIONS",
+    "EMBEDDED",
     "SECTIONS",
     "Baselines",
     "Config",

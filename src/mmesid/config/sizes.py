@@ -5,6 +5,8 @@
 
 from typing import NamedTuple
 
+from mmesid.config.training import EMBEDDED
+
 MAX_CODES = 256  # the default of tokenize.codes
 ITEMS_PER_CODE = 4  # a codebook larger than a quarter of the items leaves codes without items
 
@@ -69,13 +71,14 @@ def codes(items: int, least: int) -> int:
     return found
 
 
-def choices(size: Size, least: int, bare: int = 0) -> list[Choice]:
+def choices(size: Size, least: int, bare: int = 0, backbone: str = EMBEDDED) -> list[Choice]:
     """What `mmesid add` writes into a conf because of a catalogue's size; nothing where the defaults fit.
 
     Args:
         size: of the catalogue after preparation.
         least: as for `codes`.
         bare: items without anything that is encoded of them, where others have something.
+        backbone: as in `init_codes.backbone`; of a pretrained one nothing is known.
     """
     found = []
     if (fitting := codes(size.items, least)) < MAX_CODES:
@@ -93,7 +96,8 @@ def choices(size: Size, least: int, bare: int = 0) -> list[Choice]:
     if size.targets > LARGE:
         targets = f"{size.targets:,} targets an epoch"
         found += [Choice(section, "epochs", epochs, targets) for section, epochs in LARGE_EPOCHS.items()]
-        found.append(Choice("finetune", "adapter", LARGE_ADAPTER, targets))
+        if backbone == EMBEDDED:
+            found.append(Choice("finetune", "adapter", LARGE_ADAPTER, targets))
     return found
 
 

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from mmesid.config.values import Dropout, Modality, Positive, Rate, Rival, Section, Weight
 
+EMBEDDED = "embedded"  # the backbone of our own
+
 
 class SequentialTransformer(Section):
     """Size and schedule of a transformer over items."""
@@ -147,7 +149,7 @@ class InitCodes(Section):
 
     @model_validator(mode="after")
     def _weights(self) -> "InitCodes":
-        if self.weights == "random" and self.backbone == "embedded":
+        if self.weights == "random" and self.backbone == EMBEDDED:
             raise ValueError(
                 "weights: random is for a pretrained backbone; of embedded, set embedded.pretrain_steps: 0"
             )

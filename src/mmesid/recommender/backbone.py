@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmesid.config import EmbeddedBackbone
+from mmesid.config import EMBEDDED, EmbeddedBackbone
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -19,7 +19,6 @@ _CHAT_TEMPLATE = (
 )
 _SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 _BATCH, _LENGTH = 16, 64
-EMBEDDED = "embedded"  # the name of our own
 OWN_SCALE = 1.0  # of items beside the embedded backbone, which has seen too little text to expect its words' size
 
 

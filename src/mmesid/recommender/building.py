@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmesid.artifacts.values import CONTENT, Checkpoint, Embedding, SemanticIds
-from mmesid.config import InitCodes
+from mmesid.config import EMBEDDED, InitCodes
 from mmesid.errors import DataError
 from mmesid.recommender import older
-from mmesid.recommender.backbone import EMBEDDED, Backbone
+from mmesid.recommender.backbone import Backbone
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.item_input import Modality, ModalityShape
 from mmesid.recommender.model import Blueprint, Recommender

@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import Module, Parameter
 
-from mmesid.config import Finetune, sizes
+from mmesid.config import EMBEDDED, Finetune, sizes
 from mmesid.errors import ConfigError
 from mmesid.evaluation.ranking import judge, users_at_a_time
 from mmesid.kernels.softmax import multiplies_bfloat16
 from mmesid.recommender.adapter import trainable
-from mmesid.recommender.backbone import EMBEDDED
 from mmesid.recommender.inference import Scorer
 from mmesid.recommender.model import Recommender
 

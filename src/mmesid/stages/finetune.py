@@ -9,10 +9,9 @@ from mmesid.artifacts.finetune import drop_trainer, load_trainer, save_trainer
 from mmesid.artifacts.prepare import load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.windows import training_windows
-from mmesid.config import Config, sizes
+from mmesid.config import EMBEDDED, Config, sizes
 from mmesid.pipeline import code
 from mmesid.recommender import adapter, loading, parallel, training
-from mmesid.recommender.backbone import EMBEDDED
 from mmesid.recommender.batching import targets_per_step
 from mmesid.recommender.diagnostics import complaints
 from mmesid.recommender.forecast import check_hours, foretell

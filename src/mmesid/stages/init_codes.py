@@ -12,7 +12,7 @@ from mmesid.artifacts.prepare import load_items, load_sequences
 from mmesid.artifacts.store import Store
 from mmesid.artifacts.tokenize import load_semantic_ids
 from mmesid.artifacts.values import Curves
-from mmesid.config import Config, sizes
+from mmesid.config import EMBEDDED, Config, sizes
 from mmesid.recommender import backbone, pretrained
 from mmesid.recommender.building import build, scale_scores
 from mmesid.recommender.compatibility import check_packing, check_window
@@ -33,7 +33,7 @@ def run(config: Config, store: Store, log: StageRun) -> None:
         curves.append({"step": step, **{name: value for name, value in metrics.items() if name != "progress"}})
         log(metrics, step)
 
-    own = settings.backbone == backbone.EMBEDDED
+    own = settings.backbone == EMBEDDED
     if own:
         one_thread()
         prompts = [settings.system_prompt, settings.user_prompt]
